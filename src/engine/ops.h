@@ -1,0 +1,94 @@
+/* The ops table: what a backend must do. src/engine/forward.c is written once over it; src/cpu and cuda/ fill it.
+ *
+ * Buffers are the backend's (device pointers on a GPU). Element types:
+ *   residual  f32                       x (n, hidden)
+ *   in        ops->in_dtype(be)         GEMM inputs: f32 (cpu exact), bf16 (cpu fast), f16 (cuda)
+ *   out       ops->out_dtype(be)        GEMM outputs: f32 (cpu), f16 (cuda)
+ * All matrices are row-major with a leading dimension in elements where one is given. n is a number of rows (tokens), >= 1.
+ * An op's result for a row depends on that row (and its KV rows) alone, never on n or on its neighbours: bit for bit. */
+#ifndef LCT_ENGINE_OPS_H
+#define LCT_ENGINE_OPS_H
+
+#include "model/model.h"
+#include "plan/plan.h"
+
+typedef struct lct_backend lct_backend; /* a device and its scratch */
+typedef struct lct_weight lct_weight;   /* one or more [out, in] matrices packed for GEMM, stacked along `out`, with bias */
+typedef struct lct_embedding lct_embedding;
+
+typedef enum { LCT_PRECISION_EXACT, LCT_PRECISION_FAST } lct_precision;
+
+typedef struct {
+  lct_precision precision;
+  int n_threads; /* 0: all */
+} lct_backend_options;
+
+typedef struct {
+  int n_heads, n_kv_heads, head_dim;
+  float scale; /* 1/sqrt(head_dim) */
+} lct_attn_shape;
+
+/* K and V of one layer: k, v (n_slots, n_kv_heads*head_dim), element type is the backend's business; row = slot. */
+typedef struct {
+  void *k, *v;
+} lct_kv_layer;
+
+typedef struct {
+  const char *name;
+  lct_status (*open)(const lct_backend_options *o, lct_backend **out, lct_error *err);
+  void (*close)(lct_backend *be);
+  lct_dtype (*in_dtype)(const lct_backend *be);
+  lct_dtype (*out_dtype)(const lct_backend *be);
+  size_t (*kv_row_bytes)(const lct_backend *be, const lct_attn_shape *s); /* of k or of v, one row */
+
+  /* memory */
+  lct_status (*alloc)(lct_backend *be, size_t bytes, void **out, lct_error *err);
+  void (*free)(lct_backend *be, void *p);
+  lct_status (*upload)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
+  lct_status (*download)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
+
+  /* weights: from file views, read through lct_tensor_row_f32 (or faster where the type allows it, same values) */
+  lct_status (*weight_new)(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,
+                           lct_weight **out, lct_error *err); /* biases[i] may be NULL or absent: zeros */
+  void (*weight_free)(lct_backend *be, lct_weight *w);
+  lct_status (*embedding_new)(lct_backend *be, const lct_tensor *t, lct_embedding **out, lct_error *err);
+  void (*embedding_free)(lct_backend *be, lct_embedding *e);
+
+  /* x[i] = embedding[tokens[i]], (n, hidden) f32; tokens on the host, checked against vocab by the caller */
+  lct_status (*embed)(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x, lct_error *err);
+  /* y (n, w.out) = x (n, w.in) W^T + b;  ldx, ldy in elements */
+  lct_status (*linear)(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy, lct_error *err);
+  /* h = x / sqrt(mean(x^2) + eps) * w, x (n, dim) f32 -> h (n, dim) in. Sum in f32 or better. */
+  lct_status (*rmsnorm)(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h, lct_error *err);
+  /* x += y (n, dim) out; then h = rmsnorm(x) unless h is NULL */
+  lct_status (*add_rmsnorm)(lct_backend *be, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,
+                            lct_error *err);
+  /* qkv (n, (n_heads + 2 n_kv) head_dim) out -> q (n, n_heads*head_dim) backend's type, normalised per head when q_norm/k_norm are
+   * given (Qwen3), rotated (pairs (i, i + head_dim/2), cos_sin (n_pos, head_dim/2, 2) f32 on the backend) at positions[i];
+   * k rotated, v, written to kv at slots kv0_of_row. positions and slots (n) are on the backend. */
+  lct_status (*split_rope)(lct_backend *be, const void *qkv, const lct_attn_shape *s, const float *q_norm, const float *k_norm,
+                           float eps, const float *cos_sin, const int32_t *positions, const int32_t *slots, int n, void *q,
+                           lct_kv_layer kv, lct_error *err);
+  /* causal attention of every segment over its ancestors' slots, then its own rows. out (n_rows, n_heads*head_dim) in.
+   * Tiles of keys are cut at multiples of 64 of the absolute position; online softmax in f32. */
+  lct_status (*attention)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
+                          lct_error *err);
+  /* softmax weights of query rows [row0, row0+n) of one segment, all heads: out (n_heads, n, n_keys) f32 on the HOST,
+   * n_keys = pos0 + n_rows of the segment; keys in order of position, zero behind the causal diagonal. */
+  lct_status (*attn_weights)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
+                             lct_kv_layer kv, float *out, lct_error *err);
+  /* gu (n, 2*dim) out: gate then up -> act = silu(gate)*up (n, dim) in */
+  lct_status (*silu_mul)(lct_backend *be, const void *gu, int n, int dim, void *act, lct_error *err);
+  /* silu of the gate half as f32 (n, dim): the mlp_act tap */
+  lct_status (*silu)(lct_backend *be, const void *gu, int n, int dim, float *act, lct_error *err);
+  /* rows (on the host; NULL: 0..n-1) of src (type `dtype`, leading dimension ld, columns [0, dim)) as f32 to the HOST: dst (n, dim) */
+  lct_status (*read_rows)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
+                          float *dst, lct_error *err);
+  /* index of the first element of x (n, dim) f32 that is not finite, or -1 */
+  lct_status (*first_nonfinite)(lct_backend *be, const float *x, int n, int dim, int64_t *index, lct_error *err);
+} lct_ops;
+
+/* The CPU backend (src/cpu): exact = f32 GEMM, fast = bf16 GEMM inputs with f32 accumulation. */
+const lct_ops *lct_cpu_ops(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* The prompt trie: every distinct token once. Pure: knows neither model nor device.
+ *
+ * Sequences of token ids are inserted; shared prefixes become shared segments; the built plan lists segments parents first,
+ * grouped into batches of whole root subtrees, with the KV rows each may see. */
+#ifndef LCT_PLAN_PLAN_H
+#define LCT_PLAN_PLAN_H
+
+#include "base/mem.h"
+
+/* KV slots [first, first+n), consecutive absolute positions. */
+typedef struct {
+  int32_t first, n;
+} lct_kv_range;
+
+/* A run of tokens on one edge of the trie: consecutive rows of its batch, consecutive KV slots, consecutive positions. */
+typedef struct {
+  int32_t row0, n_rows; /* rows of the batch */
+  int32_t pos0;         /* absolute position of its first token */
+  int32_t kv0;          /* KV slot of its first row; within a batch of a plan, slot == row */
+  int32_t n_ranges;     /* ancestors' slots in order of position: covers [0, pos0) */
+  const lct_kv_range *ranges;
+} lct_segment;
+
+/* What one forward pass computes. */
+typedef struct {
+  int32_t n_rows, n_segments;
+  int32_t n_slots;          /* KV slots that must exist: max slot + 1 */
+  const int32_t *tokens;    /* (n_rows) */
+  const int32_t *positions; /* (n_rows) */
+  const lct_segment *segments;
+} lct_batch;
+
+typedef struct lct_plan lct_plan;
+
+lct_status lct_plan_new(lct_plan **out, lct_error *err) LCT_CHECKED;
+void lct_plan_free(lct_plan *p);
+/* Inserts ids[0..n), n >= 1. *seq numbers sequences from 0 in order of insertion (equal sequences get different numbers, same rows). */
+lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
+/* Cuts the trie into batches of whole root subtrees, at most max_rows rows each unless one subtree alone is larger. */
+lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) LCT_CHECKED;
+
+int32_t lct_plan_n_batches(const lct_plan *p);
+const lct_batch *lct_plan_batch(const lct_plan *p, int32_t i);
+/* Where sequence seq lies: its batch, and its tokens' rows as ranges in order of position (they cover [0, length)). */
+int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq);
+int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq);
+const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t *n_ranges);
+int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos);
+/* Distinct tokens, and the sum of the sequences' lengths (what a prefix-by-prefix run computes). */
+int64_t lct_plan_n_tokens(const lct_plan *p);
+int64_t lct_plan_n_tokens_naive(const lct_plan *p);
+
+#endif

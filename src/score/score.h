@@ -1,0 +1,45 @@
+/* Scores of one vector against one reference. Legacy metrics exactly as Activation Lab computes them (notebooks/compare_runs.py). */
+#ifndef LCT_SCORE_SCORE_H
+#define LCT_SCORE_SCORE_H
+
+#include "base/mem.h"
+
+/* order is the order of the metric axis everywhere */
+#define LCT_METRICS(X) \
+  X(COSINE, "cosine")  \
+  X(MAE, "mae")        \
+  X(JACCARD, "jaccard")
+typedef enum {
+#define LCT_METRIC_ENUM(id, name) LCT_METRIC_##id,
+  LCT_METRICS(LCT_METRIC_ENUM)
+#undef LCT_METRIC_ENUM
+      LCT_N_METRICS
+} lct_metric;
+
+#define LCT_POOLINGS(X) \
+  X(LAST, "last")       \
+  X(CONTENT_LAST, "content_last") \
+  X(CONTENT_MEAN, "content_mean")
+typedef enum {
+#define LCT_POOLING_ENUM(id, name) LCT_POOLING_##id,
+  LCT_POOLINGS(LCT_POOLING_ENUM)
+#undef LCT_POOLING_ENUM
+      LCT_N_POOLINGS
+} lct_pooling;
+
+const char *lct_metric_name(lct_metric m);
+const char *lct_pooling_name(lct_pooling p);
+
+/* (v . r) / (|v| |r|), accumulated in double; NaN when either is zero or has a NaN. */
+float lct_cosine(const float *v, const float *r, int n);
+/* mean |v - r|, accumulated in double. */
+float lct_mae(const float *v, const float *r, int n);
+/* Jaccard of the top max(1, n/100) indices by |value|; ties: the higher index wins, as a stable ascending argsort's tail. */
+lct_status lct_jaccard(const float *v, const float *r, int n, float *out, lct_error *err) LCT_CHECKED;
+
+/* All metrics of n_rows vectors against n_refs references: rows (n_rows, dim), refs (n_refs, dim), f32;
+ * out (n_rows, n_refs, LCT_N_METRICS) f32. Work per reference that does not depend on the row is done once. */
+lct_status lct_score_block(const float *rows, size_t n_rows, const float *refs, size_t n_refs, int dim, float *out,
+                           lct_error *err) LCT_CHECKED;
+
+#endif

@@ -1,0 +1,53 @@
+/* Chat templates: messages -> prompt text, with the span of each message's own content. */
+#ifndef LCT_TEXT_TEMPLATE_H
+#define LCT_TEXT_TEMPLATE_H
+
+#include "base/mem.h"
+
+#define LCT_TEMPLATES(X)                                                       \
+  X(CHATML, "chatml", "plain ChatML")                                          \
+  X(QWEN2, "qwen2", "Qwen2: ChatML with a default system prompt")              \
+  X(QWEN25, "qwen2.5", "Qwen2.5: ChatML with Qwen's default system prompt")    \
+  X(QWEN3, "qwen3", "Qwen3: <think> blocks, thinking on or off")               \
+  X(SMOLLM2, "smollm2", "SmolLM2: ChatML with SmolLM's default system prompt") \
+  X(LLAMA3, "llama3", "Llama 3 header/eot form")
+
+typedef enum {
+#define LCT_TEMPLATE_ENUM(id, name, what) LCT_TEMPLATE_##id,
+  LCT_TEMPLATES(LCT_TEMPLATE_ENUM)
+#undef LCT_TEMPLATE_ENUM
+      LCT_TEMPLATE_COUNT
+} lct_template_kind;
+
+typedef struct {
+  lct_template_kind kind;
+  bool enable_thinking;    /* Qwen3's enable_thinking; default true */
+  const char *bos_token;   /* text the template puts first ("" when it has none); Llama 3 */
+  const char *date_string; /* Llama 3.1+ "Today Date"; NULL: the template's own default ("26 Jul 2024") */
+  char hash[65];           /* SHA-256 of the template text recognised, or of the kind's name when forced */
+} lct_template;
+
+/* Recognises a Jinja text by hash or features. LCT_E_UNSUPPORTED says how to override (--chat-template NAME) and lists the names. */
+lct_status lct_template_recognise(const char *jinja, lct_template *out, lct_error *err) LCT_CHECKED;
+/* By name ("qwen2.5", …): LCT_E_USAGE lists the names. */
+lct_status lct_template_by_name(const char *name, lct_template *out, lct_error *err) LCT_CHECKED;
+const char *lct_template_name(lct_template_kind k);
+
+typedef struct {
+  size_t begin, end; /* bytes of text */
+} lct_span;
+
+typedef struct {
+  lct_buf text;
+  lct_span *spans; /* n_messages: where each message's own content stands in text (after the template's trimming; for Qwen3's
+                      history the part that is kept); begin == end when nothing of it is rendered */
+  size_t n_spans;
+} lct_rendered;
+void lct_rendered_free(lct_rendered *r);
+
+/* apply_chat_template(messages, tokenize=False, add_generation_prompt=...). Contents must be valid UTF-8.
+ * Errors where the template raises (e.g. role order) carry its message. */
+lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages, bool add_generation_prompt,
+                               lct_rendered *out, lct_error *err) LCT_CHECKED;
+
+#endif

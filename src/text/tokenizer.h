@@ -1,0 +1,52 @@
+/* Byte-level BPE: text to token ids and back. Zero differences from Hugging Face's `tokenizers` is the contract. */
+#ifndef LCT_TEXT_TOKENIZER_H
+#define LCT_TEXT_TOKENIZER_H
+
+#include "base/mem.h"
+#include "model/model.h"
+
+typedef struct lct_tokenizer lct_tokenizer; /* immutable after opening: may be shared by threads through lct_encoder */
+
+typedef struct {
+  int32_t id;
+  uint32_t begin, end; /* bytes of the input text this token covers (before normalisation); an encoded token may split a character */
+} lct_token;
+
+typedef struct {
+  lct_token *data;
+  size_t len, cap;
+} lct_tokens;
+void lct_tokens_free(lct_tokens *t);
+
+/* From a folder holding tokenizer.json (and, if present, tokenizer_config.json). */
+lct_status lct_tokenizer_open_dir(const char *dir, lct_tokenizer **out, lct_error *err) LCT_CHECKED;
+/* From tokenizer.json text; config (tokenizer_config.json text) may be NULL. `name` stands in messages. */
+lct_status lct_tokenizer_parse(const char *json, size_t n, const char *config, size_t config_n, const char *name,
+                               lct_tokenizer **out, lct_error *err) LCT_CHECKED;
+/* From GGUF metadata (tokenizer.ggml.model "gpt2"; pre "qwen2", "smollm", "llama-bpe", "default"). */
+lct_status lct_tokenizer_from_gguf(const lct_gguf *g, lct_tokenizer **out, lct_error *err) LCT_CHECKED;
+/* The tokenizer that belongs to a model. */
+lct_status lct_tokenizer_for_model(const lct_model *m, lct_tokenizer **out, lct_error *err) LCT_CHECKED;
+void lct_tokenizer_free(lct_tokenizer *t);
+
+/* Scratch of one thread (PCRE2 match data, word cache, buffers). */
+typedef struct lct_encoder lct_encoder;
+lct_status lct_encoder_new(const lct_tokenizer *t, lct_encoder **out, lct_error *err) LCT_CHECKED;
+void lct_encoder_free(lct_encoder *e);
+
+/* Appends the tokens of text[0..n) to *out. text must be valid UTF-8 (see lct_utf8_replace). Special-token strings in the text
+ * become their ids, as tokenizers does with added tokens. add_special: apply the post-processor (e.g. Llama 3's BOS). */
+lct_status lct_encode(lct_encoder *e, const char *text, size_t n, bool add_special, lct_tokens *out, lct_error *err) LCT_CHECKED;
+
+/* Appends the decoded bytes of ids to *out; invalid UTF-8 becomes U+FFFD as `decode` does; skip_special leaves special tokens out. */
+lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) LCT_CHECKED;
+
+int32_t lct_tokenizer_vocab(const lct_tokenizer *t);                  /* ids are 0 .. vocab-1 (added tokens included) */
+int32_t lct_tokenizer_id(const lct_tokenizer *t, const char *token);  /* of an added or plain token's text, -1 if none */
+bool lct_tokenizer_is_special(const lct_tokenizer *t, int32_t id);
+const char *lct_tokenizer_chat_template(const lct_tokenizer *t);      /* Jinja text from tokenizer_config / chat_template.jinja / GGUF; NULL if none */
+int32_t lct_tokenizer_eos(const lct_tokenizer *t);                    /* -1 if none */
+int32_t lct_tokenizer_bos(const lct_tokenizer *t);
+int32_t lct_tokenizer_pad(const lct_tokenizer *t);
+
+#endif
