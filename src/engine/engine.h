@@ -2,7 +2,7 @@
 #ifndef LCT_ENGINE_ENGINE_H
 #define LCT_ENGINE_ENGINE_H
 
-#include "capture/sources.h"
+#include "engine/sources.h"
 #include "engine/ops.h"
 
 typedef struct lct_engine lct_engine;

@@ -35,10 +35,14 @@ typedef struct {
 
 typedef struct {
   const char *name;
+  bool host_memory; /* buffers are ordinary host memory: taps may look at them in place */
   lct_status (*open)(const lct_backend_options *o, lct_backend **out, lct_error *err);
   void (*close)(lct_backend *be);
   lct_dtype (*in_dtype)(const lct_backend *be);
   lct_dtype (*out_dtype)(const lct_backend *be);
+  /* true: the coming passes are decode passes (one token a sequence): linear may use memory-bound kernels whose results need not be
+   * bit-equal to a prefill's, but still depend on their own row alone */
+  void (*set_decode)(lct_backend *be, bool decode);
   size_t (*kv_row_bytes)(const lct_backend *be, const lct_attn_shape *s); /* of k or of v, one row */
 
   /* memory */

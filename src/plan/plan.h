@@ -25,6 +25,7 @@ typedef struct {
 typedef struct {
   int32_t n_rows, n_segments;
   int32_t n_slots;          /* KV slots that must exist: max slot + 1 */
+  bool decode;              /* one new token of each sequence: memory-bound kernels may be used */
   const int32_t *tokens;    /* (n_rows) */
   const int32_t *positions; /* (n_rows) */
   const lct_segment *segments;

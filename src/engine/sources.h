@@ -1,6 +1,8 @@
 /* The table of sources: the only place that names a tap, says where it is cut and how wide it is. Names are Activation Lab's. */
-#ifndef LCT_CAPTURE_SOURCES_H
-#define LCT_CAPTURE_SOURCES_H
+#ifndef LCT_ENGINE_SOURCES_H
+#define LCT_ENGINE_SOURCES_H
+
+#include "model/model.h"
 
 /* id, name, width (an expression over `const lct_config *c`; attn_weights is (heads, q, kv) and has no fixed width: 0), group, where cut
  * group: which key of a scenario's `capture` asks for it */
@@ -31,5 +33,8 @@ typedef enum { LCT_GROUP_HIDDEN, LCT_GROUP_QKV, LCT_GROUP_ATTENTION, LCT_GROUP_M
 
 const char *lct_source_name(lct_source s);
 lct_source_group lct_source_get_group(lct_source s);
+int lct_source_width(lct_source s, const lct_config *c); /* 0 for attn_weights */
+bool lct_source_is_global(lct_source s);                 /* embeddings, logits: not per layer */
+#define LCT_SOURCE_BIT(s) (1u << (s))
 
 #endif
