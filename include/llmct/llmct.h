@@ -59,6 +59,48 @@ typedef struct {
   size_t content_len;
 } lct_message;
 
+/* exact: float32 throughout, relative error per tap <= 1e-5 against transformers in float32. fast: bf16 GEMM inputs. */
+typedef enum { LCT_PRECISION_EXACT, LCT_PRECISION_FAST } lct_precision;
+
+/* What a scan leaves on disk. scores: scores.json, scores.csv. pooled: also one vector per snapshot, source and layer.
+ * tokens: every tensor the scenario's `capture` asks for, for every token. */
+typedef enum { LCT_KEEP_SCORES, LCT_KEEP_POOLED, LCT_KEEP_TOKENS } lct_keep;
+
+typedef struct {
+  const char *phase;   /* "load", "prefill", "decode", "reply", "write" */
+  int64_t done, total; /* work of the phase: tokens x layers for prefill and reply, tokens for decode, files for write */
+  int64_t tokens;      /* tokens the whole phase runs through the model; 0 where it runs none */
+} lct_progress;
+
+typedef struct {
+  const char *scenario;      /* path of the YAML file */
+  const char *model;         /* folder, .gguf file or Hub id; NULL: the scenario's model.id */
+  const char *output;        /* NULL: the scenario's output.dir */
+  const char *chat_template; /* name of a known template; NULL: recognised from the model */
+  bool no_thinking;          /* Qwen3: enable_thinking=False */
+  lct_precision precision;
+  lct_keep keep;
+  int threads;               /* 0: all */
+  void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
+  void *progress_ctx;
+  const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer or file */
+} lct_scan_options;
+
+typedef struct {
+  char run_dir[4096];
+  int n_prompts, n_snapshots, n_references, n_layers;
+  int64_t tokens_computed, tokens_prefix_by_prefix, tokens_generated;
+  double seconds_load, seconds_prefill, seconds_decode, seconds_write, seconds_total;
+  int64_t tensor_bytes;      /* bytes of tensors written */
+  int64_t tensor_bytes_full; /* what LCT_KEEP_TOKENS writes for this scenario */
+  size_t saturated;          /* values that became Inf in the stored type */
+  size_t utf8_replaced;      /* invalid UTF-8 sequences replaced in the scenario */
+} lct_scan_result;
+
+/* Runs one scenario file. LCT_E_CANCELLED leaves a valid partial run (scan.json: "state": "partial"), named by result->run_dir; any
+ * other failure after the directory was made leaves it with state "running" or "failed", never "done". */
+LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
+
 #ifdef __cplusplus
 }
 #endif

@@ -16,6 +16,7 @@ typedef struct {
   /* data (n, width) f32 on the host, leading dimension ld; valid during the call */
   lct_status (*rows)(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err);
   /* softmax weights of rows [row0, row0+n) of segment `segment`: (n_heads, n, n_keys) f32 */
+  void (*layer_done)(void *ctx, int layer); /* may be NULL */
   lct_status (*attn)(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err);
 } lct_tap;
 

@@ -209,6 +209,7 @@ lct_status lct_engine_forward(lct_engine *e, const lct_batch *batch, lct_kv *kv,
     LCT_TRY(show(&p, LCT_SOURCE_HIDDEN_IN, l, 0, p.n, w->x, LCT_DTYPE_F32, c->hidden, 0, err));
     LCT_TRY(attention_block(&p, l, keys, err));
     LCT_TRY(mlp_block(&p, l, err));
+    if (tap != NULL && tap->layer_done != NULL) tap->layer_done(tap->ctx, l);
   }
   if (wants(&p, LCT_SOURCE_LOGITS, -1)) LCT_TRY(show_logits(&p, err));
   return n_logit_rows > 0 ? read_logits(&p, logit_rows, n_logit_rows, logits, err) : LCT_OK;

@@ -16,8 +16,6 @@ typedef struct lct_backend lct_backend; /* a device and its scratch */
 typedef struct lct_weight lct_weight;   /* one or more [out, in] matrices packed for GEMM, stacked along `out`, with bias */
 typedef struct lct_embedding lct_embedding;
 
-typedef enum { LCT_PRECISION_EXACT, LCT_PRECISION_FAST } lct_precision;
-
 typedef struct {
   lct_precision precision;
   int n_threads; /* 0: all */

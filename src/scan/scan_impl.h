@@ -1,0 +1,113 @@
+/* Inside a scan: what its steps share. A scan is: open -> tokenise -> per batch (prefill, decode, reply) -> score -> write. */
+#ifndef LCT_SCAN_IMPL_H
+#define LCT_SCAN_IMPL_H
+
+#include "capture/files.h"
+#include "capture/pool.h"
+#include "engine/sampler.h"
+#include "scenario/scenario.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+/* The residual-stream sources that are scored, in the order of the score axis. */
+#define SCAN_N_SCORED 4
+extern const lct_source scan_scored[SCAN_N_SCORED];
+
+/* One token sequence whose state is wanted: a reference, or a snapshot of a prompt. */
+typedef struct {
+  lct_tokens tokens;
+  int32_t content_from, content_to; /* positions of the last message's own text; equal: none */
+  const char *role;                 /* of the last message; borrowed */
+  const char *preview;              /* its content; borrowed */
+  size_t preview_len;
+  bool generated;                   /* ends with the model's own reply */
+  bool present;                     /* tokenised, will be run */
+  bool done;                        /* its vectors are complete */
+  int32_t seq;                      /* in the current plan */
+  char *path;                       /* of its .npz, NULL: none */
+  char *index;                      /* JSON text of its tensors, NULL: none */
+} scan_item;
+
+typedef struct {
+  int32_t input_token, token; /* fed (step > 0), chosen */
+  lct_logit_stats stats;
+  lct_top *top; /* capture.top_k_probs */
+  char *index;  /* JSON text of its tensors, NULL: none */
+} scan_step;
+
+/* One run directory: a prompt, or a prefix of one with run_at_each_message. */
+typedef struct {
+  const lct_message *messages;
+  size_t n_messages;
+  char label[64];
+  int32_t first_item; /* its n_messages snapshots, then the one with the reply */
+  scan_step *steps;
+  int n_steps;
+  bool finished;      /* generation ended */
+  lct_buf reply;      /* text, end token left out */
+  int32_t kv_base;    /* KV slots of its generated tokens */
+  float *first_state, *last_state; /* (SCAN_N_SCORED, n_layers, hidden): prompt's last token; last generated step */
+} scan_prompt;
+
+typedef struct {
+  const lct_scan_options *o;
+  lct_scan_result *result;
+  lct_scenario *scenario;
+  char *model_path;
+  lct_model *model;
+  lct_tokenizer *tokenizer;
+  lct_encoder *encoder;
+  lct_template template;
+  lct_engine *engine;
+  lct_config cfg;
+  unsigned char *layers; /* (n_layers) 0/1: capture.layers */
+  int32_t *eos;
+  int n_eos;
+  char run_dir[4096];
+  char created_at[32];
+  scan_prompt *prompts;
+  size_t n_prompts;
+  scan_item *items; /* references first */
+  int32_t n_items, n_references;
+  lct_pool *pool;
+  lct_files *files; /* NULL unless tokens are kept */
+  uint32_t sources; /* what `capture` asks for */
+  struct {
+    const char *phase;
+    int64_t done, total, tokens, per_layer;
+  } progress;
+  double t_start;
+  lct_arena arena;
+} scan;
+
+/* open.c */
+lct_status scan_open(scan *s, lct_error *err) LCT_CHECKED;
+void scan_close(scan *s);
+/* prompts.c: expands prompts, makes items, renders and tokenises all that is known before generation. */
+lct_status scan_tokenise(scan *s, lct_error *err) LCT_CHECKED;
+/* Tokenises the snapshot with the reply. */
+lct_status scan_tokenise_reply(scan *s, scan_prompt *p, lct_error *err) LCT_CHECKED;
+/* run.c: everything that runs the model. */
+lct_status scan_run(scan *s, lct_error *err) LCT_CHECKED;
+/* taps.c */
+lct_tap scan_tap(scan *s);
+lct_status scan_pool_rows(const scan_item *item, int32_t number, const lct_kv_range *ranges, int32_t n_ranges, lct_arena *arena,
+                          lct_pool_rows *out, lct_error *err) LCT_CHECKED;
+int32_t scan_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t to, lct_kv_range *out);
+/* decode.c: generates for the prompts of a batch whose prefill is in kv; logits (n, vocab) of their last tokens. */
+lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, float *logits, lct_error *err) LCT_CHECKED;
+/* reply.c: the snapshots with the replies, over the prefill's keys or, where whole tensors are kept, afresh. */
+lct_status scan_reply(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, int32_t kv_base, lct_error *err) LCT_CHECKED;
+/* output.c, scores.c */
+lct_status scan_make_dirs(scan *s, lct_error *err) LCT_CHECKED;
+lct_status scan_write_state(scan *s, const char *state, lct_error *err) LCT_CHECKED;
+lct_status scan_write_manifests(scan *s, lct_error *err) LCT_CHECKED;
+lct_status scan_write_vectors(scan *s, lct_error *err) LCT_CHECKED;
+lct_status scan_write_scores(scan *s, const scan_prompt *p, lct_error *err) LCT_CHECKED;
+/* helpers */
+double scan_now(void);
+void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens);
+bool scan_cancelled(const scan *s);
+char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) LCT_PRINTF(3, 4); /* in the arena; NULL: out of memory */
+
+#endif
