@@ -4,46 +4,52 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sums run in LANES float lanes, BLOCK elements at a time, and each block's lanes go to double lanes. The number of lanes is
- * fixed here and no product is fused into a sum (AVX2 without FMA), so both instruction sets give the same bits. */
-enum { LANES = 16, BLOCK = 256 };
-typedef float vec_f __attribute__((vector_size(LANES * sizeof(float))));
-typedef uint32_t vec_u __attribute__((vector_size(LANES * sizeof(float))));
-typedef double vec_d __attribute__((vector_size(LANES * sizeof(double))));
+/* Sums run in LANES float lanes (two vectors), BLOCK elements at a time, and each block's lanes go to double lanes. The number
+ * of lanes is fixed here and no product is fused into a sum (AVX2 without FMA), so both instruction sets give the same bits. */
+enum { HALF_LANES = 8, LANES = 2 * HALF_LANES, BLOCK = 256 };
+typedef float vec_f __attribute__((vector_size(HALF_LANES * sizeof(float))));
+typedef uint32_t vec_u __attribute__((vector_size(HALF_LANES * sizeof(float))));
+typedef double vec_d __attribute__((vector_size(4 * sizeof(double))));
 
 typedef struct {
   double dot, abs_diff;
 } pair_sums;
 
-static inline __attribute__((always_inline)) void load(vec_f *out, const float *p) { memcpy(out, p, sizeof *out); }
+static inline __attribute__((always_inline)) void step(const float *v, const float *r, vec_f *dot, vec_f *diff) {
+  const vec_u magnitude = {0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu};
+  vec_f a, b;
+  memcpy(&a, v, sizeof a);
+  memcpy(&b, r, sizeof b);
+  vec_f product = a * b;
+  *dot += product;
+  *diff += (vec_f)((vec_u)(a - b) & magnitude);
+}
 
-static inline __attribute__((always_inline)) double lane_sum(const vec_d *v) {
-  double s = 0;
-  for (int i = 0; i < LANES; i++) s += (*v)[i];
-  return s;
+/* Adds the eight lanes of x to the four of sum. */
+static inline __attribute__((always_inline)) void widen(const vec_f *x, vec_d *sum) {
+  typedef float quad __attribute__((vector_size(16)));
+  quad halves[2];
+  memcpy(halves, x, sizeof halves);
+  *sum += __builtin_convertvector(halves[0], vec_d) + __builtin_convertvector(halves[1], vec_d);
 }
 
 static inline __attribute__((always_inline)) void pair_body(const float *v, const float *r, int n, pair_sums *out) {
   vec_d dot = {0}, diff = {0};
-  const vec_u magnitude = {0};
   int i = 0;
   while (i + LANES <= n) {
     int end = n - i < BLOCK ? i + (n - i) / LANES * LANES : i + BLOCK;
-    vec_f block_dot = {0}, block_diff = {0};
+    vec_f dot0 = {0}, dot1 = {0}, diff0 = {0}, diff1 = {0};
     for (; i < end; i += LANES) {
-      vec_f a, b;
-      load(&a, v + i);
-      load(&b, r + i);
-      vec_f product = a * b;
-      vec_f delta = (vec_f)((vec_u)(a - b) & (magnitude + 0x7fffffffu));
-      block_dot += product;
-      block_diff += delta;
+      step(v + i, r + i, &dot0, &diff0);
+      step(v + i + HALF_LANES, r + i + HALF_LANES, &dot1, &diff1);
     }
-    dot += __builtin_convertvector(block_dot, vec_d);
-    diff += __builtin_convertvector(block_diff, vec_d);
+    widen(&dot0, &dot);
+    widen(&dot1, &dot);
+    widen(&diff0, &diff);
+    widen(&diff1, &diff);
   }
-  out->dot = lane_sum(&dot);
-  out->abs_diff = lane_sum(&diff);
+  out->dot = (dot[0] + dot[1]) + (dot[2] + dot[3]);
+  out->abs_diff = (diff[0] + diff[1]) + (diff[2] + diff[3]);
   for (; i < n; i++) {
     out->dot += (double)v[i] * (double)r[i];
     out->abs_diff += fabs((double)v[i] - (double)r[i]);

@@ -5,7 +5,7 @@ Usage: gen_score.py COMPARE_RUNS_PY   (Activation Lab's notebooks/compare_runs.p
 
 score_NAME.bin, little-endian: i32 n_rows, n_refs, dim, has_lab; f32 rows (n_rows, dim); f32 refs (n_refs, dim);
 f64 expected (n_rows, n_refs, 3) cosine, mae, jaccard; then, if has_lab, f64 lab (n_rows, n_refs, 3).
-has_lab is 0 where values tie (Activation Lab's argsort leaves their order open) or vanish.
+has_lab is 0 where values tie (Activation Lab's argsort leaves their order open), norms are small, or values leave float's range.
 """
 import ast
 import pathlib
@@ -61,8 +61,8 @@ def main():
     def normal(n, dim):
         return rng.standard_normal((n, dim)).astype(f32)
 
-    for dim in (1, 7, 16, 99, 199, 200):
-        write(f"dim{dim}", normal(2, dim), normal(2, dim), lab)
+    for dim in (1, 7, 16, 99, 199, 200):  # of one value, Activation Lab's 1e-8 beside the norms can be seen
+        write(f"dim{dim}", normal(2, dim), normal(2, dim), lab if dim > 1 else None)
     # rows near their references, as residual streams are
     refs = normal(2, 576)
     write("near", (refs[0] + 0.05 * normal(3, 576)).astype(f32), refs, lab)
