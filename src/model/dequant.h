@@ -4,7 +4,13 @@
 
 #include "model/model.h"
 
-/* n elements (a multiple of the type's block) from src to out. F32, F16, BF16 too. */
+/* n elements (a multiple of the type's block) from src, of any alignment, to out. F32, F16, BF16 too. Bit for bit what
+ * gguf-py's dequantize gives in float32 (a NaN is a NaN, its payload aside): products and sums are rounded one by one. */
 void lct_dequant(lct_dtype t, const void *src, int64_t n, float *out);
+
+/* The formats of 256 elements, in dequant_k.c. */
+void lct_dequant_q4_k(const unsigned char *src, int64_t n_blocks, float *out);
+void lct_dequant_q5_k(const unsigned char *src, int64_t n_blocks, float *out);
+void lct_dequant_q6_k(const unsigned char *src, int64_t n_blocks, float *out);
 
 #endif
