@@ -85,10 +85,13 @@ lct_status scan_open(scan *s, lct_error *err) LCT_CHECKED;
 void scan_close(scan *s);
 /* prompts.c: expands prompts, makes items, renders and tokenises all that is known before generation. */
 lct_status scan_tokenise(scan *s, lct_error *err) LCT_CHECKED;
+/* The item of a prompt's last message is the prompt itself. */
+const scan_item *scan_prompt_item(const scan *s, const scan_prompt *p);
 /* Tokenises the snapshot with the reply. */
 lct_status scan_tokenise_reply(scan *s, scan_prompt *p, lct_error *err) LCT_CHECKED;
-/* run.c: everything that runs the model. */
+/* run.c: everything that runs the model; and the prefill of given items, already in a built plan, with nothing generated. */
 lct_status scan_run(scan *s, lct_error *err) LCT_CHECKED;
+lct_status scan_run_items(scan *s, const lct_plan *plan, const int32_t *numbers, int32_t n, const char *phase, lct_error *err) LCT_CHECKED;
 /* taps.c */
 lct_tap scan_tap(scan *s);
 lct_status scan_pool_rows(const scan_item *item, int32_t number, const lct_kv_range *ranges, int32_t n_ranges, lct_arena *arena,
@@ -97,7 +100,8 @@ int32_t scan_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t 
 /* decode.c: generates for the prompts of a batch whose prefill is in kv; logits (n, vocab) of their last tokens. */
 lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, float *logits, lct_error *err) LCT_CHECKED;
 /* reply.c: the snapshots with the replies, over the prefill's keys or, where whole tensors are kept, afresh. */
-lct_status scan_reply(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, int32_t kv_base, lct_error *err) LCT_CHECKED;
+lct_status scan_reply(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, int32_t kv_base, int32_t kv_slots,
+                      lct_error *err) LCT_CHECKED;
 /* output.c, scores.c */
 lct_status scan_make_dirs(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_write_state(scan *s, const char *state, lct_error *err) LCT_CHECKED;

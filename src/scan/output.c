@@ -1,0 +1,129 @@
+/* The run directory: folders, scan.json, and Activation Lab's manifests. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/utf8.h"
+#include "scan/output_impl.h"
+
+static lct_status make_run_dir(scan *s, lct_error *err) {
+  const char *parent = s->o->output != NULL ? s->o->output : s->scenario->output.dir;
+  char stamp[32];
+  (void)snprintf(stamp, sizeof stamp, "%s", s->created_at);
+  for (char *c = stamp; *c != '\0'; c++) {
+    if (*c == ':') *c = '-';
+  }
+  for (int i = 1; i < 1000; i++) {
+    char suffix[16] = "";
+    if (i > 1) (void)snprintf(suffix, sizeof suffix, "_%d", i);
+    int n = snprintf(s->run_dir, sizeof s->run_dir, "%s/%s_%s%s", parent, s->scenario->name, stamp, suffix);
+    if (n < 0 || (size_t)n >= sizeof s->run_dir - 256) return lct_fail(err, LCT_E_LIMIT, "the output directory's path is too long: %s", parent);
+    if (!lct_path_exists(s->run_dir)) break;
+  }
+  (void)snprintf(s->result->run_dir, sizeof s->result->run_dir, "%s", s->run_dir);
+  return lct_mkdirs(s->run_dir, err);
+}
+
+static lct_status set_paths(scan *s, lct_error *err) {
+  if (s->o->keep == LCT_KEEP_SCORES) return LCT_OK;
+  for (int32_t i = 0; i < s->n_references; i++) {
+    s->items[i].path = scan_printf(s, err, "%s/references/ref_%s.npz", s->run_dir, s->scenario->references[i].label);
+    if (s->items[i].path == NULL) return LCT_E_NOMEM;
+  }
+  for (size_t p = 0; p < s->n_prompts; p++) {
+    const scan_prompt *pr = &s->prompts[p];
+    for (size_t k = 0; k <= pr->n_messages; k++) {
+      const char *role = k < pr->n_messages ? pr->messages[k].role : "assistant";
+      scan_item *item = &s->items[pr->first_item + (int32_t)k];
+      item->path = scan_printf(s, err, "%s/%s/conversation_snapshots/snapshot_%02zu_%s.npz", s->run_dir, pr->label, k, role);
+      if (item->path == NULL) return LCT_E_NOMEM;
+    }
+  }
+  return LCT_OK;
+}
+
+lct_status scan_make_dirs(scan *s, lct_error *err) {
+  LCT_TRY(make_run_dir(s, err));
+  const char *none[] = {NULL}, *pooled[] = {"conversation_snapshots", NULL};
+  const char *tokens[] = {"conversation_snapshots", "tensors", NULL};
+  const char **sub = s->o->keep == LCT_KEEP_TOKENS ? tokens : s->o->keep == LCT_KEEP_POOLED ? pooled : none;
+  if (s->o->keep != LCT_KEEP_SCORES && s->n_references > 0) {
+    char *dir = scan_printf(s, err, "%s/references", s->run_dir);
+    if (dir == NULL) return LCT_E_NOMEM;
+    LCT_TRY(lct_mkdirs(dir, err));
+  }
+  for (size_t p = 0; p < s->n_prompts; p++) {
+    char *dir = scan_printf(s, err, "%s/%s", s->run_dir, s->prompts[p].label);
+    if (dir == NULL) return LCT_E_NOMEM;
+    LCT_TRY(lct_mkdirs(dir, err));
+    for (int i = 0; sub[i] != NULL; i++) {
+      char *path = scan_printf(s, err, "%s/%s", dir, sub[i]);
+      if (path == NULL) return LCT_E_NOMEM;
+      LCT_TRY(lct_mkdirs(path, err));
+    }
+  }
+  return set_paths(s, err);
+}
+
+lct_status scan_write_json(json_t *root, const char *path, lct_error *err) {
+  char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
+  json_decref(root);
+  if (text == NULL) return lct_fail(err, LCT_E_NOMEM, "could not make the JSON of %s", path);
+  lct_status status = lct_file_write_atomic(path, text, strlen(text), err);
+  free(text);
+  return status;
+}
+
+static void cpu_name(char *out, size_t n) {
+  (void)snprintf(out, n, "unknown");
+  lct_buf b = {0};
+  if (lct_file_read("/proc/cpuinfo", 1 << 22, &b, NULL) == LCT_OK) {
+    const char *line = strstr(b.data, "model name");
+    const char *colon = line != NULL ? strchr(line, ':') : NULL;
+    if (colon != NULL) (void)snprintf(out, n, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+  }
+  lct_buf_free(&b);
+}
+
+static json_t *names(const scan *s, bool references) {
+  json_t *a = json_array();
+  if (references) {
+    for (int32_t i = 0; i < s->n_references; i++) json_array_append_new(a, json_string(s->scenario->references[i].label));
+  } else {
+    for (size_t i = 0; i < s->n_prompts; i++) json_array_append_new(a, json_string(s->prompts[i].label));
+  }
+  return a;
+}
+
+static json_t *model_json(const scan *s) {
+  const lct_config *c = &s->cfg;
+  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", "path", s->model_path, "id",
+                   s->o->model != NULL ? s->o->model : s->scenario->model.id, "arch", lct_arch_name(c->arch), "format", s->model->format,
+                   "n_layers", c->n_layers, "hidden", c->hidden, "n_heads", c->n_heads, "n_kv_heads", c->n_kv_heads, "vocab", c->vocab,
+                   "n_params", (json_int_t)lct_model_n_params(s->model), "hash", s->model->hash);
+}
+
+lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
+  char cpu[128];
+  cpu_name(cpu, sizeof cpu);
+  const lct_scan_result *r = s->result;
+  json_t *root = json_pack(
+      "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:{s:s, s:i}, "
+      "s:o, s:o, s:I, s:I, s:I}",
+      "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
+      lct_version(), "precision", s->o->precision == LCT_PRECISION_EXACT ? "exact" : "fast", "scenario_sha256", s->scenario->sha256, "keep",
+      scan_keep_name(s->o->keep), "model", model_json(s), "template", "name", lct_template_name(s->template.kind), "hash",
+      s->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
+      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
+      r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", "cpu", cpu, "threads", scan_threads(s),
+      "references", names(s, true), "prompts", names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced",
+      (json_int_t)r->utf8_replaced, "tensor_bytes", (json_int_t)r->tensor_bytes);
+  char *path = scan_printf(s, err, "%s/scan.json", s->run_dir);
+  if (path == NULL) {
+    json_decref(root);
+    return LCT_E_NOMEM;
+  }
+  return scan_write_json(root, path, err);
+}

@@ -1,0 +1,222 @@
+/* Running the model: every batch of the plan once, then what its prompts generate. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+#include "scan/scan_impl.h"
+
+/* Batches are whole subtrees of the trie; small ones share a pass up to this many tokens. */
+#define BATCH_ROWS 4096
+
+/* A batch of the prefill and what hangs on it. */
+typedef struct {
+  const lct_plan *plan;
+  const lct_batch *batch;
+  int32_t *items; /* numbers of the items in it */
+  int32_t n_items;
+  scan_prompt **prompts; /* whose prompt is in it */
+  int32_t *logit_rows;   /* (n_prompts) rows of their last tokens */
+  int n_prompts;
+  lct_kv *kv;
+  float *logits; /* (n_prompts, vocab) */
+} prefill;
+
+static lct_status plan_items(scan *s, lct_plan *plan, int32_t *numbers, int32_t *n, lct_error *err) {
+  for (int32_t i = 0; i < s->n_items; i++) {
+    scan_item *item = &s->items[i];
+    if (!item->present) continue;
+    numbers[(*n)++] = i;
+    int32_t *ids = NULL;
+    LCT_TRY(lct_calloc(&ids, item->tokens.len, sizeof *ids, "token ids", err));
+    for (size_t k = 0; k < item->tokens.len; k++) ids[k] = item->tokens.data[k].id;
+    lct_status status = lct_plan_add(plan, ids, item->tokens.len, &item->seq, err);
+    free(ids);
+    LCT_TRY(status);
+  }
+  LCT_TRY(lct_plan_build(plan, BATCH_ROWS, err));
+  s->result->tokens_computed += lct_plan_n_tokens(plan);
+  s->result->tokens_prefix_by_prefix += lct_plan_n_tokens_naive(plan);
+  return LCT_OK;
+}
+
+/* What of the given items lies in batch `number`, and, for the main plan, whose generation starts from it. */
+static lct_status collect_items(prefill *b, const scan *s, const int32_t *numbers, int32_t n, int32_t number, lct_error *err) {
+  LCT_TRY(lct_calloc(&b->items, (size_t)n, sizeof *b->items, "batch items", err));
+  for (int32_t i = 0; i < n; i++) {
+    if (lct_plan_seq_batch(b->plan, s->items[numbers[i]].seq) == number) b->items[b->n_items++] = numbers[i];
+  }
+  return LCT_OK;
+}
+
+static lct_status collect_prompts(scan *s, prefill *b, int32_t number, lct_error *err) {
+  LCT_TRY(lct_calloc(&b->prompts, s->n_prompts, sizeof *b->prompts, "batch prompts", err));
+  LCT_TRY(lct_calloc(&b->logit_rows, s->n_prompts, sizeof *b->logit_rows, "logit rows", err));
+  for (size_t i = 0; i < s->n_prompts; i++) {
+    const scan_item *item = scan_prompt_item(s, &s->prompts[i]);
+    if (lct_plan_seq_batch(b->plan, item->seq) != number) continue;
+    b->logit_rows[b->n_prompts] = lct_plan_seq_row(b->plan, item->seq, (int32_t)item->tokens.len - 1);
+    b->prompts[b->n_prompts++] = &s->prompts[i];
+  }
+  return lct_alloc_aligned(&b->logits, (size_t)b->n_prompts * (size_t)s->cfg.vocab, sizeof *b->logits, "logits", err);
+}
+
+/* The files of a batch: one an item, and step_000 of each prompt over the same rows as its last snapshot. */
+static lct_status begin_files(scan *s, prefill *b, lct_error *err) {
+  size_t n = 0, cap = (size_t)b->n_items + (size_t)b->n_prompts;
+  lct_file_spec *specs = lct_arena_alloc(&s->arena, cap * sizeof *specs);
+  if (specs == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %zu files", cap);
+  bool qkv = s->scenario->capture.qkv;
+  for (int32_t i = 0; i < b->n_items; i++) {
+    const scan_item *item = &s->items[b->items[i]];
+    lct_file_spec *f = &specs[n++];
+    *f = (lct_file_spec){.path = item->path, .sources = s->sources & ~LCT_SOURCE_BIT(LCT_SOURCE_V), .qkv_last = qkv};
+    f->ranges = lct_plan_seq_ranges(b->plan, item->seq, &f->n_ranges);
+    f->n_tokens = f->n_keys = (int32_t)item->tokens.len;
+  }
+  for (int i = 0; i < b->n_prompts; i++) {
+    const scan_item *item = scan_prompt_item(s, b->prompts[i]);
+    lct_file_spec *f = &specs[n++];
+    *f = (lct_file_spec){.sources = s->sources};
+    f->path = scan_printf(s, err, "%s/%s/tensors/step_000.npz", s->run_dir, b->prompts[i]->label);
+    if (f->path == NULL) return LCT_E_NOMEM;
+    f->ranges = lct_plan_seq_ranges(b->plan, item->seq, &f->n_ranges);
+    f->n_tokens = f->n_keys = (int32_t)item->tokens.len;
+  }
+  return lct_files_begin(s->files, specs, n, b->batch, err);
+}
+
+static lct_status take_index(scan *s, size_t file, char **out, lct_error *err) {
+  lct_buf text = {0};
+  lct_status status = lct_files_index(s->files, file, &text, err);
+  if (status != LCT_OK) lct_buf_free(&text);
+  else *out = text.data;
+  return status;
+}
+
+static lct_status finish_files(scan *s, prefill *b, lct_error *err) {
+  for (int32_t i = 0; i < b->n_items; i++) LCT_TRY(take_index(s, (size_t)i, &s->items[b->items[i]].index, err));
+  for (int i = 0; i < b->n_prompts; i++) {
+    LCT_TRY(take_index(s, (size_t)b->n_items + (size_t)i, &b->prompts[i]->steps[0].index, err));
+  }
+  return lct_files_finish(s->files, err);
+}
+
+static lct_status begin_pool(scan *s, prefill *b, lct_error *err) {
+  lct_pool_rows *rows = lct_arena_alloc(&s->arena, (size_t)b->n_items * sizeof *rows);
+  if (rows == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
+  for (int32_t i = 0; i < b->n_items; i++) {
+    int32_t n_ranges = 0;
+    const scan_item *item = &s->items[b->items[i]];
+    const lct_kv_range *ranges = lct_plan_seq_ranges(b->plan, item->seq, &n_ranges);
+    LCT_TRY(scan_pool_rows(item, b->items[i], ranges, n_ranges, &s->arena, &rows[i], err));
+  }
+  return lct_pool_begin(s->pool, rows, b->n_items, b->batch->n_rows, err);
+}
+
+/* The prompt's own state before generation, for the intra-run comparison. */
+static lct_status keep_first_state(scan *s, scan_prompt *p, lct_error *err) {
+  size_t hidden = (size_t)s->cfg.hidden, n = SCAN_N_SCORED * (size_t)s->cfg.n_layers * hidden;
+  LCT_TRY(lct_calloc(&p->first_state, n, sizeof(float), "prompt state", err));
+  LCT_TRY(lct_calloc(&p->last_state, n, sizeof(float), "prompt state", err));
+  size_t item = (size_t)(p->first_item + (int32_t)p->n_messages - 1);
+  for (int src = 0; src < SCAN_N_SCORED; src++) {
+    for (int l = 0; l < s->cfg.n_layers; l++) {
+      memcpy(p->first_state + ((size_t)src * (size_t)s->cfg.n_layers + (size_t)l) * hidden,
+             lct_pool_vectors(s->pool, src, LCT_POOLING_LAST, l) + item * hidden, hidden * sizeof(float));
+    }
+  }
+  return LCT_OK;
+}
+
+static lct_status run_prefill(scan *s, prefill *b, lct_error *err) {
+  LCT_TRY(begin_pool(s, b, err));
+  if (s->files != NULL) LCT_TRY(begin_files(s, b, err));
+  s->progress.per_layer = b->batch->n_rows;
+  lct_tap tap = scan_tap(s);
+  LCT_TRY(lct_engine_forward(s->engine, b->batch, b->kv, &tap, b->logit_rows, b->n_prompts, b->logits, s->o->cancel, err));
+  if (s->files != NULL) LCT_TRY(finish_files(s, b, err));
+  for (int32_t i = 0; i < b->n_items; i++) s->items[b->items[i]].done = true;
+  return LCT_OK;
+}
+
+/* KV slots of a batch: its rows, then each prompt's generated tokens, then the rows of the snapshots with the replies. */
+static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
+  int32_t new_tokens = s->scenario->generation.max_new_tokens, slots = b->batch->n_rows;
+  for (int i = 0; i < b->n_prompts; i++) {
+    b->prompts[i]->kv_base = slots;
+    slots += new_tokens;
+  }
+  int32_t reply_base = slots;
+  /* a reply re-tokenised is about as long as it was generated; one that does not fit runs afresh */
+  slots += b->n_prompts * (new_tokens + new_tokens / 2 + 16);
+  LCT_TRY(lct_kv_new(s->engine, slots, &b->kv, err));
+  double t0 = scan_now();
+  LCT_TRY(run_prefill(s, b, err));
+  double t1 = scan_now();
+  s->result->seconds_prefill += t1 - t0;
+  for (int i = 0; i < b->n_prompts; i++) LCT_TRY(keep_first_state(s, b->prompts[i], err));
+  LCT_TRY(scan_decode(s, b->plan, b->prompts, b->n_prompts, b->kv, b->logits, err));
+  double t2 = scan_now();
+  s->result->seconds_decode += t2 - t1;
+  LCT_TRY(scan_reply(s, b->plan, b->prompts, b->n_prompts, b->kv, reply_base, slots, err));
+  s->result->seconds_prefill += scan_now() - t2;
+  return LCT_OK;
+}
+
+static void prefill_free(scan *s, prefill *b) {
+  lct_kv_free(s->engine, b->kv);
+  free(b->items);
+  free(b->prompts);
+  free(b->logit_rows);
+  free(b->logits);
+}
+
+static void begin_phase(scan *s, const char *phase, const lct_plan *plan) {
+  s->progress.phase = phase;
+  s->progress.tokens = lct_plan_n_tokens(plan);
+  s->progress.total = s->progress.tokens * s->cfg.n_layers;
+  s->progress.done = 0;
+}
+
+lct_status scan_run_items(scan *s, const lct_plan *plan, const int32_t *numbers, int32_t n, const char *phase, lct_error *err) {
+  begin_phase(s, phase, plan);
+  lct_status status = LCT_OK;
+  for (int32_t i = 0; status == LCT_OK && i < lct_plan_n_batches(plan); i++) {
+    prefill b = {.plan = plan, .batch = lct_plan_batch(plan, i)};
+    status = collect_items(&b, s, numbers, n, i, err);
+    if (status == LCT_OK) status = run_prefill(s, &b, err);
+    prefill_free(s, &b);
+  }
+  return status;
+}
+
+static lct_status run_plan(scan *s, lct_plan *plan, lct_error *err) {
+  int32_t n = 0, *numbers = lct_arena_alloc(&s->arena, (size_t)s->n_items * sizeof *numbers);
+  if (numbers == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %d snapshots", s->n_items);
+  LCT_TRY(plan_items(s, plan, numbers, &n, err));
+  int64_t done = 0;
+  for (int32_t i = 0; i < lct_plan_n_batches(plan); i++) {
+    prefill b = {.plan = plan, .batch = lct_plan_batch(plan, i)};
+    begin_phase(s, "prefill", plan);
+    s->progress.done = done;
+    lct_status status = collect_items(&b, s, numbers, n, i, err);
+    if (status == LCT_OK) status = collect_prompts(s, &b, i, err);
+    if (status == LCT_OK) status = run_and_generate(s, &b, err);
+    prefill_free(s, &b);
+    LCT_TRY(status);
+    done += (int64_t)b.batch->n_rows * s->cfg.n_layers;
+  }
+  return LCT_OK;
+}
+
+lct_status scan_run(scan *s, lct_error *err) {
+  LCT_TRY(lct_pool_new(&s->cfg, scan_scored, SCAN_N_SCORED, s->n_items, &s->pool, err));
+  if (s->o->keep == LCT_KEEP_TOKENS) {
+    LCT_TRY(lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, &s->files, err));
+  }
+  lct_plan *plan = NULL;
+  LCT_TRY(lct_plan_new(&plan, err));
+  lct_status status = run_plan(s, plan, err);
+  lct_plan_free(plan);
+  return status;
+}

@@ -1,0 +1,70 @@
+/* lct_scan: the steps of a scan in order, and how it ends. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "scan/scan_impl.h"
+
+static lct_status open_engine(scan *s, lct_error *err) {
+  lct_backend_options o = {.precision = s->o->precision, .n_threads = s->o->threads};
+  return lct_engine_new(s->model, lct_cpu_ops(), &o, &s->engine, err);
+}
+
+static lct_status write_all(scan *s, lct_error *err) {
+  double t0 = scan_now();
+  scan_report(s, "write", 0, 1, 0);
+  LCT_TRY(scan_write_manifests(s, err));
+  if (s->o->keep == LCT_KEEP_POOLED) LCT_TRY(scan_write_vectors(s, err));
+  for (size_t i = 0; i < s->n_prompts; i++) LCT_TRY(scan_write_scores(s, &s->prompts[i], err));
+  s->result->seconds_write = scan_now() - t0;
+  return LCT_OK;
+}
+
+/* After the directory exists: whatever happens, scan.json says how it ended. */
+static lct_status run_and_write(scan *s, lct_error *err) {
+  LCT_TRY(scan_write_state(s, "running", err));
+  lct_status status = scan_run(s, err);
+  if (s->files != NULL) {
+    s->result->saturated = lct_files_saturated(s->files);
+    s->result->tensor_bytes += lct_files_bytes(s->files);
+    lct_files_free(s->files);
+    s->files = NULL;
+  }
+  if (status == LCT_OK || status == LCT_E_CANCELLED) {
+    lct_error write_err = {0};
+    lct_status written = write_all(s, &write_err);
+    s->result->seconds_total = scan_now() - s->t_start;
+    if (written == LCT_OK) written = scan_write_state(s, status == LCT_OK ? "done" : "partial", &write_err);
+    if (status == LCT_OK && written != LCT_OK) {
+      if (err != NULL) *err = write_err;
+      status = written;
+    }
+  }
+  if (status != LCT_OK && status != LCT_E_CANCELLED) {
+    lct_error ignored; /* the first failure is the one to tell; a full disk may refuse this line too */
+    if (scan_write_state(s, "failed", &ignored) != LCT_OK) return status;
+  }
+  return status;
+}
+
+lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) {
+  *result = (lct_scan_result){0};
+  scan s = {.o = o, .result = result, .t_start = scan_now()};
+  time_t now = time(NULL);
+  struct tm utc;
+  (void)strftime(s.created_at, sizeof s.created_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+  lct_status status = scan_open(&s, err);
+  if (status == LCT_OK) status = scan_tokenise(&s, err);
+  if (status == LCT_OK) status = open_engine(&s, err);
+  result->seconds_load = scan_now() - s.t_start;
+  if (status == LCT_OK) {
+    result->n_prompts = (int)s.n_prompts;
+    result->n_references = s.n_references;
+    result->n_layers = s.cfg.n_layers;
+    status = scan_make_dirs(&s, err);
+  }
+  if (status == LCT_OK) status = run_and_write(&s, err);
+  for (int32_t i = s.n_references; s.items != NULL && i < s.n_items; i++) result->n_snapshots += s.items[i].done;
+  scan_close(&s);
+  return status;
+}
