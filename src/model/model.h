@@ -93,6 +93,7 @@ typedef struct lct_model {
   lct_gguf *gguf;        /* not NULL for a GGUF file: its metadata, for the tokenizer */
   lct_map *maps;         /* owned mappings */
   size_t n_maps;
+  const char **map_paths; /* file of each mapping, for messages (arena); NULL: the one file is `path` */
   lct_arena arena;
 } lct_model;
 

@@ -4,15 +4,24 @@
 
 #include "model/model.h"
 
+/* The numbers. Element i of tensor NAME (Hugging Face's name) is mean + std * z, where
+ *   key = mix(seed ^ mix(FNV-1a-64(NAME))), mix = the finaliser of splitmix64,
+ *   a = mix(key + (2i+1)*G), b = mix(key + (2i+2)*G), G = 0x9e3779b97f4a7c15,
+ *   z = (sum of the eight 16-bit lanes of a and b, centred) / its standard deviation.
+ * Integers but for one multiplication: every machine, compiler and number of threads makes the same bytes.
+ *
+ * The scales: norms 1 +- 0.1; projections 1/sqrt(fan-in), o_proj and down_proj divided by sqrt(2*n_layers), so that the
+ * residual stream stays of order 1 at any depth; q and k biases 0.5, v 0.1, o 0.02; embeddings 1, or 2/sqrt(hidden) where
+ * they are the head too; a separate head 2/sqrt(hidden). Logits have a standard deviation of about 2. */
 typedef struct {
-  const char *like;      /* "qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b", "qwen3-0.6b", "qwen3-4b", "smollm2-135m",
-                            "llama3.2-1b", "tiny-qwen2", "tiny-qwen3", "tiny-llama", or a path to a config.json */
+  const char *like;      /* a name of lct_synth_names, or a path to a config.json */
   uint64_t seed;
   const char *dtype;     /* "bfloat16" (default when NULL), "float16", "float32" */
-  const char *tokenizer; /* folder whose tokenizer.json, tokenizer_config.json, ... are copied; NULL: byte-level with ChatML tokens */
-  const char *dir;       /* created; must not already hold a model */
+  const char *tokenizer; /* folder whose tokenizer.json, tokenizer_config.json, ... are copied; NULL: byte-level, ChatML tokens */
+  const char *dir;       /* created; must be absent or an empty folder */
 } lct_synth_options;
 
+/* Writes into DIR.partial.PID and renames it at the end: DIR is there whole or not at all. */
 lct_status lct_synth(const lct_synth_options *o, lct_error *err) LCT_CHECKED;
 /* Names accepted by `like`, NULL-terminated. */
 const char *const *lct_synth_names(void);

@@ -12,6 +12,31 @@ typedef lct_status (*lct_tensor_find)(void *ctx, const char *name, lct_tensor *o
  * and checking its shape. */
 lct_status lct_model_bind(lct_model *m, bool gguf, lct_tensor_find find, void *ctx, lct_error *err) LCT_CHECKED;
 
+/* The table behind lct_model_bind: one row a tensor of a layer. synth writes what this table asks for. */
+typedef enum { LCT_DIM_ONE, LCT_DIM_HIDDEN, LCT_DIM_Q, LCT_DIM_KV, LCT_DIM_HEAD, LCT_DIM_INTER } lct_dim;
+typedef enum { LCT_NEED_ALWAYS, LCT_NEED_QKV_BIAS, LCT_NEED_O_BIAS, LCT_NEED_QK_NORM } lct_need;
+typedef struct {
+  size_t offset;        /* of the lct_tensor in lct_layer */
+  const char *hf, *gguf; /* name after "model.layers.%d." and "blk.%d." */
+  lct_dim rows, cols;   /* rows LCT_DIM_ONE: a vector */
+  lct_need need;
+  bool rotary;          /* interleaved within heads in a GGUF file of the llama architecture */
+} lct_layer_slot;
+extern const lct_layer_slot lct_layer_slots[];
+extern const int lct_n_layer_slots;
+int64_t lct_config_dim(const lct_config *c, lct_dim d);
+bool lct_config_needs(const lct_config *c, lct_need need);
+
+/* Every tensor of a bound model once: index 0 .. lct_model_n_tensors-1; NULL for one the architecture does not have. */
+int lct_model_n_tensors(const lct_model *m);
+const lct_tensor *lct_model_tensor(const lct_model *m, int index);
+/* The file a tensor's bytes lie in, for messages. */
+const char *lct_model_file_of(const lct_model *m, const void *data);
+/* Bytes of the whole tensor as stored. */
+size_t lct_tensor_bytes(const lct_tensor *t);
+/* Fills m->hash. */
+lct_status lct_model_hash(lct_model *m, lct_error *err) LCT_CHECKED;
+
 /* Opens the safetensors file or sharded index of a folder and binds it to m (config is set). */
 lct_status lct_safetensors_load(const char *dir, lct_model *m, lct_error *err) LCT_CHECKED;
 /* Reads config and tensors of a GGUF file into m. */
@@ -20,7 +45,8 @@ lct_status lct_gguf_load(const char *path, lct_model *m, lct_error *err) LCT_CHE
 /* One safetensors file: header checked (length, JSON, dtype, shape, offsets inside, no overlap, no hole at the end). */
 typedef struct {
   char *name; /* arena */
-  lct_dtype dtype;
+  lct_dtype dtype;        /* LCT_DTYPE_COUNT: a type that cannot be a weight here */
+  const char *dtype_name; /* as the format spells it: static storage */
   int n_dims;
   int64_t dims[8];
   const unsigned char *data;
