@@ -14,23 +14,6 @@
 #define MAX_CONFIG_BYTES ((size_t)16 << 20)
 #define MAX_LISTED 8
 
-static const struct {
-  const char *name;
-  int block, bytes;
-} dtypes[] = {
-#define LCT_DTYPE_ROW(id, text, ggml, block, bytes) [LCT_DTYPE_##id] = {text, block, bytes},
-    LCT_DTYPES(LCT_DTYPE_ROW)
-#undef LCT_DTYPE_ROW
-};
-
-const char *lct_dtype_name(lct_dtype t) { return (unsigned)t < LCT_DTYPE_COUNT ? dtypes[t].name : "unknown"; }
-int lct_dtype_block(lct_dtype t) { return (unsigned)t < LCT_DTYPE_COUNT ? dtypes[t].block : 1; }
-
-size_t lct_dtype_row_bytes(lct_dtype t, int64_t n_cols) {
-  if ((unsigned)t >= LCT_DTYPE_COUNT || n_cols <= 0) return 0;
-  return (size_t)(n_cols / dtypes[t].block) * (size_t)dtypes[t].bytes;
-}
-
 size_t lct_tensor_bytes(const lct_tensor *t) { return (size_t)t->rows * lct_dtype_row_bytes(t->dtype, t->cols); }
 
 const char *lct_arch_name(lct_arch a) {
