@@ -265,10 +265,10 @@ static void trim(const char **s, size_t *n) {
   while (*n > 0 && memchr(" \t\n\v\f\r", (*s)[*n - 1], 6) != NULL) (*n)--;
 }
 
-/* Underscores stand singly between digits. */
+/* Underscores stand singly, none first or last. */
 static bool underscores_ok(const char *s, size_t n) {
   for (size_t i = 0; i < n; i++) {
-    if (s[i] == '_' && (i == 0 || i + 1 == n || !is_digit(s[i - 1]) || !is_digit(s[i + 1]))) return false;
+    if (s[i] == '_' && (i == 0 || i + 1 == n || s[i + 1] == '_')) return false;
   }
   return true;
 }
@@ -284,9 +284,11 @@ bool lct_yaml_str_to_int(const char *s, size_t n, int64_t *out) {
 
 bool lct_yaml_str_to_float(const char *s, size_t n, double *out) {
   trim(&s, &n);
+  if (!underscores_ok(s, n)) return false;
   size_t start = n > 0 && is_sign(s[0]);
   /* what strtod reads beyond pydantic: hexadecimal, nan(...) and a second sign */
   if (n > start && is_sign(s[start])) return false;
   if (memchr(s, 'x', n) != NULL || memchr(s, 'X', n) != NULL || memchr(s, '(', n) != NULL) return false;
-  return n > start && !memchr(s, '\0', n) && underscores_ok(s, n) && memchr(" \t\n\v\f\r", s[start], 6) == NULL && c_strtod(s, n, out);
+  if (n == start || memchr(s, '\0', n) != NULL || memchr(" \t\n\v\f\r", s[start], 6) != NULL) return false;
+  return c_strtod(s, n, out);
 }
