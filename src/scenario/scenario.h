@@ -36,11 +36,11 @@ typedef struct {
   struct {
     int max_new_tokens; /* default 8, >= 1 */
     bool do_sample;
-    double temperature; /* default 1.0 */
+    double temperature;        /* default 1.0 */
     bool has_top_k, has_top_p; /* false: null */
     int top_k;                 /* 0 when null; no limit when <= 0 */
     double top_p;              /* 0 when null; no limit unless 0 < top_p < 1 */
-    int64_t seed;       /* default 42 */
+    int64_t seed;              /* default 42 */
   } generation;
   struct {
     bool hidden_states, attention_weights, qkv, mlp, logits; /* default true */

@@ -70,7 +70,8 @@ static bool looks_float(const char *s, size_t n) {
   if (n > 0 && is_digit(s[0])) {
     k = span(s, n, "0123456789_");
     size_t tail = base60_tail(s + k, n - k);
-    if (tail > 0) return k + tail < n && s[k + tail] == '.' && k + tail + 1 + span(s + k + tail + 1, n - k - tail - 1, "0123456789_") == n;
+    if (tail > 0)
+      return k + tail < n && s[k + tail] == '.' && k + tail + 1 + span(s + k + tail + 1, n - k - tail - 1, "0123456789_") == n;
     if (k == n || s[k] != '.') return false;
     k++;
     k += span(s + k, n - k, "0123456789_");
@@ -220,8 +221,11 @@ bool lct_yaml_resolve(lct_yaml_node *node, const char *tag, bool plain, const ch
   static const struct {
     const char *tag;
     lct_yaml_type type;
-  } tags[] = {{TAG "str", LCT_YAML_STR},     {TAG "bool", LCT_YAML_BOOL}, {TAG "int", LCT_YAML_INT},
-              {TAG "float", LCT_YAML_FLOAT}, {TAG "null", LCT_YAML_NULL}};
+  } tags[] = {{TAG "str", LCT_YAML_STR},
+              {TAG "bool", LCT_YAML_BOOL},
+              {TAG "int", LCT_YAML_INT},
+              {TAG "float", LCT_YAML_FLOAT},
+              {TAG "null", LCT_YAML_NULL}};
   const char *s = node->text;
   size_t n = node->len;
   if (*tag != '\0' && strcmp(tag, "!") != 0) {

@@ -125,7 +125,8 @@ static lct_status on_scalar(builder *b, const yaml_event_t *e) {
   return attach(b, node);
 }
 
-static lct_status on_open(builder *b, lct_yaml_type type, const yaml_char_t *tag, const yaml_char_t *anchor_name, yaml_mark_t at) {
+static lct_status on_open(builder *b, lct_yaml_type type, const yaml_char_t *tag, const yaml_char_t *anchor_name,
+                          yaml_mark_t at) {
   const char *expected = type == LCT_YAML_SEQ ? YAML_SEQ_TAG : YAML_MAP_TAG;
   if (tag != NULL && strcmp((const char *)tag, "!") != 0 && strcmp((const char *)tag, expected) != 0) {
     return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: unsupported tag %.80s", b->name, at.line + 1, at.column + 1, tag);
@@ -162,8 +163,8 @@ static lct_status on_alias(builder *b, const yaml_event_t *e) {
                     e->start_mark.line + 1, e->start_mark.column + 1, e->data.alias.anchor);
   }
   if (!a->complete) {
-    return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: alias *%.60s refers to the value it is part of (line %zu): a cycle", b->name,
-                    e->start_mark.line + 1, e->start_mark.column + 1, e->data.alias.anchor, a->node->line);
+    return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: alias *%.60s refers to the value it is part of (line %zu): a cycle",
+                    b->name, e->start_mark.line + 1, e->start_mark.column + 1, e->data.alias.anchor, a->node->line);
   }
   return attach(b, a->node);
 }

@@ -40,15 +40,16 @@ struct lct_yaml_node {
     double f;
   } value;
   lct_yaml_node **items; /* sequences: the items; maps: key, value, key, value … */
-  size_t n_items;              /* maps: twice the number of pairs */
-  char *shared;                /* a reader's copy of text, made once however many aliases lead here */
+  size_t n_items;        /* maps: twice the number of pairs */
+  char *shared;          /* a reader's copy of text, made once however many aliases lead here */
 };
 
 /* text must be valid UTF-8. *root is NULL when the text holds no document. Nodes live in arena. */
 lct_status lct_yaml_parse(const char *text, size_t n, const char *name, lct_arena *arena, lct_yaml_node **root,
                           lct_error *err) LCT_CHECKED;
 
-/* Types a scalar from text, its tag ("" for none) and whether it was written plain (in no quotes). False: *why says what is wrong. */
+/* Types a scalar from text, its tag ("" for none) and whether it was written plain (in no quotes).
+ * False: *why says what is wrong. */
 bool lct_yaml_resolve(lct_yaml_node *node, const char *tag, bool plain, const char **why);
 
 /* s for a message: in quotes, control characters as \\xNN, cut after about 50 bytes between two code points. */
