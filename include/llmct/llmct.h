@@ -97,9 +97,45 @@ typedef struct {
   size_t utf8_replaced;      /* invalid UTF-8 sequences replaced in the scenario */
 } lct_scan_result;
 
+/* Texts returned through char ** are the caller's: release them with lct_text_free. */
+LCT_API void lct_text_free(char *text);
+
 /* Runs one scenario file. LCT_E_CANCELLED leaves a valid partial run (scan.json: "state": "partial"), named by result->run_dir; any
  * other failure after the directory was made leaves it with state "running" or "failed", never "done". */
 LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
+
+/* What a model is: configuration, parameters, bytes per part, chat template and hashes; as text or as one JSON object. `check` also
+ * reads every weight and fails on NaN or Inf. */
+LCT_API lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) LCT_CHECKED;
+
+/* Writes a Hugging Face folder with random weights of a real model's exact shape. */
+typedef struct {
+  const char *like;      /* a known name (see lct_synth_names) or the path of a config.json */
+  uint64_t seed;
+  const char *dtype;     /* "bfloat16" (NULL), "float16", "float32" */
+  const char *tokenizer; /* folder whose tokenizer files are copied; NULL: a small byte-level one with the ChatML tokens */
+  const char *dir;       /* created; must not already hold a model */
+} lct_synth_options;
+LCT_API lct_status lct_synth(const lct_synth_options *o, lct_error *err) LCT_CHECKED;
+LCT_API const char *const *lct_synth_names(void); /* NULL-terminated */
+
+/* Writes RUN_DIR/report.html and returns its path. */
+LCT_API lct_status lct_report(const char *run_dir, char **path, lct_error *err) LCT_CHECKED;
+/* The main table and the findings' numbers as plain text, at most `width` columns wide. */
+LCT_API lct_status lct_report_table(const char *run_dir, int width, char **text, lct_error *err) LCT_CHECKED;
+/* The run's numbers beside published ones (where_emotions_lie.published.json's form). */
+LCT_API lct_status lct_report_compare(const char *run_dir, const char *published, char **text, lct_error *err) LCT_CHECKED;
+
+/* Tokens of a text by a model's tokenizer, one line each: id, byte range, text. add_special: apply the post-processor. */
+LCT_API lct_status lct_tokenize(const char *model, const char *text, size_t len, bool add_special, char **out, lct_error *err) LCT_CHECKED;
+
+/* Measures: runs n_prompts different random prompts of n_tokens tokens each through the model, last-token logits of each included,
+ * once to warm up and `repeats` times for the clock; seconds[repeats] is the caller's. */
+LCT_API lct_status lct_bench_prefill(const char *model, lct_precision precision, int threads, int n_prompts, int n_tokens, int repeats,
+                                     double *seconds, lct_error *err) LCT_CHECKED;
+/* As lct_bench_prefill, for n_tokens decode steps of one sequence after a prompt of n_prompt tokens. */
+LCT_API lct_status lct_bench_decode(const char *model, lct_precision precision, int threads, int n_prompt, int n_tokens, int repeats,
+                                    double *seconds, lct_error *err) LCT_CHECKED;
 
 #ifdef __cplusplus
 }

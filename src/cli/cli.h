@@ -1,0 +1,21 @@
+/* The commands. Each parses its own argv (without program and command name) and returns an exit code. */
+#ifndef LCT_CLI_CLI_H
+#define LCT_CLI_CLI_H
+
+#include "llmct/llmct.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
+
+int cli_scan(int argc, char **argv);
+int cli_report(int argc, char **argv);
+int cli_inspect(int argc, char **argv);
+int cli_synth(int argc, char **argv);
+int cli_tokenize(int argc, char **argv);
+int cli_bench(int argc, char **argv);
+
+/* "llmct-gpu: error: ..." on stderr; the exit code that belongs to the status. */
+int cli_fail(lct_status status, const lct_error *err);
+/* Set by the first Ctrl-C; the second one ends the program at once. */
+const volatile int *cli_cancel_flag(void);
+
+#endif

@@ -1,0 +1,113 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/cli.h"
+#include "cli/progress.h"
+
+typedef struct {
+  lct_scan_options scan;
+  long threads;
+  int precision, keep;
+  bool quiet, json, no_report;
+} scan_args;
+
+static void print_json_string(const char *s) {
+  putchar('"');
+  for (; *s != '\0'; s++) {
+    if (*s == '"' || *s == '\\') printf("\\%c", *s);
+    else if ((unsigned char)*s < 0x20) printf("\\u%04x", *s);
+    else putchar(*s);
+  }
+  putchar('"');
+}
+
+static void print_json(const lct_scan_result *r, const char *state, const char *report) {
+  printf("{\"state\": \"%s\", \"run_dir\": ", state);
+  print_json_string(r->run_dir);
+  printf(", \"report\": ");
+  if (report != NULL) print_json_string(report);
+  else printf("null");
+  printf(", \"prompts\": %d, \"snapshots\": %d, \"references\": %d, \"layers\": %d, \"tokens_computed\": %lld, "
+         "\"tokens_prefix_by_prefix\": %lld, \"tokens_generated\": %lld, \"seconds_load\": %.4f, \"seconds_prefill\": %.4f, "
+         "\"seconds_decode\": %.4f, \"seconds_write\": %.4f, \"seconds_total\": %.4f, \"tensor_bytes\": %lld, \"saturated\": %zu, "
+         "\"utf8_replaced\": %zu}\n",
+         r->n_prompts, r->n_snapshots, r->n_references, r->n_layers, (long long)r->tokens_computed,
+         (long long)r->tokens_prefix_by_prefix, (long long)r->tokens_generated, r->seconds_load, r->seconds_prefill, r->seconds_decode,
+         r->seconds_write, r->seconds_total, (long long)r->tensor_bytes, r->saturated, r->utf8_replaced);
+}
+
+static void print_summary(const lct_scan_result *r, const char *report) {
+  printf("run            %s\n", r->run_dir);
+  if (report != NULL) printf("report         %s\n", report);
+  printf("captured       %d snapshot%s, %d reference%s, %d layers\n", r->n_snapshots, r->n_snapshots == 1 ? "" : "s", r->n_references,
+         r->n_references == 1 ? "" : "s", r->n_layers);
+  printf("tokens         %lld computed; prefix by prefix it would be %lld (%.1fx)\n", (long long)r->tokens_computed,
+         (long long)r->tokens_prefix_by_prefix,
+         r->tokens_computed > 0 ? (double)r->tokens_prefix_by_prefix / (double)r->tokens_computed : 0.0);
+  printf("time           %.2f s: load %.2f, prefill %.2f, decode %.2f (%lld tokens), write %.2f\n", r->seconds_total, r->seconds_load,
+         r->seconds_prefill, r->seconds_decode, (long long)r->tokens_generated, r->seconds_write);
+  if (r->tensor_bytes > 0) printf("tensors        %.1f MB\n", (double)r->tensor_bytes / 1e6);
+  if (r->saturated > 0) printf("warning        %zu values saturated in the stored type\n", r->saturated);
+  if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences in the scenario were replaced\n", r->utf8_replaced);
+}
+
+static int finish(const scan_args *a, lct_status status, const lct_scan_result *r, lct_error *err) {
+  char *report = NULL, *table = NULL;
+  bool cancelled = status == LCT_E_CANCELLED;
+  if (status == LCT_OK || cancelled) {
+    lct_error report_err;
+    if (!a->no_report && lct_report(r->run_dir, &report, &report_err) != LCT_OK) {
+      return cli_fail(LCT_E_INTERNAL, &report_err);
+    }
+    if (a->json) {
+      print_json(r, cancelled ? "partial" : "done", report);
+    } else if (!a->quiet) {
+      if (!cancelled && lct_report_table(r->run_dir, 100, &table, &report_err) == LCT_OK) printf("%s\n", table);
+      print_summary(r, report);
+    }
+  }
+  lct_text_free(report);
+  lct_text_free(table);
+  if (status == LCT_OK) return EXIT_DONE;
+  int code = cli_fail(status, err);
+  if (cancelled) fprintf(stderr, "llmct-gpu: what was captured is in %s, marked as partial\n", r->run_dir);
+  return code;
+}
+
+int cli_scan(int argc, char **argv) {
+  scan_args a = {.keep = LCT_KEEP_POOLED};
+  const arg_option options[] = {
+      {"--model", "-m", ARG_STRING, &a.scan.model, "MODEL", "folder, .gguf file or Hub id (default: the scenario's model.id)"},
+      {"--output", "-o", ARG_STRING, &a.scan.output, "DIR", "parent of the run directory (default: the scenario's output.dir)"},
+      {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens", "what to store (default pooled; tokens: whole tensors as .npz)"},
+      {"--precision", NULL, ARG_CHOICE, &a.precision, "exact|fast", "float32, or bf16 GEMM inputs (default exact)"},
+      {"--chat-template", NULL, ARG_STRING, &a.scan.chat_template, "NAME", "chatml, qwen2, qwen2.5, qwen3, smollm2 or llama3"},
+      {"--no-thinking", NULL, ARG_FLAG, &a.scan.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},
+      {"--threads", "-t", ARG_INT, &a.threads, "N", "threads to compute with (default: all)"},
+      {"--no-report", NULL, ARG_FLAG, &a.no_report, NULL, "do not write report.html"},
+      {"--quiet", "-q", ARG_FLAG, &a.quiet, NULL, "print errors only"},
+      {"--json", NULL, ARG_FLAG, &a.json, NULL, "print the summary as one JSON object"},
+      {0}};
+  const arg_spec spec = {"scan", "SCENARIO.yaml [options]",
+                         "Runs every prefix of the scenario's conversation and its references through the model, once a distinct token,\n"
+                         "and scores every layer of every snapshot against every reference.",
+                         options, 1, 1};
+  const char *args[64];
+  if (argc > 63) argc = 63;
+  int n = args_parse(&spec, argc, argv, args);
+  if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;
+  progress p = progress_new(a.quiet || a.json);
+  a.scan.scenario = args[0];
+  a.scan.threads = (int)a.threads;
+  a.scan.precision = (lct_precision)a.precision;
+  a.scan.keep = (lct_keep)a.keep;
+  a.scan.progress = progress_show;
+  a.scan.progress_ctx = &p;
+  a.scan.cancel = cli_cancel_flag();
+  lct_scan_result r;
+  lct_error err = {0};
+  lct_status status = lct_scan(&a.scan, &r, &err);
+  progress_end(&p);
+  return finish(&a, status, &r, &err);
+}

@@ -1,0 +1,84 @@
+/* llmct-gpu: finds the command, runs it, says what went wrong. The only place that prints errors and exits. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "cli/cli.h"
+
+typedef struct {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *about;
+} command;
+
+static const command commands[] = {
+    {"scan", cli_scan, "run a scenario through a model and score every layer against the references"},
+    {"report", cli_report, "make the HTML report of a run, or compare it with published numbers"},
+    {"inspect", cli_inspect, "show what a model is: shape, parameters, bytes, template, hashes"},
+    {"synth", cli_synth, "write random weights in a real model's shape, for tests and benchmarks"},
+    {"tokenize", cli_tokenize, "show the tokens of a text"},
+    {"bench", cli_bench, "measure prefill and decode on this machine"},
+};
+
+/* A signal handler can reach nothing but a global. */
+static volatile int cancel_flag;
+
+static void on_interrupt(int signal_number) {
+  if (cancel_flag) {
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+  }
+  cancel_flag = 1;
+}
+
+const volatile int *cli_cancel_flag(void) { return &cancel_flag; }
+
+int cli_fail(lct_status status, const lct_error *err) {
+  fprintf(stderr, "llmct-gpu: error: %s\n", err->message);
+  return status == LCT_E_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+static int usage(FILE *out) {
+  fprintf(out, "llmct-gpu %s: an MRI machine for Qwen-family language models\n\nusage: llmct-gpu COMMAND [options]\n\ncommands:\n",
+          lct_version());
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
+  fprintf(out, "\nllmct-gpu COMMAND --help explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some failed.\n");
+  return out == stdout ? EXIT_DONE : EXIT_USAGE;
+}
+
+/* Whole tensors of many snapshots are many open files: take what the system allows. */
+static void allow_many_files(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) return usage(stderr);
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout);
+  if (strcmp(argv[1], "--version") == 0) {
+    printf("llmct-gpu %s\n", lct_version());
+    return EXIT_DONE;
+  }
+  struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+  (void)sigaction(SIGINT, &action, NULL);
+  (void)sigaction(SIGTERM, &action, NULL);
+  /* a full disk or a closed pipe is an error to report, not a reason to die */
+  (void)signal(SIGPIPE, SIG_IGN);
+  (void)signal(SIGXFSZ, SIG_IGN);
+  allow_many_files();
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    if (strcmp(argv[1], commands[i].name) != 0) continue;
+    int code = commands[i].run(argc - 2, argv + 2);
+    if (fflush(stdout) != 0 && code == EXIT_DONE) {
+      fprintf(stderr, "llmct-gpu: error: cannot write to standard output\n");
+      return EXIT_FAILED;
+    }
+    return code;
+  }
+  fprintf(stderr, "llmct-gpu: unknown command %s\ntry: llmct-gpu --help\n", argv[1]);
+  return EXIT_USAGE;
+}
