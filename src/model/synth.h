@@ -12,18 +12,9 @@
  *
  * The scales: norms 1 +- 0.1; projections 1/sqrt(fan-in), o_proj and down_proj divided by sqrt(2*n_layers), so that the
  * residual stream stays of order 1 at any depth; q and k biases 0.5, v 0.1, o 0.02; embeddings 1, or 2/sqrt(hidden) where
- * they are the head too; a separate head 2/sqrt(hidden). Logits have a standard deviation of about 2. */
-typedef struct {
-  const char *like;      /* a name of lct_synth_names, or a path to a config.json */
-  uint64_t seed;
-  const char *dtype;     /* "bfloat16" (default when NULL), "float16", "float32" */
-  const char *tokenizer; /* folder whose tokenizer.json, tokenizer_config.json, ... are copied; NULL: byte-level, ChatML tokens */
-  const char *dir;       /* created; must be absent or an empty folder */
-} lct_synth_options;
-
-/* Writes into DIR.partial.PID and renames it at the end: DIR is there whole or not at all. */
-lct_status lct_synth(const lct_synth_options *o, lct_error *err) LCT_CHECKED;
-/* Names accepted by `like`, NULL-terminated. */
-const char *const *lct_synth_names(void);
+ * they are the head too; a separate head 2/sqrt(hidden). Logits have a standard deviation of about 2.
+ *
+ * lct_synth_options, lct_synth and lct_synth_names are public: llmct/llmct.h. lct_synth writes into DIR.partial.PID and renames it at
+ * the end: DIR is there whole or not at all. */
 
 #endif

@@ -1,0 +1,119 @@
+/* Prefill and decode, timed on the whole engine. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/engine.h"
+#include "plan/plan.h"
+
+typedef struct {
+  char *path;
+  lct_model *model;
+  lct_engine *engine;
+  float *logits;
+} bench;
+
+static double now(void) {
+  struct timespec t;
+  (void)clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static lct_status open_bench(const char *model, lct_precision precision, int threads, int n_logits, bench *b, lct_error *err) {
+  LCT_TRY(lct_model_resolve(model, NULL, &b->path, err));
+  LCT_TRY(lct_model_open(b->path, &b->model, err));
+  lct_backend_options o = {.precision = precision, .n_threads = threads};
+  LCT_TRY(lct_engine_new(b->model, lct_cpu_ops(), &o, &b->engine, err));
+  return lct_alloc_aligned(&b->logits, (size_t)n_logits * (size_t)b->model->config.vocab, sizeof *b->logits, "logits", err);
+}
+
+static void close_bench(bench *b) {
+  lct_engine_free(b->engine);
+  lct_model_free(b->model);
+  free(b->path);
+  free(b->logits);
+}
+
+/* Token k of prompt p: spread over the vocabulary, different from prompt to prompt from the first token on. */
+static int32_t token(const lct_model *m, int p, int k) {
+  uint32_t x = (uint32_t)(p * 7919 + k + 1) * 2654435761u;
+  return (int32_t)(x % (uint32_t)m->config.vocab);
+}
+
+static lct_status add_prompts(lct_plan *plan, const lct_model *m, int n_prompts, int n_tokens, lct_error *err) {
+  int32_t *ids = NULL, seq = 0;
+  LCT_TRY(lct_calloc(&ids, (size_t)n_tokens, sizeof *ids, "token ids", err));
+  lct_status s = LCT_OK;
+  for (int p = 0; p < n_prompts && s == LCT_OK; p++) {
+    for (int k = 0; k < n_tokens; k++) ids[k] = token(m, p, k);
+    s = lct_plan_add(plan, ids, (size_t)n_tokens, &seq, err);
+  }
+  free(ids);
+  return s == LCT_OK ? lct_plan_build(plan, 4096, err) : s;
+}
+
+/* One pass over every batch of the plan; the logits of each prompt's last token are computed as generation would need them. */
+static lct_status prefill_once(bench *b, const lct_plan *plan, int n_prompts, lct_error *err) {
+  int32_t *rows = NULL;
+  LCT_TRY(lct_calloc(&rows, (size_t)n_prompts, sizeof *rows, "rows", err));
+  lct_status s = LCT_OK;
+  for (int32_t i = 0; i < lct_plan_n_batches(plan) && s == LCT_OK; i++) {
+    int n = 0;
+    for (int p = 0; p < n_prompts; p++) {
+      if (lct_plan_seq_batch(plan, p) == i) rows[n++] = lct_plan_seq_row(plan, p, lct_plan_seq_len(plan, p) - 1);
+    }
+    s = lct_engine_forward(b->engine, lct_plan_batch(plan, i), NULL, NULL, rows, n, b->logits, NULL, err);
+  }
+  free(rows);
+  return s;
+}
+
+lct_status lct_bench_prefill(const char *model, lct_precision precision, int threads, int n_prompts, int n_tokens, int repeats,
+                             double *seconds, lct_error *err) {
+  bench b = {0};
+  lct_plan *plan = NULL;
+  lct_status s = open_bench(model, precision, threads, n_prompts, &b, err);
+  if (s == LCT_OK) s = lct_plan_new(&plan, err);
+  if (s == LCT_OK) s = add_prompts(plan, b.model, n_prompts, n_tokens, err);
+  for (int r = -1; r < repeats && s == LCT_OK; r++) {
+    double t0 = now();
+    s = prefill_once(&b, plan, n_prompts, err);
+    if (r >= 0) seconds[r] = now() - t0;
+  }
+  lct_plan_free(plan);
+  close_bench(&b);
+  return s;
+}
+
+/* Decode steps over the keys of a prompt already in kv; the tokens fed are fixed, so that every repeat does the same work. */
+static lct_status decode_once(bench *b, lct_kv *kv, int n_prompt, int n_tokens, lct_error *err) {
+  for (int i = 0; i < n_tokens; i++) {
+    int32_t id = token(b->model, 1, i), position = n_prompt + i, row = 0;
+    lct_kv_range path = {0, n_prompt + i};
+    lct_segment segment = {.n_rows = 1, .pos0 = position, .kv0 = position, .n_ranges = 1, .ranges = &path};
+    lct_batch batch = {.n_rows = 1, .n_segments = 1, .n_slots = position + 1, .decode = true, .tokens = &id, .positions = &position,
+                       .segments = &segment};
+    LCT_TRY(lct_engine_forward(b->engine, &batch, kv, NULL, &row, 1, b->logits, NULL, err));
+  }
+  return LCT_OK;
+}
+
+lct_status lct_bench_decode(const char *model, lct_precision precision, int threads, int n_prompt, int n_tokens, int repeats,
+                            double *seconds, lct_error *err) {
+  bench b = {0};
+  lct_plan *plan = NULL;
+  lct_kv *kv = NULL;
+  lct_status s = open_bench(model, precision, threads, 1, &b, err);
+  if (s == LCT_OK) s = lct_plan_new(&plan, err);
+  if (s == LCT_OK) s = add_prompts(plan, b.model, 1, n_prompt, err);
+  if (s == LCT_OK) s = lct_kv_new(b.engine, n_prompt + n_tokens, &kv, err);
+  if (s == LCT_OK) s = lct_engine_forward(b.engine, lct_plan_batch(plan, 0), kv, NULL, NULL, 0, NULL, NULL, err);
+  for (int r = -1; r < repeats && s == LCT_OK; r++) {
+    double t0 = now();
+    s = decode_once(&b, kv, n_prompt, n_tokens, err);
+    if (r >= 0) seconds[r] = now() - t0;
+  }
+  if (b.engine != NULL) lct_kv_free(b.engine, kv);
+  lct_plan_free(plan);
+  close_bench(&b);
+  return s;
+}
