@@ -1,10 +1,3 @@
-/* A fused multiply-add would round once where the formats' oracle rounds twice. */
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#else
-#pragma GCC optimize("fp-contract=off")
-#endif
-
 #include "model/dequant.h"
 
 #include <string.h>

@@ -1,10 +1,3 @@
-/* See dequant.c: products and sums are rounded one by one. */
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#else
-#pragma GCC optimize("fp-contract=off")
-#endif
-
 #include <string.h>
 
 #include "base/half.h"
