@@ -145,6 +145,8 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   for (int i = 0; i < b->n_prompts; i++) {
     b->prompts[i]->kv_base = slots;
     slots += new_tokens;
+    /* prefix by prefix, generation prefills the prompt again */
+    s->result->tokens_prefix_by_prefix += (int64_t)scan_prompt_item(s, b->prompts[i])->tokens.len;
   }
   int32_t reply_base = slots;
   /* a reply re-tokenised is about as long as it was generated; one that does not fit runs afresh */
