@@ -16,7 +16,7 @@ typedef struct {
 } pair_sums;
 
 static inline __attribute__((always_inline)) void step(const float *v, const float *r, vec_f *dot, vec_f *diff) {
-  const vec_u magnitude = {0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu, 0x7fffffffu};
+  const vec_u magnitude = (vec_u){0} + 0x7fffffffu;
   vec_f a, b;
   memcpy(&a, v, sizeof a);
   memcpy(&b, r, sizeof b);

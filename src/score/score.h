@@ -1,4 +1,5 @@
-/* Scores of one vector against one reference. Legacy metrics exactly as Activation Lab computes them (notebooks/compare_runs.py). */
+/* Scores of one vector against one reference.
+ * Legacy metrics exactly as Activation Lab computes them (notebooks/compare_runs.py). */
 #ifndef LCT_SCORE_SCORE_H
 #define LCT_SCORE_SCORE_H
 
