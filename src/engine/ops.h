@@ -19,6 +19,7 @@ typedef struct lct_embedding lct_embedding;
 typedef struct {
   lct_precision precision;
   int n_threads; /* 0: all */
+  size_t weight_budget_bytes; /* packed weights beyond it are packed anew at each use; 0: the backend's choice */
 } lct_backend_options;
 
 typedef struct {
@@ -42,6 +43,9 @@ typedef struct {
    * bit-equal to a prefill's, but still depend on their own row alone */
   void (*set_decode)(lct_backend *be, bool decode);
   size_t (*kv_row_bytes)(const lct_backend *be, const lct_attn_shape *s); /* of k or of v, one row */
+  /* Passes from now on are decode steps (few rows, bound by memory): `linear` may read weights in their stored type and so give a row
+   * other bits than a prefill gives it (the same to rounding). Off after open. */
+  void (*set_decode)(lct_backend *be, bool decode);
 
   /* memory */
   lct_status (*alloc)(lct_backend *be, size_t bytes, void **out, lct_error *err);
@@ -49,7 +53,8 @@ typedef struct {
   lct_status (*upload)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
   lct_status (*download)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
 
-  /* weights: from file views, read through lct_tensor_row_f32 (or faster where the type allows it, same values) */
+  /* weights: from file views, read through lct_tensor_row_f32 (or faster where the type allows it, same values); the views' data
+   * must outlive the weight */
   lct_status (*weight_new)(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,
                            lct_weight **out, lct_error *err); /* biases[i] may be NULL or absent: zeros */
   void (*weight_free)(lct_backend *be, lct_weight *w);
@@ -75,8 +80,9 @@ typedef struct {
    * Tiles of keys are cut at multiples of 64 of the absolute position; online softmax in f32. */
   lct_status (*attention)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
                           lct_error *err);
-  /* softmax weights of query rows [row0, row0+n) of one segment, all heads: out (n_heads, n, n_keys) f32 on the HOST,
-   * n_keys = pos0 + n_rows of the segment; keys in order of position, zero behind the causal diagonal. */
+  /* softmax weights of query rows [row0, row0+n) of one segment (row0 counts within the segment), all heads:
+   * out (n_heads, n, n_keys) f32 on the HOST, n_keys = pos0 + n_rows of the segment; keys in order of position, zero behind the
+   * causal diagonal. */
   lct_status (*attn_weights)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
                              lct_kv_layer kv, float *out, lct_error *err);
   /* gu (n, 2*dim) out: gate then up -> act = silu(gate)*up (n, dim) in */

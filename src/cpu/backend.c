@@ -1,0 +1,182 @@
+/* Opening and closing, memory, the choice of instruction set, and the table itself. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu/internal.h"
+
+static const lct_kernels *best_kernels(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return &lct_kernels_avx512;
+  }
+  if (avx2) return &lct_kernels_avx2;
+#endif
+  return &lct_kernels_base;
+}
+
+static lct_status choose_kernels(const lct_kernels **out, lct_error *err) {
+  *out = best_kernels();
+  const char *want = getenv("LCT_CPU_ISA");
+  if (want == NULL || want[0] == '\0' || strcmp(want, (*out)->isa) == 0) return LCT_OK;
+  if (strcmp(want, "base") == 0) {
+    *out = &lct_kernels_base;
+    return LCT_OK;
+  }
+#if defined(__x86_64__)
+  if (strcmp(want, "avx2") == 0 && *out == &lct_kernels_avx512) {
+    *out = &lct_kernels_avx2;
+    return LCT_OK;
+  }
+#endif
+  return lct_fail(err, LCT_E_USAGE, "LCT_CPU_ISA=%s: expected base, avx2 or avx512, at most what this machine has (%s)", want,
+                  (*out)->isa);
+}
+
+lct_status lct_cpu_describe(lct_buf *out, lct_error *err) {
+  const lct_kernels *k = NULL;
+  LCT_TRY(choose_kernels(&k, err));
+  const dnnl_version_t *v = dnnl_version();
+  return lct_buf_printf(out, err, "%s kernels, oneDNN %d.%d.%d", k->isa, v->major, v->minor, v->patch);
+}
+
+lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) {
+  if (*have >= bytes) return LCT_OK;
+  void *old = NULL, *p = NULL;
+  memcpy(&old, p_to_ptr, sizeof old);
+  LCT_TRY(lct_alloc_aligned(&p, bytes, 1, what, err));
+  free(old);
+  memcpy(p_to_ptr, &p, sizeof p);
+  *have = bytes;
+  return LCT_OK;
+}
+
+void lct_cpu_share(int64_t n, int64_t *begin, int64_t *end) {
+  int64_t i = omp_get_thread_num(), of = omp_get_num_threads();
+  *begin = n * i / of;
+  *end = n * (i + 1) / of;
+}
+
+/* 60 % of what the system says is available; SIZE_MAX when it does not say. */
+static size_t default_budget(void) {
+  FILE *f = fopen("/proc/meminfo", "r");
+  if (f == NULL) return SIZE_MAX;
+  char line[128];
+  unsigned long long kib = 0;
+  while (fgets(line, sizeof line, f) != NULL && sscanf(line, "MemAvailable: %llu kB", &kib) != 1) {
+  }
+  (void)fclose(f);
+  return kib == 0 ? SIZE_MAX : (size_t)(kib * 1024 / 10 * 6);
+}
+
+static void backend_close(lct_backend *be) {
+  if (be == NULL) return;
+  lct_gemm_close(be);
+  free(be->pad);
+  free(be->rows);
+  free(be->stream_packed);
+  free(be->attn);
+  free(be->items);
+  free(be);
+}
+
+static lct_status backend_open(const lct_backend_options *o, lct_backend **out, lct_error *err) {
+  *out = NULL;
+  if (o->n_threads < 0 || o->n_threads > 4096) {
+    return lct_fail(err, LCT_E_USAGE, "threads: %d: expected 0 (all) to 4096", o->n_threads);
+  }
+  const lct_kernels *kernels = NULL;
+  LCT_TRY(choose_kernels(&kernels, err));
+  lct_backend *be = NULL;
+  LCT_TRY(lct_calloc(&be, 1, sizeof *be, "CPU backend", err));
+  be->kernels = kernels;
+  be->precision = o->precision;
+  be->n_threads = o->n_threads == 0 ? omp_get_num_procs() : o->n_threads;
+  be->weight_budget = o->weight_budget_bytes == 0 ? default_budget() : o->weight_budget_bytes;
+  lct_status status = lct_gemm_open(be, err);
+  if (status != LCT_OK) {
+    backend_close(be);
+    return status;
+  }
+  *out = be;
+  return LCT_OK;
+}
+
+static void backend_set_decode(lct_backend *be, bool decode) { be->decode = decode; }
+
+static lct_dtype in_dtype(const lct_backend *be) { return be->precision == LCT_PRECISION_FAST ? LCT_DTYPE_BF16 : LCT_DTYPE_F32; }
+
+static lct_dtype out_dtype(const lct_backend *be) {
+  (void)be;
+  return LCT_DTYPE_F32;
+}
+
+static size_t kv_row_bytes(const lct_backend *be, const lct_attn_shape *s) {
+  (void)be;
+  return (size_t)s->n_kv_heads * (size_t)s->head_dim * sizeof(float);
+}
+
+static lct_status host_alloc(lct_backend *be, size_t bytes, void **out, lct_error *err) {
+  (void)be;
+  return lct_alloc_aligned(out, bytes, 1, "CPU buffer", err);
+}
+
+static void host_free(lct_backend *be, void *p) {
+  (void)be;
+  free(p);
+}
+
+static lct_status host_copy(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err) {
+  (void)be;
+  (void)err;
+  if (bytes > 0) memcpy(dst, src, bytes);
+  return LCT_OK;
+}
+
+static lct_status embedding_new(lct_backend *be, const lct_tensor *t, lct_embedding **out, lct_error *err) {
+  (void)be;
+  LCT_TRY(lct_calloc(out, 1, sizeof **out, "embedding", err));
+  (*out)->t = *t;
+  return LCT_OK;
+}
+
+static void embedding_free(lct_backend *be, lct_embedding *e) {
+  (void)be;
+  free(e);
+}
+
+const lct_ops *lct_cpu_ops(void) {
+  static const lct_ops ops = {
+      .name = "cpu",
+      .open = backend_open,
+      .close = backend_close,
+      .in_dtype = in_dtype,
+      .out_dtype = out_dtype,
+      .kv_row_bytes = kv_row_bytes,
+      .set_decode = backend_set_decode,
+      .alloc = host_alloc,
+      .free = host_free,
+      .upload = host_copy,
+      .download = host_copy,
+      .weight_new = lct_cpu_weight_new,
+      .weight_free = lct_cpu_weight_free,
+      .embedding_new = embedding_new,
+      .embedding_free = embedding_free,
+      .embed = lct_cpu_embed,
+      .linear = lct_cpu_linear,
+      .rmsnorm = lct_cpu_rmsnorm,
+      .add_rmsnorm = lct_cpu_add_rmsnorm,
+      .split_rope = lct_cpu_split_rope,
+      .attention = lct_cpu_attention,
+      .attn_weights = lct_cpu_attn_weights,
+      .silu_mul = lct_cpu_silu_mul,
+      .silu = lct_cpu_silu,
+      .read_rows = lct_cpu_read_rows,
+      .first_nonfinite = lct_cpu_first_nonfinite,
+  };
+  return &ops;
+}

@@ -1,0 +1,118 @@
+/* What the files of src/cpu share. */
+#ifndef LCT_CPU_INTERNAL_H
+#define LCT_CPU_INTERNAL_H
+
+#include <dnnl.h>
+#include <omp.h>
+
+#include "base/half.h"
+#include "cpu/cpu.h"
+#include "cpu/kernels.h"
+
+#define LCT_PARALLEL_MIN 32768 /* elements below which waking the other threads costs more than it gives */
+#define LCT_GEMV_ROWS 4        /* decode rows of one matrix x vector call */
+
+/* One oneDNN matmul of m rows; its memory objects get their pointers at each call. */
+typedef struct {
+  dnnl_primitive_t prim;
+  dnnl_memory_t x, y;
+} lct_gemm_prim;
+
+/* Numbers of rows a primitive is made for; a call's rows are cut into these, the last cut padded. */
+#define LCT_N_LADDER 11
+extern const int lct_gemm_ladder[LCT_N_LADDER]; /* descending, ends with 1 */
+
+/* All weights of one (in, out): packed layout and primitives. */
+typedef struct lct_gemm_shape lct_gemm_shape;
+struct lct_gemm_shape {
+  lct_gemm_shape *next;
+  int64_t k, n, kp, np; /* kp, np: as padded in the packed layout */
+  int nb;               /* columns of a packed block: (np/nb) blocks of (kp, nb), bf16: (kp/2, nb, 2) */
+  bool dnnl;            /* false: packed for gemm_panel (f32, nb 64) */
+  dnnl_memory_desc_t w_desc;
+  lct_gemm_prim prims[LCT_N_LADDER];
+};
+
+struct lct_weight {
+  int64_t in, out;
+  int n_parts;
+  lct_tensor *parts; /* copies of the views; their data must outlive the weight */
+  lct_gemm_shape *shape;
+  float *bias;  /* (np) f32 */
+  void *packed; /* NULL: streamed, packed anew at every use */
+  bool raw;     /* every part is bf16 or f16 in plain row order: decoding can read the file's bytes */
+  dnnl_memory_t w_mem, bias_mem;
+};
+
+struct lct_embedding {
+  lct_tensor t;
+};
+
+struct lct_backend {
+  const lct_kernels *kernels;
+  lct_precision precision;
+  int n_threads;
+  bool decode;
+  bool use_dnnl;
+  dnnl_engine_t engine;
+  dnnl_stream_t stream;
+  lct_gemm_shape *shapes;
+  size_t packed_bytes, weight_budget;
+
+  /* scratch, grown as needed and kept */
+  unsigned char *pad; /* GEMM: a padded tile of x and y */
+  size_t pad_bytes;
+  unsigned char *rows; /* packing: a block of rows a thread */
+  size_t rows_bytes;
+  void *stream_packed; /* the streamed weight in use */
+  size_t stream_bytes;
+  const lct_weight *streamed; /* what stream_packed holds */
+  unsigned char *attn;        /* attention: a workspace a thread */
+  size_t attn_bytes;
+  void *items; /* attention: work list */
+  size_t items_bytes;
+};
+
+/* Makes *p (64-byte aligned) hold at least `bytes`; the content is lost when it grows. */
+lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
+/* This thread's share [*begin, *end) of n rows, inside a parallel region. */
+void lct_cpu_share(int64_t n, int64_t *begin, int64_t *end);
+
+/* gemm.c: oneDNN, or our own kernel. */
+lct_status lct_gemm_open(lct_backend *be, lct_error *err) LCT_CHECKED;
+void lct_gemm_close(lct_backend *be);
+lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_shape **out, lct_error *err) LCT_CHECKED;
+lct_status lct_gemm_bind(lct_backend *be, lct_weight *w, lct_error *err) LCT_CHECKED; /* memory objects of weight and bias */
+/* y (n, out) = x (n, in) W^T + b over packed weights. */
+lct_status lct_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
+                        int64_t ldy, lct_error *err) LCT_CHECKED;
+
+/* weights.c */
+lct_status lct_cpu_weight_new(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,
+                              lct_weight **out, lct_error *err) LCT_CHECKED;
+void lct_cpu_weight_free(lct_backend *be, lct_weight *w);
+lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
+                          lct_error *err) LCT_CHECKED;
+
+/* attention.c */
+lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
+                             lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
+                                lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
+
+/* elementwise.c */
+lct_status lct_cpu_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_rmsnorm(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h,
+                           lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_add_rmsnorm(lct_backend *be, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,
+                               lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_split_rope(lct_backend *be, const void *qkv, const lct_attn_shape *s, const float *q_norm, const float *k_norm,
+                              float eps, const float *cos_sin, const int32_t *positions, const int32_t *slots, int n, void *q,
+                              lct_kv_layer kv, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_silu_mul(lct_backend *be, const void *gu, int n, int dim, void *act, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_silu(lct_backend *be, const void *gu, int n, int dim, float *act, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
+                             float *dst, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_first_nonfinite(lct_backend *be, const float *x, int n, int dim, int64_t *index, lct_error *err) LCT_CHECKED;
+
+#endif

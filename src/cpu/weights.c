@@ -1,0 +1,180 @@
+/* Weights: packed once from the file's views, or, when memory is short, packed anew at each use; and the choice between GEMM and the
+ * matrix x vector products of decoding. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/internal.h"
+
+static bool is_fast(const lct_backend *be) { return be->precision == LCT_PRECISION_FAST; }
+
+/* 16-bit data in plain row order at an even address can be read as it lies. */
+static bool is_plain(const lct_tensor *t, lct_dtype type) {
+  return t->dtype == type && t->perm_head_dim == 0 && (uintptr_t)t->data % 2 == 0;
+}
+
+/* Rows [n0, n0 + n) of the stacked parts as f32: out (n, in). */
+static void read_weight_rows(const lct_backend *be, const lct_weight *w, int64_t n0, int64_t n, float *out) {
+  int part = 0;
+  while (n0 >= w->parts[part].rows) n0 -= w->parts[part++].rows;
+  for (int64_t i = 0; i < n; i++, n0++) {
+    while (n0 >= w->parts[part].rows) n0 -= w->parts[part++].rows;
+    const lct_tensor *t = &w->parts[part];
+    if (is_plain(t, LCT_DTYPE_BF16)) {
+      be->kernels->bf16_to_f32((const uint16_t *)t->data + n0 * w->in, w->in, out + i * w->in);
+    } else {
+      lct_tensor_row_f32(t, n0, out + i * w->in);
+    }
+  }
+}
+
+static size_t packed_bytes(const lct_backend *be, const lct_weight *w) {
+  size_t size = is_fast(be) && w->shape->dnnl ? 2 : 4;
+  return (size_t)w->shape->kp * (size_t)w->shape->np * size;
+}
+
+/* Fills `packed` in the shape's layout, a block of columns a task. */
+static lct_status pack(lct_backend *be, const lct_weight *w, void *packed, lct_error *err) {
+  const lct_gemm_shape *s = w->shape;
+  size_t block = (size_t)s->nb * (size_t)w->in;
+  LCT_TRY(lct_cpu_scratch(&be->rows, &be->rows_bytes, (size_t)be->n_threads * block * 4, "weight packing", err));
+  int n_blocks = (int)(s->np / s->nb);
+#pragma omp parallel for num_threads(be->n_threads) schedule(dynamic)
+  for (int b = 0; b < n_blocks; b++) {
+    float *rows = (float *)(void *)be->rows + (size_t)omp_get_thread_num() * block;
+    int64_t n0 = (int64_t)b * s->nb, n = w->out - n0 < s->nb ? w->out - n0 : s->nb;
+    int64_t at = (int64_t)b * s->nb * s->kp;
+    read_weight_rows(be, w, n0, n, rows);
+    if (is_fast(be) && s->dnnl) {
+      be->kernels->pack_bf16(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (uint16_t *)packed + at);
+      continue;
+    }
+    if (is_fast(be)) { /* our own GEMM multiplies in f32: bf16 x bf16 is exact there */
+      for (size_t i = 0; i < (size_t)n * (size_t)w->in; i++) rows[i] = lct_bf16_to_f32(lct_f32_to_bf16(rows[i]));
+    }
+    be->kernels->pack_f32(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (float *)packed + at);
+  }
+  return LCT_OK;
+}
+
+static lct_status copy_parts(lct_weight *w, const lct_tensor *const *parts, int n_parts, lct_error *err) {
+  if (n_parts < 1) return lct_fail(err, LCT_E_USAGE, "a weight needs at least one matrix");
+  LCT_TRY(lct_calloc(&w->parts, (size_t)n_parts, sizeof *w->parts, "weight parts", err));
+  w->n_parts = n_parts;
+  w->in = parts[0]->cols;
+  w->raw = true;
+  for (int i = 0; i < n_parts; i++) {
+    const lct_tensor *t = parts[i];
+    if (t->cols != w->in || t->rows < 1 || t->cols < 1 || t->cols > INT32_MAX || t->rows > INT32_MAX) {
+      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld] cannot be stacked below [.., %lld]", t->name, (long long)t->rows,
+                      (long long)t->cols, (long long)w->in);
+    }
+    w->parts[i] = *t;
+    w->out += t->rows;
+    w->raw = w->raw && (is_plain(t, LCT_DTYPE_BF16) || is_plain(t, LCT_DTYPE_F16));
+  }
+  return LCT_OK;
+}
+
+static lct_status read_bias(lct_weight *w, const lct_tensor *const *biases, lct_error *err) {
+  size_t n = (size_t)w->shape->np;
+  LCT_TRY(lct_alloc_aligned(&w->bias, n, sizeof *w->bias, "bias", err));
+  memset(w->bias, 0, n * sizeof *w->bias);
+  int64_t at = 0;
+  for (int i = 0; i < w->n_parts; at += w->parts[i].rows, i++) {
+    const lct_tensor *b = biases == NULL ? NULL : biases[i];
+    if (b == NULL || b->data == NULL) continue;
+    if (b->rows * b->cols != w->parts[i].rows || b->rows != 1) {
+      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld]: expected [1, %lld], the rows of %s", b->name, (long long)b->rows,
+                      (long long)b->cols, (long long)w->parts[i].rows, w->parts[i].name);
+    }
+    lct_tensor_row_f32(b, 0, w->bias + at);
+  }
+  return LCT_OK;
+}
+
+static lct_status build_weight(lct_backend *be, lct_weight *w, const lct_tensor *const *parts, const lct_tensor *const *biases,
+                               int n_parts, lct_error *err) {
+  LCT_TRY(copy_parts(w, parts, n_parts, err));
+  LCT_TRY(lct_gemm_shape_get(be, w->in, w->out, &w->shape, err));
+  LCT_TRY(read_bias(w, biases, err));
+  LCT_TRY(lct_gemm_bind(be, w, err));
+  size_t bytes = packed_bytes(be, w);
+  if (bytes > be->weight_budget - be->packed_bytes) return LCT_OK; /* streamed */
+  LCT_TRY(lct_alloc_aligned(&w->packed, bytes, 1, "packed weights", err));
+  be->packed_bytes += bytes;
+  return pack(be, w, w->packed, err);
+}
+
+lct_status lct_cpu_weight_new(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,
+                              lct_weight **out, lct_error *err) {
+  lct_weight *w = NULL;
+  *out = NULL;
+  LCT_TRY(lct_calloc(&w, 1, sizeof *w, "weight", err));
+  lct_status status = build_weight(be, w, parts, biases, n_parts, err);
+  if (status != LCT_OK) {
+    lct_cpu_weight_free(be, w);
+    return status;
+  }
+  *out = w;
+  return LCT_OK;
+}
+
+void lct_cpu_weight_free(lct_backend *be, lct_weight *w) {
+  if (w == NULL) return;
+  if (w->packed != NULL) be->packed_bytes -= packed_bytes(be, w);
+  if (be->streamed == w) be->streamed = NULL;
+  if (w->w_mem != NULL) (void)dnnl_memory_destroy(w->w_mem);
+  if (w->bias_mem != NULL) (void)dnnl_memory_destroy(w->bias_mem);
+  free(w->packed);
+  free(w->bias);
+  free(w->parts);
+  free(w);
+}
+
+/* Can this call go through gemv on the file's own 16-bit weights, and does it move fewer bytes than the packed ones? */
+static bool use_gemv(const lct_backend *be, const lct_weight *w, int n) {
+  if (!be->decode || !w->raw || is_fast(be) || n > LCT_GEMV_ROWS) return false;
+  for (int i = 0; i < w->n_parts; i++) {
+    if (w->parts[i].dtype == LCT_DTYPE_F16 && be->kernels->gemv_f16 == NULL) return false;
+  }
+  return true;
+}
+
+static void gemv(lct_backend *be, const lct_weight *w, const float *x, int64_t ldx, int n, float *y, int64_t ldy) {
+  enum { ROWS = 32 }; /* of a task */
+  int64_t at = 0;
+  for (int p = 0; p < w->n_parts; at += w->parts[p].rows, p++) {
+    const lct_tensor *t = &w->parts[p];
+    int64_t first = at;
+#pragma omp parallel for num_threads(be->n_threads) schedule(static) if (t->rows * w->in >= 4 * LCT_PARALLEL_MIN)
+    for (int64_t r = 0; r < t->rows; r += ROWS) {
+      int rows = t->rows - r < ROWS ? (int)(t->rows - r) : ROWS;
+      const uint16_t *data = (const uint16_t *)t->data + r * w->in;
+      float *to = y + first + r;
+      if (t->dtype == LCT_DTYPE_BF16) {
+        be->kernels->gemv_bf16(x, ldx, n, data, w->in, rows, to, ldy);
+      } else {
+        be->kernels->gemv_f16(x, ldx, n, data, w->in, rows, to, ldy);
+      }
+      for (int i = 0; i < n; i++) {
+        for (int j = 0; j < rows; j++) to[i * ldy + j] += w->bias[first + r + j];
+      }
+    }
+  }
+}
+
+lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
+                          lct_error *err) {
+  if (use_gemv(be, w, n)) {
+    gemv(be, w, x, ldx, n, y, ldy);
+    return LCT_OK;
+  }
+  if (w->packed != NULL) return lct_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
+  if (be->streamed != w) {
+    be->streamed = NULL;
+    LCT_TRY(lct_cpu_scratch(&be->stream_packed, &be->stream_bytes, packed_bytes(be, w), "streamed weights", err));
+    LCT_TRY(pack(be, w, be->stream_packed, err));
+    be->streamed = w;
+  }
+  return lct_gemm_run(be, w, be->stream_packed, x, ldx, n, y, ldy, err);
+}
