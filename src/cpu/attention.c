@@ -185,7 +185,7 @@ lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shap
   return LCT_OK;
 }
 
-/* Scores of one task into out (n_heads, n, n_keys), row r of the task being row it->row0 - row0 + r of out; then softmax. */
+/* Scores of one task into out (n_heads, n, n_keys), whose first row is row0 of the segment; then softmax. */
 static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, const float *k, int row0,
                   int n, int64_t n_keys, float *out, workspace *ws) {
   int group = group_of(s), last = it->seg->pos0 + it->row0 + it->n;
@@ -223,8 +223,8 @@ lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_s
 #pragma omp for schedule(dynamic) collapse(2)
     for (int i = 0; i < n_items; i++) {
       for (int h = 0; h < s->n_kv_heads; h++) {
-        item it = {seg, row0 + i * step, n - i * step < step ? n - i * step : step};
-        weigh(be, s, &it, h, q, kv.k, row0, n, n_keys, out, &ws);
+        item it = {seg, row0 - seg->row0 + i * step, n - i * step < step ? n - i * step : step};
+        weigh(be, s, &it, h, q, kv.k, row0 - seg->row0, n, n_keys, out, &ws);
       }
     }
   }

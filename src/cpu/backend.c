@@ -152,6 +152,7 @@ static void embedding_free(lct_backend *be, lct_embedding *e) {
 const lct_ops *lct_cpu_ops(void) {
   static const lct_ops ops = {
       .name = "cpu",
+      .host_memory = true,
       .open = backend_open,
       .close = backend_close,
       .in_dtype = in_dtype,

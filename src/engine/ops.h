@@ -43,9 +43,6 @@ typedef struct {
    * bit-equal to a prefill's, but still depend on their own row alone */
   void (*set_decode)(lct_backend *be, bool decode);
   size_t (*kv_row_bytes)(const lct_backend *be, const lct_attn_shape *s); /* of k or of v, one row */
-  /* Passes from now on are decode steps (few rows, bound by memory): `linear` may read weights in their stored type and so give a row
-   * other bits than a prefill gives it (the same to rounding). Off after open. */
-  void (*set_decode)(lct_backend *be, bool decode);
 
   /* memory */
   lct_status (*alloc)(lct_backend *be, size_t bytes, void **out, lct_error *err);
@@ -80,7 +77,7 @@ typedef struct {
    * Tiles of keys are cut at multiples of 64 of the absolute position; online softmax in f32. */
   lct_status (*attention)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
                           lct_error *err);
-  /* softmax weights of query rows [row0, row0+n) of one segment (row0 counts within the segment), all heads:
+  /* softmax weights of query rows [row0, row0+n) of the batch, all of them in segment seg, all heads:
    * out (n_heads, n, n_keys) f32 on the HOST, n_keys = pos0 + n_rows of the segment; keys in order of position, zero behind the
    * causal diagonal. */
   lct_status (*attn_weights)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
