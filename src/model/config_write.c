@@ -60,7 +60,7 @@ static json_t *build(const lct_config *c, const char *torch_dtype) {
 
 lct_status lct_config_write(const lct_config *cfg, const char *torch_dtype, lct_buf *out, lct_error *err) {
   json_t *root = build(cfg, torch_dtype);
-  char *text = json_dumps(root, JSON_INDENT(2));
+  char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
   json_decref(root);
   if (text == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for config.json");
   lct_status s = lct_buf_printf(out, err, "%s\n", text);

@@ -118,7 +118,8 @@ static lct_status read_metadata(const reader *r, const json_t *meta) {
 static int by_place(const void *a, const void *b) {
   const lct_st_tensor *x = a, *y = b;
   if (x->data != y->data) return x->data < y->data ? -1 : 1;
-  return x->n_bytes < y->n_bytes ? -1 : x->n_bytes > y->n_bytes;
+  if (x->n_bytes != y->n_bytes) return x->n_bytes < y->n_bytes ? -1 : 1;
+  return strcmp(x->name, y->name); /* so that a message names the same one everywhere */
 }
 
 /* The format allows neither overlap nor holes. */

@@ -4,13 +4,18 @@
     python tests/oracle/check_synth.py SEED FOLDER...
 
 For each folder: AutoTokenizer and AutoModelForCausalLM load it, a chat renders and round-trips, logits are finite and not
-degenerate, and every tensor equals, bit for bit, the documented generator computed here with numpy. Needs torch, transformers,
-safetensors, numpy.
+degenerate, and every tensor equals, bit for bit, the documented generator computed here with numpy.
+
+    python tests/oracle/check_synth.py SEED FOLDER... --golden tests/goldens/synth/seed1.txt
+
+also writes "FOLDER-NAME TENSOR SHA-256-OF-ITS-BYTES" (of the numpy values) for the unit test. Needs torch, transformers, numpy.
 """
+import hashlib
 import json
 import math
 import os
 import sys
+import unicodedata
 
 import numpy as np
 import torch
@@ -69,7 +74,7 @@ def scales(name, shape, cfg):
     return 0.0, std
 
 
-def check(seed, folder):
+def check(seed, folder, golden):
     with open(os.path.join(folder, "config.json")) as f:
         cfg = json.load(f)
     tok = AutoTokenizer.from_pretrained(folder)
@@ -82,9 +87,10 @@ def check(seed, folder):
         mean, std = scales(name, p.shape, cfg)
         want = torch.from_numpy(generate(seed, name, tuple(p.shape), mean, std)).to(p.dtype)
         assert torch.equal(want.view(torch.uint8), p.detach().view(torch.uint8)), name
+        data = want.contiguous().view(torch.uint8).numpy().tobytes()
+        golden.append(f"{os.path.basename(folder.rstrip('/'))} {name} {hashlib.sha256(data).hexdigest()}")
     text = "Hello, I'm Zoë — 你好 🙂 e\u0301\n\n  and  then\tsome <|im_end|> tokens"
     ids = tok(text)["input_ids"]
-    import unicodedata
     assert tok.decode(ids) == unicodedata.normalize("NFC", text), tok.decode(ids)
     assert len(ids) < len(text.encode())  # merges are exercised
     chat = [{"role": "system", "content": "You are kind."}, {"role": "user", "content": "How are you today?"}]
@@ -104,5 +110,18 @@ def check(seed, folder):
           f"rms {rms[0]} .. {rms[-2]}")
 
 
-for path in sys.argv[2:]:
-    check(int(sys.argv[1]), path)
+def main(args):
+    out = None
+    if "--golden" in args:
+        at = args.index("--golden")
+        out = args[at + 1]
+        del args[at:at + 2]
+    golden = []
+    for folder in args[1:]:
+        check(int(args[0]), folder, golden)
+    if out:
+        with open(out, "w") as f:
+            f.write("\n".join(golden) + "\n")
+
+
+main(sys.argv[1:])
