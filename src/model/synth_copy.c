@@ -82,5 +82,5 @@ lct_status lct_synth_copy_tokenizer(const char *from, const char *dir, lct_synth
                                       "special_tokens_map.json", "added_tokens.json",     "chat_template.jinja"};
   *out = (lct_synth_vocab){0};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) LCT_TRY(copy_file(from, dir, names[i], i == 0, err));
-  return read_vocab(dir, out, err);
+  return read_vocab(from, out, err);
 }

@@ -15,8 +15,13 @@
 static inline const char *at(const char *dir, const char *name) {
   static char paths[8][1024];
   static int next;
+  lct_error err = {0};
+  lct_buf b = {0};
   char *p = paths[next++ % 8];
-  (void)snprintf(p, sizeof paths[0], "%s/%s", dir, name);
+  assert_ok(lct_path_join(&b, dir, name, &err));
+  assert_true(b.len < sizeof paths[0]);
+  memcpy(p, b.data, b.len + 1);
+  lct_buf_free(&b);
   return p;
 }
 
@@ -30,12 +35,13 @@ static inline char *make_temp(char *buf, size_t n) {
 static inline void remove_tree(const char *path) {
   DIR *d = opendir(path);
   for (struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
-    char child[1024];
+    lct_buf child = {0};
     struct stat st;
     if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-    (void)snprintf(child, sizeof child, "%s/%s", path, e->d_name);
-    if (lstat(child, &st) == 0 && S_ISDIR(st.st_mode)) remove_tree(child);
-    else (void)unlink(child);
+    if (lct_path_join(&child, path, e->d_name, NULL) != LCT_OK) break;
+    if (lstat(child.data, &st) == 0 && S_ISDIR(st.st_mode)) remove_tree(child.data);
+    else (void)unlink(child.data);
+    lct_buf_free(&child);
   }
   if (d != NULL) (void)closedir(d);
   (void)rmdir(path);
@@ -60,7 +66,10 @@ static inline void make_dir(const char *path) {
   assert_ok(lct_mkdirs(path, &err));
 }
 
-static inline void copy_folder(const char *from, const char *to) {
+static inline void copy_folder(const char *source, const char *target) {
+  char from[1024], to[1024]; /* both may be buffers of at */
+  (void)snprintf(from, sizeof from, "%s", source);
+  (void)snprintf(to, sizeof to, "%s", target);
   make_dir(to);
   DIR *d = opendir(from);
   if (d == NULL) fail_msg("no folder %s", from);

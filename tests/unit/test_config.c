@@ -4,7 +4,7 @@
 #include "model/config.h"
 #include "model_support.h"
 
-#define BASE                                                                                                              \
+#define BASE                                                                                                                 \
   "\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"intermediate_size\":96," \
   "\"vocab_size\":100"
 #define QWEN2 "{\"architectures\":[\"Qwen2ForCausalLM\"]," BASE
@@ -19,9 +19,10 @@ static void qwen2_before_5(void **state) {
   (void)state;
   lct_error err = {0};
   lct_config c;
-  assert_ok(parse(QWEN2 ",\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\","
-                        "\"max_position_embeddings\":32768,\"bos_token_id\":7,\"eos_token_id\":9,\"use_sliding_window\":false,"
-                        "\"sliding_window\":32768,\"hidden_act\":\"silu\",\"rope_scaling\":null}",
+  assert_ok(parse(QWEN2
+                  ",\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\","
+                  "\"max_position_embeddings\":32768,\"bos_token_id\":7,\"eos_token_id\":9,\"use_sliding_window\":false,"
+                  "\"sliding_window\":32768,\"hidden_act\":\"silu\",\"rope_scaling\":null}",
                   &c, &err));
   assert_int_equal(c.arch, LCT_ARCH_QWEN2);
   assert_int_equal(c.n_layers, 2);
@@ -49,9 +50,10 @@ static void defaults(void **state) {
   assert_true(c.rms_eps == 1e-6f && c.rope.theta == 10000 && !c.tied_head && !c.qkv_bias && !c.o_bias && c.qk_norm);
   assert_int_equal(c.n_eos, 0);
   assert_int_equal(c.bos, -1);
-  assert_ok(parse("{\"model_type\":\"llama\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
-                  "\"intermediate_size\":96,\"vocab_size\":100,\"attention_bias\":true}",
-                  &c, &err));
+  assert_ok(
+      parse("{\"model_type\":\"llama\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+            "\"intermediate_size\":96,\"vocab_size\":100,\"attention_bias\":true}",
+            &c, &err));
   assert_int_equal(c.arch, LCT_ARCH_LLAMA);
   assert_int_equal(c.n_kv_heads, 4);
   assert_int_equal(c.max_positions, 2048);
@@ -61,10 +63,12 @@ static void defaults(void **state) {
 static void rope_scaling(void **state) {
   (void)state;
   static const char *const texts[] = {
-      LLAMA ",\"rope_theta\":500000,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,\"low_freq_factor\":1.0,"
-            "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}",
-      LLAMA ",\"rope_parameters\":{\"rope_theta\":500000,\"factor\":32.0,\"high_freq_factor\":4.0,\"low_freq_factor\":1.0,"
-            "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}"};
+      LLAMA
+      ",\"rope_theta\":500000,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,\"low_freq_factor\":1.0,"
+      "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}",
+      LLAMA
+      ",\"rope_parameters\":{\"rope_theta\":500000,\"factor\":32.0,\"high_freq_factor\":4.0,\"low_freq_factor\":1.0,"
+      "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}"};
   for (int i = 0; i < 2; i++) {
     lct_error err = {0};
     lct_config c;
@@ -115,7 +119,8 @@ static void refusals(void **state) {
       {"{\"model_type\":5}", LCT_E_FORMAT, "config.json: model_type: expected a string, found 5"},
       {"{\"architectures\":[]}", LCT_E_FORMAT, "config.json: architectures: expected a list of one name, found []"},
       {"{\"architectures\":[\"GPT2LMHeadModel\"]}", LCT_E_UNSUPPORTED,
-       "config.json: architecture GPT2LMHeadModel is not supported: expected Qwen2ForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM"},
+       "config.json: architecture GPT2LMHeadModel is not supported: expected Qwen2ForCausalLM, Qwen3ForCausalLM or "
+       "LlamaForCausalLM"},
       {"{\"model_type\":\"mistral\"}", LCT_E_UNSUPPORTED,
        "config.json: architecture mistral is not supported: expected Qwen2ForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM"},
       {"{\"model_type\":\"qwen2\"}", LCT_E_FORMAT, "config.json: num_hidden_layers: expected a positive integer, found nothing"},
@@ -125,14 +130,16 @@ static void refusals(void **state) {
        "config.json: num_hidden_layers: expected a positive integer, found 0"},
       {"{\"model_type\":\"qwen2\",\"num_hidden_layers\":4294967297}", LCT_E_FORMAT,
        "config.json: num_hidden_layers: expected a positive integer, found 4294967297"},
-      {QWEN2 ",\"hidden_act\":\"gelu\"}", LCT_E_UNSUPPORTED, "config.json: hidden_act \"gelu\" is not supported: expected \"silu\""},
+      {QWEN2 ",\"hidden_act\":\"gelu\"}", LCT_E_UNSUPPORTED,
+       "config.json: hidden_act \"gelu\" is not supported: expected \"silu\""},
       {QWEN2 ",\"use_sliding_window\":true}", LCT_E_UNSUPPORTED,
        "config.json: use_sliding_window true: sliding window attention is not supported"},
       {QWEN2 ",\"use_sliding_window\":1}", LCT_E_FORMAT, "config.json: use_sliding_window: expected true or false, found 1"},
       {QWEN2 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", LCT_E_UNSUPPORTED,
        "config.json: layer_types[1] \"sliding_attention\" is not supported: expected \"full_attention\""},
       {LLAMA ",\"mlp_bias\":true}", LCT_E_UNSUPPORTED, "config.json: mlp_bias true: a bias in the MLP is not supported"},
-      {LLAMA ",\"rope_interleaved\":true}", LCT_E_UNSUPPORTED, "config.json: rope_interleaved true: interleaved RoPE is not supported"},
+      {LLAMA ",\"rope_interleaved\":true}", LCT_E_UNSUPPORTED,
+       "config.json: rope_interleaved true: interleaved RoPE is not supported"},
       {QWEN2 ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}}", LCT_E_UNSUPPORTED,
        "config.json: quantization_config (quant_method \"gptq\") is not supported: expected plain F32, F16 or BF16 weights"},
       {QWEN2 ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}", LCT_E_UNSUPPORTED,
@@ -162,14 +169,16 @@ static void refusals(void **state) {
       {LLAMA ",\"head_dim\":15}", LCT_E_FORMAT, "config.json: head size: expected an even number, found 15"},
       {LLAMA ",\"head_dim\":1026}", LCT_E_FORMAT, "config.json: head size: expected 1 to 1024, found 1026"},
       {LLAMA ",\"bos_token_id\":\"a\"}", LCT_E_FORMAT, "config.json: bos_token_id: expected a token id, found \"a\""},
-      {LLAMA ",\"eos_token_id\":[-1]}", LCT_E_FORMAT, "config.json: eos_token_id: expected a token id or a list of them, found -1"},
+      {LLAMA ",\"eos_token_id\":[-1]}", LCT_E_FORMAT,
+       "config.json: eos_token_id: expected a token id or a list of them, found -1"},
       {"{\"model_type\":\"llama\",\"hidden_size\":65,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":9,"
        "\"vocab_size\":9}",
        LCT_E_FORMAT, "config.json: hidden_size 65 is not a multiple of num_attention_heads 4 and there is no head_dim"},
       {"{\"model_type\":\"llama\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":9,"
        "\"vocab_size\":9,\"num_key_value_heads\":3}",
        LCT_E_FORMAT, "config.json: 4 attention heads are not a multiple of 3 key/value heads"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":64,\"num_hidden_layers\":2000,\"num_attention_heads\":4,\"intermediate_size\":9,"
+      {"{\"model_type\":\"llama\",\"hidden_size\":64,\"num_hidden_layers\":2000,\"num_attention_heads\":4,\"intermediate_size\":"
+       "9,"
        "\"vocab_size\":9}",
        LCT_E_FORMAT, "config.json: number of layers: expected 1 to 1024, found 2000"},
   };
@@ -228,8 +237,9 @@ static void written_and_read(void **state) {
   static const char *const texts[] = {
       QWEN2 ",\"eos_token_id\":9,\"tie_word_embeddings\":true,\"rms_norm_eps\":1e-06,\"rope_theta\":1000000}",
       QWEN3 ",\"eos_token_id\":[9,10],\"head_dim\":32,\"bos_token_id\":3,\"attention_bias\":true}",
-      LLAMA ",\"rms_norm_eps\":1e-05,\"rope_theta\":500000,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,"
-            "\"low_freq_factor\":1.0,\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}"};
+      LLAMA
+      ",\"rms_norm_eps\":1e-05,\"rope_theta\":500000,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,"
+      "\"low_freq_factor\":1.0,\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}"};
   for (int i = 0; i < 3; i++) {
     lct_error err = {0};
     lct_config c, back;
@@ -245,8 +255,8 @@ static void written_and_read(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(qwen2_before_5), cmocka_unit_test(defaults),       cmocka_unit_test(rope_scaling),
-      cmocka_unit_test(generation),     cmocka_unit_test(refusals),       cmocka_unit_test(absurd_nesting),
+      cmocka_unit_test(qwen2_before_5), cmocka_unit_test(defaults),         cmocka_unit_test(rope_scaling),
+      cmocka_unit_test(generation),     cmocka_unit_test(refusals),         cmocka_unit_test(absurd_nesting),
       cmocka_unit_test(damaged),        cmocka_unit_test(written_and_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
