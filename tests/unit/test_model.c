@@ -306,14 +306,27 @@ static void not_finite(void **state) {
   poke(w.dir, ST, "lm_head.weight", 31 * 16 + 15, &(uint32_t){0x7f800001}, 4);
   end_with(&w, LCT_E_NUMERIC,
            "@/model.safetensors: tensor \"lm_head.weight\": expected finite weights, found NaN at row 31, column 15");
-  w = begin(LLAMA); /* the largest finite numbers are fine */
-  poke(w.dir, ST, "lm_head.weight", 31 * 16 + 15, &(uint32_t){0x7f7fffff}, 4);
-  lct_error err = {0};
-  lct_model *m = NULL;
-  assert_ok(lct_model_open(w.dir, &m, &err));
-  assert_ok(lct_model_check_finite(m, &err));
-  lct_model_free(m);
-  remove_tree(w.root);
+}
+
+static void largest_finite(void **state) {
+  (void)state;
+  static const struct {
+    const char *golden, *file, *tensor;
+    uint32_t bits;
+    size_t size;
+  } cases[] = {{LLAMA, ST, "lm_head.weight", 0x7f7fffff, 4},
+               {QWEN2, ST, "model.norm.weight", 0x7f7f, 2},
+               {QWEN3, "model-00004-of-00004.safetensors", "model.norm.weight", 0xfbff, 2}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    lct_error err = {0};
+    lct_model *m = NULL;
+    work w = begin(cases[i].golden);
+    poke(w.dir, cases[i].file, cases[i].tensor, 3, &cases[i].bits, cases[i].size);
+    assert_ok(lct_model_open(w.dir, &m, &err));
+    assert_ok(lct_model_check_finite(m, &err));
+    lct_model_free(m);
+    remove_tree(w.root);
+  }
 }
 
 /* A model as large as the scan cuts into pieces, in quantised blocks and in permuted rows. */
@@ -341,9 +354,11 @@ static void not_finite_blocks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values),        cmocka_unit_test(configs),     cmocka_unit_test(hashes),
-      cmocka_unit_test(permuted_rows), cmocka_unit_test(bad_tensors), cmocka_unit_test(bad_folders),
-      cmocka_unit_test(bad_shards),    cmocka_unit_test(not_finite),  cmocka_unit_test(not_finite_blocks),
+      cmocka_unit_test(values),         cmocka_unit_test(configs),
+      cmocka_unit_test(hashes),         cmocka_unit_test(permuted_rows),
+      cmocka_unit_test(bad_tensors),    cmocka_unit_test(bad_folders),
+      cmocka_unit_test(bad_shards),     cmocka_unit_test(not_finite),
+      cmocka_unit_test(largest_finite), cmocka_unit_test(not_finite_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

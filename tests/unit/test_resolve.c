@@ -140,6 +140,9 @@ static void snapshots(void **state) {
   fill(hub, "../../x");
   expect_failure("Org/Name-1.5", NULL, LCT_E_FORMAT,
                  "@/hub/models--Org--Name-1.5/refs/main: expected the name of a snapshot, found \"../../x\"");
+  fill(hub, "..");
+  expect_failure("Org/Name-1.5", NULL, LCT_E_FORMAT,
+                 "@/hub/models--Org--Name-1.5/refs/main: expected the name of a snapshot, found \"..\"");
   fill(hub, "");
   expect_failure("Org/Name-1.5", NULL, LCT_E_FORMAT,
                  "@/hub/models--Org--Name-1.5/refs/main: expected the name of a snapshot, found \"\"");

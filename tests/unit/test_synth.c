@@ -200,6 +200,28 @@ static void from_a_config(void **state) {
   lct_buf_free(&b);
 }
 
+/* A tiny model's vocabulary grows with the tokenizer it is given; a real one's shape is its shape. */
+static void room_for_tokens(void **state) {
+  (void)state;
+  lct_error err = {0};
+  lct_model *m = NULL;
+  make_dir(at(root, "tok"));
+  write_text(at(root, "tok/tokenizer.json"),
+             "{\"added_tokens\":[{\"id\":49152,\"content\":\"x\"}],\"model\":{\"vocab\":{\"a\":700}}}");
+  char tokenizer[600];
+  (void)snprintf(tokenizer, sizeof tokenizer, "%s/tok", root);
+  lct_synth_options o = {.like = "smollm2-135m", .tokenizer = tokenizer, .dir = at(root, "m")};
+  assert_fails(lct_synth(&o, &err), LCT_E_USAGE,
+               "smollm2-135m: expected a vocabulary of at least the tokenizer's 49153 tokens, found 49152");
+  o.like = "tiny-llama";
+  o.dir = at(root, "m");
+  assert_ok(lct_synth(&o, &err));
+  assert_ok(lct_model_open(at(root, "m"), &m, &err));
+  assert_int_equal(m->config.vocab, 49153);
+  assert_int_equal(m->config.n_eos, 0);
+  lct_model_free(m);
+}
+
 static void bad_options(void **state) {
   (void)state;
   lct_error err = {0};
@@ -292,6 +314,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(real_shapes, setup, teardown),
       cmocka_unit_test_setup_teardown(shards, setup, teardown),
       cmocka_unit_test_setup_teardown(from_a_config, setup, teardown),
+      cmocka_unit_test_setup_teardown(room_for_tokens, setup, teardown),
       cmocka_unit_test_setup_teardown(bad_options, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
