@@ -1,4 +1,5 @@
 /* lct_scan: the steps of a scan in order, and how it ends. */
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -49,6 +50,8 @@ static lct_status run_and_write(scan *s, lct_error *err) {
 
 lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) {
   *result = (lct_scan_result){0};
+  int caller_threads = omp_get_max_threads();
+  if (o->threads > 0) omp_set_num_threads(o->threads);
   scan s = {.o = o, .result = result, .t_start = scan_now()};
   time_t now = time(NULL);
   struct tm utc;
@@ -66,5 +69,6 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
   if (status == LCT_OK) status = run_and_write(&s, err);
   for (int32_t i = s.n_references; s.items != NULL && i < s.n_items; i++) result->n_snapshots += s.items[i].done;
   scan_close(&s);
+  omp_set_num_threads(caller_threads);
   return status;
 }
