@@ -25,22 +25,46 @@ lct_status lct_pretok_add(lct_pretok *p, lct_pretok_kind kind, const char *name,
   return LCT_OK;
 }
 
+/* The pattern with \s and \S spelled out: PCRE2 counts U+180E as white space, the engine of tokenizers goes by the property. */
+static lct_status spell_spaces(const char *pattern, size_t n, lct_buf *out, lct_error *err) {
+  for (size_t i = 0; i < n; i++) {
+    bool escape = pattern[i] == '\\' && i + 1 < n;
+    if (escape && (pattern[i + 1] == 's' || pattern[i + 1] == 'S')) {
+      LCT_TRY(lct_buf_puts(out, pattern[i + 1] == 's' ? "\\p{White_Space}" : "\\P{White_Space}", err));
+    } else {
+      LCT_TRY(lct_buf_append(out, pattern + i, escape ? 2 : 1, err));
+    }
+    i += escape;
+  }
+  return LCT_OK;
+}
+
+static lct_status compile(const char *pattern, size_t n, const char *name, pcre2_code **out, lct_error *err) {
+  int code = 0;
+  PCRE2_SIZE at = 0;
+  *out = pcre2_compile((PCRE2_SPTR)pattern, n, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+  if (*out == NULL) {
+    PCRE2_UCHAR text[160];
+    (void)pcre2_get_error_message(code, text, sizeof text);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: pre_tokenizer: cannot compile the Split pattern \"%.*s\": %s at byte %zu", name,
+                    (int)(n < 200 ? n : 200), pattern, (const char *)text, (size_t)at);
+  }
+  (void)pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* no JIT here: the interpreter gives the same matches */
+  return LCT_OK;
+}
+
 lct_status lct_pretok_add_regex(lct_pretok *p, const char *pattern, size_t n, const char *name, lct_error *err) {
   for (size_t i = 0; i < sizeof known_patterns / sizeof *known_patterns; i++) {
     const char *known = known_patterns[i].pattern;
     if (strlen(known) == n && memcmp(known, pattern, n) == 0) return lct_pretok_add(p, known_patterns[i].kind, name, err);
   }
-  int code = 0;
-  PCRE2_SIZE at = 0;
-  pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, n, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
-  if (re == NULL) {
-    PCRE2_UCHAR text[160];
-    (void)pcre2_get_error_message(code, text, sizeof text);
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: pre_tokenizer: cannot compile the Split pattern at byte %zu: %s", name, (size_t)at,
-                    (const char *)text);
-  }
-  (void)pcre2_jit_compile(re, PCRE2_JIT_COMPLETE); /* no JIT here: the interpreter gives the same matches */
-  lct_status s = lct_pretok_add(p, LCT_PRETOK_PCRE, name, err);
+  pcre2_code *re = NULL;
+  lct_buf spelled = {0};
+  lct_status s = spell_spaces(pattern, n, &spelled, err);
+  if (s == LCT_OK) s = compile(n > 0 ? spelled.data : "", spelled.len, name, &re, err);
+  lct_buf_free(&spelled);
+  if (s != LCT_OK) return s;
+  s = lct_pretok_add(p, LCT_PRETOK_PCRE, name, err);
   if (s == LCT_OK) {
     p->steps[p->n_steps - 1].code = re;
   } else {

@@ -35,7 +35,7 @@ void lct_tokenizer_free(lct_tokenizer *t) {
   lct_pretok_free(&t->pretok);
   free(t->prefix);
   free(t->suffix);
-  free(t->special);
+  free(t->kinds);
   free(t->chat_template);
   free(t);
 }
@@ -50,9 +50,9 @@ lct_status lct_tokenizer_finish(lct_tokenizer *t, const char *name, lct_error *e
   }
   LCT_TRY(lct_bpe_finish(&t->bpe, err));
   LCT_TRY(lct_added_finish(&t->added, &t->classes, t->nfc, err));
-  LCT_TRY(lct_calloc(&t->special, t->bpe.n_tokens, 1, "special tokens", err));
+  LCT_TRY(lct_calloc(&t->kinds, t->bpe.n_tokens, 1, "special tokens", err));
   for (size_t i = 0; i < t->added.n_tokens; i++) {
-    if (t->added.tokens[i].special) t->special[t->added.tokens[i].id] = 1;
+    t->kinds[t->added.tokens[i].id] = (uint8_t)(LCT_TOKEN_ADDED | (t->added.tokens[i].special ? LCT_TOKEN_SPECIAL : 0));
   }
   return LCT_OK;
 }
@@ -107,7 +107,7 @@ lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool
   lct_status s = lct_buf_append(&raw, "", 0, err);
   for (size_t i = 0; i < n && s == LCT_OK; i++) {
     if (ids[i] < 0 || (size_t)ids[i] >= t->bpe.n_tokens) continue; /* tokenizers leaves ids out that it does not know */
-    if (skip_special && t->special[ids[i]]) continue;
+    if (skip_special && (t->kinds[ids[i]] & LCT_TOKEN_SPECIAL)) continue;
     s = lct_buf_append(&raw, t->bpe.tokens[ids[i]].bytes, t->bpe.tokens[ids[i]].bytes_len, err);
   }
   if (s == LCT_OK) s = lct_utf8_replace(raw.data, raw.len, out, NULL, err);
@@ -125,7 +125,7 @@ int32_t lct_tokenizer_id(const lct_tokenizer *t, const char *token) {
 }
 
 bool lct_tokenizer_is_special(const lct_tokenizer *t, int32_t id) {
-  return id >= 0 && (size_t)id < t->bpe.n_tokens && t->special[id] != 0;
+  return id >= 0 && (size_t)id < t->bpe.n_tokens && (t->kinds[id] & LCT_TOKEN_SPECIAL) != 0;
 }
 
 const char *lct_tokenizer_chat_template(const lct_tokenizer *t) { return t->chat_template; }

@@ -205,34 +205,46 @@ static lct_status encode_piece(lct_encoder *e, const unsigned char *s, size_t be
   return encode_normalized(e, &x, err);
 }
 
-/* Spaces at the front and at the back of a token, as ByteLevel's trim_offsets counts them. */
-static void count_spaces(const lct_tokenizer *t, const lct_bpe_token *tok, uint32_t *front, uint32_t *back) {
-  const unsigned char *s = (const unsigned char *)tok->bytes;
-  size_t n = tok->bytes_len, len;
-  bool raw = tok->bytes == tok->text; /* spelled outside the byte-level alphabet: any white space counts */
+/* Characters of white space at the front and at the back of s[0..n), as ByteLevel's trim_offsets counts them: of a model's token
+ * the spaces of its bytes, of an added token any white space of the text it was matched on. */
+static void count_spaces(const lct_uclasses *u, const unsigned char *s, size_t n, bool raw, size_t *front, size_t *back) {
+  size_t len;
   *front = *back = 0;
   for (size_t i = 0; i < n; i += len) {
     len = 1;
-    if (raw ? (lct_uclass_at(&t->classes, s + i, &len) & LCT_UC_SPACE) == 0 : s[i] != ' ') break;
-    *front += (uint32_t)len;
+    if (raw ? (lct_uclass_at(u, s + i, &len) & LCT_UC_SPACE) == 0 : s[i] != ' ') break;
+    ++*front;
   }
   for (size_t i = n; i > 0;) {
-    size_t at = i - 1;
-    while (raw && at > 0 && (s[at] & 0xC0) == 0x80) at--;
-    if (raw ? (lct_uclass_at(&t->classes, s + at, &len) & LCT_UC_SPACE) == 0 : s[at] != ' ') break;
-    *back += (uint32_t)(i - at);
-    i = at;
+    i--;
+    while (raw && i > 0 && (s[i] & 0xC0) == 0x80) i--;
+    if (raw ? (lct_uclass_at(u, s + i, &len) & LCT_UC_SPACE) == 0 : s[i] != ' ') break;
+    ++*back;
   }
 }
 
-static void trim_offsets(const lct_tokenizer *t, lct_token *tok, bool first) {
-  uint32_t front, back;
-  count_spaces(t, &t->bpe.tokens[tok->id], &front, &back);
-  if (front > 0) {
-    if (t->trim_keeps_first && (first || tok->begin == 0)) front--;
-    tok->begin = tok->end - tok->begin < front ? tok->end : tok->begin + front;
+/* Takes the white space of a token out of its offsets. Like tokenizers it counts characters of the source without looking at
+ * them, which matters where an added prefix space stands on a character. */
+static void trim_offsets(const lct_tokenizer *t, lct_token *tok, const unsigned char *text, bool first) {
+  size_t front, back, end = tok->end;
+  const lct_bpe_token *known = &t->bpe.tokens[tok->id];
+  if (t->kinds[tok->id] & LCT_TOKEN_ADDED) {
+    count_spaces(&t->classes, text + tok->begin, tok->end - tok->begin, true, &front, &back);
+  } else {
+    count_spaces(&t->classes, (const unsigned char *)known->bytes, known->bytes_len, false, &front, &back);
   }
-  if (back > 0 && tok->end >= back) tok->end = tok->end - back < tok->begin ? tok->begin : tok->end - back;
+  if (front == 1 && t->trim_keeps_first && (first || tok->begin == 0)) front = 0; /* more than one: not an added one */
+  for (; front > 0 && tok->begin < tok->end; front--) {
+    do {
+      tok->begin++;
+    } while (tok->begin < tok->end && (text[tok->begin] & 0xC0) == 0x80);
+  }
+  for (; back > 0 && end > 0; back--) {
+    do {
+      end--;
+    } while (end > 0 && (text[end] & 0xC0) == 0x80);
+  }
+  if (back == 0) tok->end = end < tok->begin ? tok->begin : (uint32_t)end;
 }
 
 static lct_status put_ids(lct_encoder *e, const int32_t *ids, size_t n, lct_error *err) {
@@ -252,7 +264,7 @@ static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, 
     done = m.end;
   }
   if (done < n) LCT_TRY(encode_piece(e, s, done, n, err));
-  for (size_t i = from; t->trim_offsets && i < e->out->len; i++) trim_offsets(t, &e->out->data[i], i == from);
+  for (size_t i = from; t->trim_offsets && i < e->out->len; i++) trim_offsets(t, &e->out->data[i], s, i == from);
   return LCT_OK;
 }
 

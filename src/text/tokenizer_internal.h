@@ -7,6 +7,8 @@
 #include "text/pretok.h"
 #include "text/tokenizer.h"
 
+enum { LCT_TOKEN_ADDED = 1, LCT_TOKEN_SPECIAL = 2 };
+
 struct lct_tokenizer {
   lct_uclasses classes;
   lct_bpe bpe;
@@ -18,7 +20,7 @@ struct lct_tokenizer {
   bool trim_keeps_first; /* ... but for one that stands for an added prefix space */
   int32_t *prefix, *suffix; /* what add_special puts around a text */
   size_t n_prefix, n_suffix, prefix_cap, suffix_cap;
-  uint8_t *special; /* (vocab) 1: an added token that is special */
+  uint8_t *kinds; /* (vocab) LCT_TOKEN_ADDED, LCT_TOKEN_SPECIAL */
   int32_t bos, eos, pad;
   char *chat_template;
 };
