@@ -144,8 +144,8 @@ static size_t next_candidate(const lct_added_trie *t, const unsigned char *s, si
   return p;
 }
 
-bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n, size_t floor,
-                    size_t *at, lct_added_match *out) {
+bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n,
+                    size_t floor, size_t *at, lct_added_match *out) {
   if (t->n_nodes <= 1) return false;
   for (size_t p = *at; p < n && (p = next_candidate(t, s, p, n)) < n; p++) {
     size_t end = 0;

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 
 typedef struct {
-  const char *text; /* as the file spells it (byte-level alphabet), NUL-terminated; owned by the arena; NULL: a hole */
+  const char *text;  /* as the file spells it (byte-level alphabet), NUL-terminated; owned by the arena; NULL: a hole */
   const char *bytes; /* what it decodes to; may equal text */
   uint32_t text_len, bytes_len;
   bool in_model; /* the model's own: found by its text */
@@ -26,9 +26,9 @@ typedef struct {
   size_t n_slots, n_texts;
   lct_bpe_merge *merges; /* open addressing; (n_merge_slots), a power of two */
   size_t n_merge_slots;
-  uint32_t byte_id[256];   /* token of a single byte, LCT_BPE_NONE where the vocabulary has none: such a byte is dropped */
-  uint32_t *byte_pair;     /* (256, 256) merge slot of two single bytes, LCT_BPE_NONE if they do not merge */
-  bool whole_words;        /* ignore_merges: a word that is a token is that token */
+  uint32_t byte_id[256]; /* token of a single byte, LCT_BPE_NONE where the vocabulary has none: such a byte is dropped */
+  uint32_t *byte_pair;   /* (256, 256) merge slot of two single bytes, LCT_BPE_NONE if they do not merge */
+  bool whole_words;      /* ignore_merges: a word that is a token is that token */
 } lct_bpe;
 
 /* Adds token `id` with this text (n bytes). LCT_E_FORMAT on a duplicate id or text. An added token that is not in_model is

@@ -62,7 +62,7 @@ static lct_status push_char(lct_nfc *nfc, uint32_t cp, uint32_t begin, uint32_t 
   return LCT_OK;
 }
 
-/* Appends cp fully decomposed. The first part of a decomposition may decompose again (at most three deep), the second never does. */
+/* Appends cp fully decomposed. The first part of a decomposition may decompose again, the second never does. */
 static lct_status push_decomposed(lct_nfc *nfc, uint32_t cp, uint32_t begin, uint32_t end, lct_error *err) {
   if (cp >= S_BASE && cp < S_BASE + S_COUNT) {
     uint32_t s = cp - S_BASE;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* What follows an apostrophe: bytes of 's 't 'm 'd 're 've 'll at s[p..n), 0 if none. fold: (?i), where the long s is an s too. */
+/* Bytes of 's 't 'm 'd 're 've 'll at the apostrophe s[p], 0 if none. fold: (?i), where the long s is an s too. */
 static size_t contraction(const unsigned char *s, size_t p, size_t n, bool fold) {
   if (p + 1 >= n) return 0;
   unsigned a = s[p + 1], b = p + 2 < n ? s[p + 2] : 0;

@@ -9,10 +9,12 @@ static const struct {
   lct_pretok_kind kind;
   const char *pattern;
 } known_patterns[] = {
-    {LCT_PRETOK_QWEN, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
-                      "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-    {LCT_PRETOK_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
-                        "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+    {LCT_PRETOK_QWEN,
+     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+    {LCT_PRETOK_LLAMA3,
+     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
     {LCT_PRETOK_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
     {LCT_PRETOK_GPT2, "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
 };
@@ -87,7 +89,8 @@ lct_status lct_pretok_regex_next(const lct_pretok_step *step, void *match_data, 
     if (rc < 0) {
       PCRE2_UCHAR text[160];
       (void)pcre2_get_error_message(rc, text, sizeof text);
-      return lct_fail(err, LCT_E_LIMIT, "the pre-tokenizer's Split pattern failed at byte %zu of %zu: %s", from, n, (const char *)text);
+      return lct_fail(err, LCT_E_LIMIT, "the pre-tokenizer's Split pattern failed at byte %zu of %zu: %s", from, n,
+                      (const char *)text);
     }
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(match_data);
     if (at[0] >= from && at[1] > at[0]) {

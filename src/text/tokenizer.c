@@ -42,12 +42,6 @@ void lct_tokenizer_free(lct_tokenizer *t) {
 
 lct_status lct_tokenizer_finish(lct_tokenizer *t, const char *name, lct_error *err) {
   if (t->bpe.n_tokens == 0) return lct_fail(err, LCT_E_FORMAT, "%s: the vocabulary is empty", name);
-  for (size_t id = 0; id < t->bpe.n_tokens; id++) {
-    if (t->bpe.tokens[id].text == NULL) {
-      return lct_fail(err, LCT_E_FORMAT, "%s: the vocabulary has a hole: no token has id %zu, and ids go up to %zu", name, id,
-                      t->bpe.n_tokens - 1);
-    }
-  }
   LCT_TRY(lct_bpe_finish(&t->bpe, err));
   LCT_TRY(lct_added_finish(&t->added, &t->classes, t->nfc, err));
   LCT_TRY(lct_calloc(&t->kinds, t->bpe.n_tokens, 1, "special tokens", err));
@@ -85,7 +79,8 @@ lct_status lct_tokenizer_open_dir(const char *dir, lct_tokenizer **out, lct_erro
   LCT_TRY_GOTO(s, lct_file_read(path.data, MAX_FILE, &json, err), done);
   LCT_TRY_GOTO(s, read_optional(dir, "tokenizer_config.json", &config, &has_config, err), done);
   LCT_TRY_GOTO(s, read_optional(dir, "chat_template.jinja", &jinja, &has_jinja, err), done);
-  LCT_TRY_GOTO(s, lct_tokenizer_parse(json.data, json.len, has_config ? config.data : NULL, config.len, path.data, &t, err), done);
+  LCT_TRY_GOTO(s, lct_tokenizer_parse(json.data, json.len, has_config ? config.data : NULL, config.len, path.data, &t, err),
+               done);
   if (has_jinja) LCT_TRY_GOTO(s, lct_tokenizer_set_template(t, jinja.data, jinja.len, err), done);
   *out = t;
   t = NULL;

@@ -9,7 +9,9 @@ typedef struct lct_tokenizer lct_tokenizer; /* immutable after opening: may be s
 
 typedef struct {
   int32_t id;
-  uint32_t begin, end; /* bytes of the input text this token covers (before normalisation); an encoded token may split a character */
+  /* Bytes of the input text (before normalisation) this token covers, whole characters: tokens that split one all cover it.
+   * As in tokenizers, but for text that NFC changes: there the offsets cover all that went into the token. */
+  uint32_t begin, end;
 } lct_token;
 
 typedef struct {
@@ -38,14 +40,17 @@ void lct_encoder_free(lct_encoder *e);
  * become their ids, as tokenizers does with added tokens. add_special: apply the post-processor (e.g. Llama 3's BOS). */
 lct_status lct_encode(lct_encoder *e, const char *text, size_t n, bool add_special, lct_tokens *out, lct_error *err) LCT_CHECKED;
 
-/* Appends the decoded bytes of ids to *out; invalid UTF-8 becomes U+FFFD as `decode` does; skip_special leaves special tokens out. */
-lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) LCT_CHECKED;
+/* Appends the decoded bytes of ids to *out; invalid UTF-8 becomes U+FFFD as `decode` does; skip_special leaves special tokens
+ * out. */
+lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out,
+                      lct_error *err) LCT_CHECKED;
 
-int32_t lct_tokenizer_vocab(const lct_tokenizer *t);                  /* ids are 0 .. vocab-1 (added tokens included) */
-int32_t lct_tokenizer_id(const lct_tokenizer *t, const char *token);  /* of an added or plain token's text, -1 if none */
+int32_t lct_tokenizer_vocab(const lct_tokenizer *t);                 /* ids are 0 .. vocab-1 (added tokens included) */
+int32_t lct_tokenizer_id(const lct_tokenizer *t, const char *token); /* of an added or plain token's text, -1 if none */
 bool lct_tokenizer_is_special(const lct_tokenizer *t, int32_t id);
-const char *lct_tokenizer_chat_template(const lct_tokenizer *t);      /* Jinja text from tokenizer_config / chat_template.jinja / GGUF; NULL if none */
-int32_t lct_tokenizer_eos(const lct_tokenizer *t);                    /* -1 if none */
+/* Jinja text from chat_template.jinja, tokenizer_config.json or GGUF; NULL if none. */
+const char *lct_tokenizer_chat_template(const lct_tokenizer *t);
+int32_t lct_tokenizer_eos(const lct_tokenizer *t); /* -1 if none */
 int32_t lct_tokenizer_bos(const lct_tokenizer *t);
 int32_t lct_tokenizer_pad(const lct_tokenizer *t);
 

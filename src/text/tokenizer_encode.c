@@ -7,8 +7,8 @@
 #include "text/tokenizer_internal.h"
 
 #define CACHE_SLOTS ((size_t)1 << 15)
-#define CACHE_KEY 30
-#define CACHE_IDS 8
+#define CACHE_KEY   30
+#define CACHE_IDS   8
 
 /* A word seen before and its tokens: one cache line. n_key == 0: empty. */
 typedef struct {
@@ -33,9 +33,9 @@ struct lct_encoder {
 typedef struct {
   const unsigned char *s;
   size_t n;
-  size_t shift;            /* bytes put in front of it that the source does not have (0 or 1) */
+  size_t shift;                /* bytes put in front of it that the source does not have (0 or 1) */
   const uint32_t *begin, *end; /* source bytes of every byte, relative to base; NULL: the same */
-  size_t base;             /* source offset of byte `shift` */
+  size_t base;                 /* source offset of byte `shift` */
 } stretch;
 
 lct_status lct_encoder_new(const lct_tokenizer *t, lct_encoder **out, lct_error *err) {

@@ -33,8 +33,9 @@ static lct_status add_vocab(lct_tokenizer *t, json_t *vocab, size_t n_ids, const
     json_t *v = json_object_iter_value(it);
     if (!json_is_integer(v) || json_integer_value(v) < 0 || (size_t)json_integer_value(v) >= n_ids) {
       char *shown = json_dumps(v, JSON_ENCODE_ANY);
-      lct_status s = lct_fail(err, LCT_E_FORMAT, "%s: model.vocab: token \"%.60s\" has id %.40s, expected an integer from 0 to %zu", name,
-                              key, shown == NULL ? "?" : shown, n_ids - 1);
+      lct_status s = lct_fail(err, LCT_E_FORMAT,
+                              "%s: model.vocab: token \"%.60s\" has id %.40s, expected 0 to %zu: ids are integers without holes",
+                              name, key, shown == NULL ? "?" : shown, n_ids - 1);
       free(shown);
       return s;
     }
@@ -45,10 +46,11 @@ static lct_status add_vocab(lct_tokenizer *t, json_t *vocab, size_t n_ids, const
 
 /* A merge is "a b" or ["a", "b"]. */
 static lct_status add_merge(lct_tokenizer *t, json_t *m, uint32_t rank, const char *name, lct_error *err) {
-  if (json_is_array(m) && json_array_size(m) == 2 && json_is_string(json_array_get(m, 0)) && json_is_string(json_array_get(m, 1))) {
+  if (json_is_array(m) && json_array_size(m) == 2 && json_is_string(json_array_get(m, 0)) &&
+      json_is_string(json_array_get(m, 1))) {
     json_t *a = json_array_get(m, 0), *b = json_array_get(m, 1);
-    return lct_bpe_add_merge(&t->bpe, rank, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b),
-                             name, err);
+    return lct_bpe_add_merge(&t->bpe, rank, json_string_value(a), json_string_length(a), json_string_value(b),
+                             json_string_length(b), name, err);
   }
   if (json_is_string(m)) {
     const char *s = json_string_value(m);
@@ -82,7 +84,8 @@ static lct_status check_affix(json_t *model, const char *key, const char *name, 
 }
 
 static lct_status add_model(lct_tokenizer *t, json_t *model, json_t *added, const char *name, lct_error *err) {
-  json_t *type = json_object_get(model, "type"), *vocab = json_object_get(model, "vocab"), *merges = json_object_get(model, "merges");
+  json_t *type = json_object_get(model, "type"), *vocab = json_object_get(model, "vocab"),
+         *merges = json_object_get(model, "merges");
   if (!json_is_object(model)) return lct_fail(err, LCT_E_FORMAT, "%s: \"model\" is missing or not an object", name);
   if (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "%s: model.type is \"%.60s\", only \"BPE\" is supported", name,
@@ -101,17 +104,28 @@ static lct_status add_model(lct_tokenizer *t, json_t *model, json_t *added, cons
   bool all_bytes = true;
   for (unsigned i = 0; i < 256; i++) {
     unsigned char text[4];
-    all_bytes = all_bytes && lct_bpe_find(&t->bpe, (char *)text, lct_utf8_encode(lct_bpe_byte_char((unsigned char)i), text)) != LCT_BPE_NONE;
+    all_bytes = all_bytes &&
+                lct_bpe_find(&t->bpe, (char *)text, lct_utf8_encode(lct_bpe_byte_char((unsigned char)i), text)) != LCT_BPE_NONE;
   }
   /* with every byte in the vocabulary neither is ever used */
   if (!all_bytes && (is_set(model, "unk_token") || json_is_true(json_object_get(model, "byte_fallback")))) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: model.unk_token and model.byte_fallback are not supported where the vocabulary lacks bytes",
-                    name);
+    return lct_fail(err, LCT_E_UNSUPPORTED,
+                    "%s: model.unk_token and model.byte_fallback are not supported where the vocabulary lacks bytes", name);
   }
   return LCT_OK;
 }
 
 static bool flag(json_t *o, const char *key) { return json_is_true(json_object_get(o, key)); }
+
+/* An added token beyond the model's vocabulary. A normalized one decodes to its normal form. */
+static lct_status add_new_id(lct_tokenizer *t, const lct_added_token *a, const char *name, lct_error *err) {
+  if (!a->normalized || !t->nfc) return lct_bpe_add_token(&t->bpe, (uint32_t)a->id, a->content, a->n, false, name, err);
+  lct_nfc work = {0};
+  lct_status s = lct_nfc_apply(&work, &t->classes, (const unsigned char *)a->content, a->n, err);
+  if (s == LCT_OK) s = lct_bpe_add_token(&t->bpe, (uint32_t)a->id, (const char *)work.text, work.len, false, name, err);
+  lct_nfc_free(&work);
+  return s;
+}
 
 static lct_status add_added_token(lct_tokenizer *t, json_t *v, size_t index, size_t n_ids, const char *name, lct_error *err) {
   json_t *content = json_object_get(v, "content"), *id = json_object_get(v, "id");
@@ -121,21 +135,26 @@ static lct_status add_added_token(lct_tokenizer *t, json_t *v, size_t index, siz
   const char *text = json_string_value(content);
   size_t n = json_string_length(content);
   if (json_integer_value(id) < 0 || (size_t)json_integer_value(id) >= n_ids) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: added_tokens[%zu] \"%.60s\" has id %lld, expected 0 to %zu", name, index, text,
-                    (long long)json_integer_value(id), n_ids - 1);
+    return lct_fail(err, LCT_E_FORMAT, "%s: added_tokens[%zu] \"%.60s\" has id %lld, expected 0 to %zu: ids have no holes", name,
+                    index, text, (long long)json_integer_value(id), n_ids - 1);
   }
-  lct_added_token a = {.content = text, .n = n, .id = (int32_t)json_integer_value(id), .special = flag(v, "special"),
-                       .lstrip = flag(v, "lstrip"), .rstrip = flag(v, "rstrip"), .single_word = flag(v, "single_word"),
+  lct_added_token a = {.content = text,
+                       .n = n,
+                       .id = (int32_t)json_integer_value(id),
+                       .special = flag(v, "special"),
+                       .lstrip = flag(v, "lstrip"),
+                       .rstrip = flag(v, "rstrip"),
+                       .single_word = flag(v, "single_word"),
                        .normalized = flag(v, "normalized")};
   if (lct_added_find(&t->added, text, n) != NULL) {
     return lct_fail(err, LCT_E_FORMAT, "%s: added token \"%.60s\" occurs twice", name, text);
   }
   uint32_t known = lct_bpe_find(&t->bpe, text, n);
   if (known == LCT_BPE_NONE) {
-    LCT_TRY(lct_bpe_add_token(&t->bpe, (uint32_t)a.id, text, n, false, name, err));
+    LCT_TRY(add_new_id(t, &a, name, err));
   } else if (known != (uint32_t)a.id) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: added token \"%.60s\" has two ids, %u in model.vocab and %d in added_tokens", name, text,
-                    (unsigned)known, (int)a.id);
+    return lct_fail(err, LCT_E_FORMAT, "%s: added token \"%.60s\" has two ids, %u in model.vocab and %d in added_tokens", name,
+                    text, (unsigned)known, (int)a.id);
   }
   return lct_added_append(&t->added, &a, err);
 }
@@ -183,10 +202,10 @@ static lct_status add_config(lct_tokenizer *t, const char *text, size_t n, const
 
 static lct_status add_everything(lct_tokenizer *t, json_t *root, const char *name, lct_error *err) {
   json_t *added = json_object_get(root, "added_tokens"), *model = json_object_get(root, "model");
+  LCT_TRY(lct_tokenizer_add_normalizer(t, json_object_get(root, "normalizer"), name, err));
   LCT_TRY(add_model(t, model, added, name, err));
   json_t *vocab = json_object_get(model, "vocab");
   LCT_TRY(add_added_tokens(t, added, json_object_size(vocab) + count_new_tokens(vocab, added), name, err));
-  LCT_TRY(lct_tokenizer_add_normalizer(t, json_object_get(root, "normalizer"), name, err));
   LCT_TRY(lct_tokenizer_add_pretok(t, json_object_get(root, "pre_tokenizer"), name, err));
   LCT_TRY(lct_tokenizer_add_post(t, json_object_get(root, "post_processor"), name, err));
   LCT_TRY(lct_tokenizer_check_decoder(json_object_get(root, "decoder"), name, err));

@@ -1,4 +1,5 @@
-/* The parts of tokenizer.json around the model: normalizer, pre_tokenizer, post_processor, decoder. A NULL or null part is absent. */
+/* The parts of tokenizer.json around the model: normalizer, pre_tokenizer, post_processor, decoder. A NULL or null part is
+ * absent. */
 #ifndef LCT_TEXT_TOKENIZER_PARTS_H
 #define LCT_TEXT_TOKENIZER_PARTS_H
 

@@ -3,7 +3,8 @@
  *   tok_stream PATH encode-special  the same with the post-processor
  *   tok_stream PATH decode|decode-skip  records of int32 ids -> records of text (skip: without special tokens)
  *   tok_stream PATH bench SECONDS   encodes the texts on stdin again and again; prints "MB/s", tokens and load time
- * A record is a u32 count of bytes and the bytes; a token is {i32 id, u32 begin, u32 end}. PATH: a folder, a tokenizer.json or a .gguf. */
+ * A record is a u32 count of bytes and the bytes; a token is {i32 id, u32 begin, u32 end}. PATH: a folder, a tokenizer.json or a
+ * .gguf. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
