@@ -5,6 +5,9 @@
 #include "report/chart.h"
 #include "report/page.h"
 
+/* Candidates less likely than this would be shown as 0.0 %. */
+#define NEGLIGIBLE 5e-4
+
 static void entropy_chart(lct_html *h, const lct_run_prompt *p, size_t n) {
   double *x = NULL, *y = NULL;
   if (h->status == LCT_OK) h->status = lct_calloc(&x, n, sizeof *x, "a chart", h->err);
@@ -73,6 +76,7 @@ static void step_row(lct_html *h, const lct_step *st, size_t max_candidates) {
   lct_html_num(h, st->effective_vocab, 1);
   lct_html_raw(h, "</td><td class=\"l cand\">");
   for (size_t i = 0; i < st->n_top && i < max_candidates; i++) {
+    if (i > 0 && st->top[i].prob < NEGLIGIBLE) break;
     lct_html_raw(h, "<span class=\"alt\"><span class=\"mono\">");
     lct_html_token(h, st->top[i].token);
     lct_html_raw(h, "</span> <b>");

@@ -31,7 +31,7 @@ static void model_tile(lct_html *h, const lct_run *r) {
   } else {
     lct_html_fmt(h, "%.1f M", (double)r->model.n_params / 1e6);
   }
-  lct_html_raw(h, r->model.n_params >= 0 ? " parameters" : "");
+  lct_html_raw(h, r->model.n_params >= 0 ? " <small>parameters</small>" : "");
   tile_more(h);
   text_or_dash(h, r->model.arch);
   lct_html_raw(h, ", ");
@@ -76,8 +76,9 @@ static void time_tile(lct_html *h, const lct_run *r) {
   seconds(h, r->s_total);
   tile_more(h);
   for (int i = 0; i < 4; i++) {
-    lct_html_fmt(h, "%s<i class=\"key\" style=\"background:%s\"></i>%s ", i > 0 ? " &ensp;" : "", COLORS[i], NAMES[i]);
+    lct_html_fmt(h, "%s<span><i class=\"key\" style=\"background:%s\"></i>%s ", i > 0 ? " &ensp;" : "", COLORS[i], NAMES[i]);
     seconds(h, parts[i]);
+    lct_html_raw(h, "</span>");
   }
   lct_html_raw(h, "<div class=\"split\">");
   for (int i = 0; i < 4; i++) {

@@ -80,7 +80,7 @@ static void cell(lct_html *h, double v, int color, bool max, bool centred) {
 static void heat_table(lct_html *h, const lct_analysis *a, bool centred, double lo, double hi) {
   const lct_scores *s = a->scores;
   lct_html_raw(h, "<div class=\"scroll\"><table class=\"heat\" style=\"min-width:");
-  lct_html_fmt(h, "%zupx\">", 330 + 70 * s->n_references);
+  lct_html_fmt(h, "%zupx\">", 240 + 58 * s->n_references);
   head(h, s);
   lct_html_raw(h, "<tbody>\n");
   for (size_t i = 0; i < s->n_snapshots; i++) {

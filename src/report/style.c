@@ -30,10 +30,10 @@ static const char LAYOUT[] =
     ".sub{color:var(--soft);margin:6px 0 0}.state{font-weight:600}\n"
     ".banner{background:var(--warnbg);color:var(--warn);border-radius:8px;padding:12px 16px;margin:16px 0 0;font-weight:600}\n"
     ".banner span{font-weight:400}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:14px;margin-top:20px}\n"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(205px,1fr));gap:14px;margin-top:20px}\n"
     ".tile{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:16px 18px}\n"
     ".tile .what{font-size:13px;color:var(--soft)}.tile .big{font-size:25px;font-weight:650;line-height:1.25;letter-spacing:-.01em;"
-    "overflow-wrap:anywhere}.tile .more{font-size:13px;color:var(--soft);margin-top:4px;overflow-wrap:anywhere}\n"
+    "overflow-wrap:anywhere}.tile .big small{font-size:15px;font-weight:500}.tile .more span{white-space:nowrap}.tile .more{font-size:13px;color:var(--soft);margin-top:4px;overflow-wrap:anywhere}\n"
     ".split{display:flex;height:8px;border-radius:4px;overflow:hidden;margin-top:10px;gap:2px}.split i{display:block;min-width:2px}\n"
     ".key{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:4px}\n"
     "dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:14px 0 0;font-size:13px}\n"
@@ -63,6 +63,7 @@ static const char TABLES[] =
     ".legend{display:flex;flex-wrap:wrap;align-items:center;gap:6px 12px;font-size:13px;color:var(--soft);margin:10px 0 0}\n"
     ".legend .ramp{display:flex;border-radius:3px;overflow:hidden}.legend .ramp i{display:block;width:5px;height:12px}\n"
     ".legend .ring{display:inline-block;width:15px;height:13px;border-radius:3px;box-shadow:inset 0 0 0 2px var(--ink);vertical-align:-2px}\n"
+    "@media(max-width:1150px){.tile .big{font-size:22px}.heat col.c{width:62px}.heat th.r{font-size:11.5px}.heat td.v{font-size:13px}}\n"
     ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(430px,1fr));gap:18px 26px}\n";
 
 static const char CHARTS[] =

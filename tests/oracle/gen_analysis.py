@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Goldens of src/analysis, computed with numpy alone from a small random scores array that has NaNs in it.
 
-    gen_analysis.py            writes tests/goldens/report/analysis_scores.json and analysis_expected.json
+    gen_analysis.py            writes tests/goldens/report/analysis_{scores,expected}.json, and run_expected.json and
+                               published_small.json for the run that make_fake_run.py wrote to tests/goldens/report/run
 """
 import json
 import math
@@ -107,6 +108,18 @@ def expected(doc, pooling):
     return clean(out)
 
 
+def published(run, want):
+    """A published file made of the run's own numbers plus 0.1, with a reference and a message the run has not, and without one it has."""
+    n_ref = len(run["references"])
+    cells = np.array(want["by_message"], dtype=float).reshape(len(run["snapshots"]), n_ref, 3)[..., 0]
+    refs = ["awe"] + run["references"][1:]
+    turns = {str(i): [0.5] + [float(v) + 0.1 for v in cells[i][1:]] for i in (1, 3)}
+    turns["99"] = [0.5] * n_ref
+    return {"model": "Somebody/Else-9B", "layers": 7, "references": refs, "turn_by_reference_mean_cosine_over_sources": turns,
+            "role_mean_cosine": {"columns": RESIDUAL, "user": [0.9, 0.8, 0.7, 0.6], "assistant": [0.8, 0.7, 0.6, 0.5]},
+            "top_layers_hidden_in_user": {"rows": [[6, 0.25, "awe", 0.9, "joy", 0.65, 0.7]]}}
+
+
 def write(name, doc):
     (OUT / name).write_text(json.dumps(doc, separators=(",", ":")) + "\n", encoding="utf-8")
 
@@ -116,6 +129,10 @@ def main():
     doc = make_scores()
     write("analysis_scores.json", doc)
     write("analysis_expected.json", {p: expected(doc, p) for p in doc["poolings"]})
+    run = json.loads((OUT / "run" / "prompt_0" / "scores.json").read_text(encoding="utf-8"))
+    want = expected(run, "last")
+    write("run_expected.json", {k: want[k] for k in ("by_message", "best", "gap", "backbone", "fade", "user")})
+    write("published_small.json", published(run, want))
 
 
 if __name__ == "__main__":

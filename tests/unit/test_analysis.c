@@ -179,7 +179,7 @@ static lct_scores *published_scores(const json_t *cos) {
   json_object_set_new(doc, "scores", flat);
   json_object_set(doc, "sources", json_object_get(cos, "sources"));
   json_object_set(doc, "references", json_object_get(cos, "references"));
-  char path[] = "/tmp/lct_published_XXXXXX";
+  char path[] = P_tmpdir "/lct_published_XXXXXX";
   int fd = mkstemp(path);
   assert_true(fd >= 0);
   close(fd);
@@ -280,7 +280,7 @@ static void published_run(void **state) {
 /* ---- damaged files ---- */
 
 static lct_status load_text(const char *text, size_t n, lct_error *err) {
-  char path[] = "/tmp/lct_scores_XXXXXX";
+  char path[] = P_tmpdir "/lct_scores_XXXXXX";
   int fd = mkstemp(path);
   assert_true(fd >= 0);
   assert_int_equal(write(fd, text, n), (ssize_t)n);
@@ -335,7 +335,7 @@ static void damaged(void **state) {
   for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
     lct_error err = {0};
     assert_int_equal(load_text(CASES[i].text, strlen(CASES[i].text), &err), LCT_E_FORMAT);
-    const char *after = strstr(err.message, "/tmp/lct_scores_");
+    const char *after = strstr(err.message, "/lct_scores_");
     if (after == NULL || strstr(after, CASES[i].message) == NULL) fail_msg("case %zu: %s", i, err.message);
   }
   lct_error err = {0};
