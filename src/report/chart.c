@@ -42,7 +42,7 @@ static double nice_step(double raw) {
 }
 
 static frame make_frame(const lct_chart *c, double lo, double hi) {
-  frame f = {.left = 54, .top = 12, .width = c->wide ? 1000 : 570};
+  frame f = {.left = 60, .top = 12, .width = c->wide ? 1000 : 570};
   double plot = c->n_series < 2 ? 130 : c->wide ? 280 : 240, need = LABEL_GAP * (double)c->n_series;
   if (need > plot) plot = need;
   f.right = f.width - 118;
@@ -94,7 +94,7 @@ static void draw_x_tick(lct_html *h, const lct_chart *c, const frame *f, size_t 
 
 static void draw_x_axis(lct_html *h, const lct_chart *c, const frame *f) {
   double room = 30; /* a tick's width */
-  for (size_t i = 0; c->x_names != NULL && i < c->n_x; i++) room = fmax(room, 6.2 * fmin((double)strlen(c->x_names[i]), 8) + 6);
+  for (size_t i = 0; c->x_names != NULL && i < c->n_x; i++) room = fmax(room, 5.8 * fmin((double)strlen(c->x_names[i]), 8) + 4);
   size_t fit = (size_t)((f->right - f->left) / room), every = 1;
   if (c->n_x > fit) every = (size_t)nice_step((double)c->n_x / (double)fit);
   lct_html_fmt(h, "<path class=\"base\" d=\"M%.1f %.1fH%.1f\"/>", f->left, f->bottom, f->right);

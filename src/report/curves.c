@@ -45,8 +45,8 @@ static void message_chart(lct_html *h, const lct_analysis *a, const char *role, 
     const lct_snapshot *snap = &s->snapshots[i];
     if (role != NULL && (snap->generated || strcmp(snap->role, role) != 0)) continue;
     d.x[n] = (double)i;
-    const char *suffix = role != NULL ? "" : snap->generated ? " reply" : lct_role_short(snap->role);
-    (void)snprintf(names[n].text, sizeof names[n].text, "%d%s%s", snap->index, suffix[0] == '\0' || suffix[0] == ' ' ? "" : " ", suffix);
+    const char *suffix = role != NULL ? "" : snap->generated ? "rep" : lct_role_short(snap->role);
+    (void)snprintf(names[n].text, sizeof names[n].text, "%d%s%s", snap->index, suffix[0] == '\0' ? "" : " ", suffix);
     name_ptrs[n] = names[n].text;
     for (size_t r = 0; r < s->n_references; r++) d.y[r * s->n_snapshots + n] = lct_analysis_message(a, i, r, LCT_STAT_COSINE);
     n++;

@@ -63,8 +63,8 @@ static const char TABLES[] =
     ".legend{display:flex;flex-wrap:wrap;align-items:center;gap:6px 12px;font-size:13px;color:var(--soft);margin:10px 0 0}\n"
     ".legend .ramp{display:flex;border-radius:3px;overflow:hidden}.legend .ramp i{display:block;width:5px;height:12px}\n"
     ".legend .ring{display:inline-block;width:15px;height:13px;border-radius:3px;box-shadow:inset 0 0 0 2px var(--ink);vertical-align:-2px}\n"
-    "@media(max-width:1150px){.tile .big{font-size:22px}.heat col.c{width:62px}.heat th.r{font-size:11.5px}.heat td.v{font-size:13px}}\n"
-    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(430px,1fr));gap:18px 26px}\n";
+    "@media(max-width:1150px){.tile .big{font-size:22px}.heat col.c{width:64px}.heat th.r{font-size:11px}.heat td.v{font-size:13px}}\n"
+    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(400px,1fr));gap:18px 26px}.pair th,.pair td{padding:5px 6px}.pair table{font-size:13px}\n";
 
 static const char CHARTS[] =
     ".charts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:22px 26px}@media(max-width:900px){.charts{"
@@ -91,7 +91,11 @@ static const char REPLY[] =
     "@media print{main{max-width:none;padding:0}body{background:#fff;font-size:11px}section{border:0;padding:8px 0;margin-top:10px}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}figure,.findings li,.tile,tr{break-inside:avoid}h2,h3,.lead,figcaption"
     "{break-after:avoid}nav,.tip{display:none}.scroll{overflow:visible}table{font-size:10px}th,td{padding:2px 5px}"
-    ".heat col.c{width:48px}.heat col.b{width:70px}@page{margin:12mm}}\n";
+    ".heat col.c{width:48px}.heat col.b{width:66px}.heat th.r,.heat td.v{font-size:9.5px}.badge{font-size:9px;padding:0 5px;line-height:14px}"
+    ".charts,.pair{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles{grid-template-columns:repeat(4,1fr)}.tile .big{font-size:17px}"
+    ".tile .what,.tile .more{font-size:9.5px}.findings{grid-template-columns:repeat(3,1fr);gap:12px 16px}.findings .big{font-size:16px}"
+    ".findings p,.findings li.aside p,dl.facts{font-size:10px}.pair th,.pair td{padding:2px 3px}.pair table{font-size:9px}"
+    "table.heat{min-width:0!important}@page{margin:12mm}}\n";
 
 void lct_page_style(lct_html *h) {
   lct_html_raw(h, "<style>\n");
