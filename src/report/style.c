@@ -11,7 +11,7 @@ static const char LIGHT[] =
 static const char DARK[] =
     ":root{--bg:#0f1318;--card:#161b22;--ink:#e6edf3;--soft:#a0abb7;--faint:#76818d;--rule:#2b323b;--grid:#232a32;--accent:#79b4f5;"
     "--chip:#222932;--warn:#ffcf7a;--warnbg:#3a2c0c;--usr:#79b4f5;--ast:#5fcf9f;--sys:#a0abb7;--bar:#2f5d8f;"
-    "--s0:#f88577;--s1:#b06a20;--s2:#4a9be8;--s3:#e2559a;--s4:#9d8bfe;--s5:#f7c317;--s6:#1fbac4;--s7:#e2d1fb;--s8:#8cfeab;"
+    "--s0:#f88577;--s1:#a86218;--s2:#1379c3;--s3:#d0357f;--s4:#9d8bfe;--s5:#f7c317;--s6:#1fbac4;--s7:#e2d1fb;--s8:#8cfeab;"
     "--o0:#5aa2ff;--o1:#b5dcff;--o2:#f2a34c;--o3:#e58ae0}\n";
 
 static const char LAYOUT[] =
@@ -138,7 +138,7 @@ static const char SCRIPT[] =
     "a.appendChild(c);a.appendChild(document.createTextNode(v[0].label));s.textContent=v[1].toFixed(3);d.appendChild(a);"
     "d.appendChild(s);tip.appendChild(d)});\n"
     "var left=(xs[i]/k)+14;if(left+tip.offsetWidth>r.width)left=xs[i]/k-tip.offsetWidth-14;"
-    "tip.style.left=left+'px';tip.style.top=(svg.offsetTop+q[2]/k+6)+'px'})});\n";
+    "tip.style.left=left+'px';tip.style.top=(r.top-f.getBoundingClientRect().top+q[2]/k+6)+'px'})});\n";
 
 void lct_page_script(lct_html *h) {
   lct_html_raw(h, "<script>\n");
