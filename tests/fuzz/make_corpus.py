@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets: small, valid (or nearly), one feature each. Needs Python's standard library alone."""
+import io
+import json
+import pathlib
+import shutil
+import struct
+import zipfile
+
+OUT = pathlib.Path(__file__).resolve().parent / "corpus"
+
+
+def write(target, seeds):
+    folder = OUT / target
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def npy(descr="<f4", shape="(2, 3)", data=bytes(24), version=1, order="False"):
+    head = f"{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY" + bytes([version, 0]) + len(head).to_bytes(2 if version == 1 else 4, "little") + head + data
+
+
+def archive(members, method=zipfile.ZIP_STORED, limit=None):
+    keep, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, limit if limit is not None else zipfile.ZIP64_LIMIT
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as z:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = method
+            with z.open(info, "w", force_zip64=limit is not None) as f:
+                f.write(data)
+    zipfile.ZIP64_LIMIT = keep
+    return out.getvalue()
+
+
+def npz_seeds():
+    two = {"layer_00/q.npy": npy(), "ids.npy": npy("<i8", "(2,)", bytes(16))}
+    return {
+        "stored": archive(two),
+        "deflated": archive(two, zipfile.ZIP_DEFLATED),
+        "zip64": archive(two, limit=0),
+        "half": archive({"h.npy": npy("<f2", "(1, 2, 2)", b"\x00\x3c\xff\x7b\x00\xfc\x01\x7c"), "readme": b"no array"}),
+        "odd": archive({"a.npy": npy(shape="(6L,)", version=2), "s.npy": npy(shape="()", data=bytes(4))}),
+        "fortran": archive({"a.npy": npy(order="True")}),
+        "empty": archive({}),
+    }
+
+
+def safetensors(header, data=b"", pad=0):
+    text = (json.dumps(header) if not isinstance(header, str) else header).encode() + b" " * pad
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def safetensors_seeds():
+    two = {"__metadata__": {"format": "pt"}, "model.norm.weight": tensor("BF16", [4], 0, 8), "w": tensor("F32", [1, 2], 8, 16)}
+    return {
+        "two": safetensors(two, bytes(16), 3),
+        "half": safetensors({"h": tensor("F16", [2, 2], 0, 8)}, bytes(8)),
+        "scalar": safetensors({"s": tensor("F32", [], 0, 4)}, bytes(4)),
+        "empty_shape": safetensors({"e": tensor("F32", [0, 3], 0, 0)}),
+        "nothing": safetensors({}),
+        "overlap": safetensors({"a": tensor("F32", [2], 0, 8), "b": tensor("F32", [2], 4, 12)}, bytes(12)),
+        "huge_header": struct.pack("<Q", 2**63) + b"{}",
+        "huge_shape": safetensors({"a": tensor("F32", [2**40, 2**40], 0, 8)}, bytes(8)),
+        "nested": safetensors("[" * 300 + "]" * 300),
+        "escapes": safetensors('{"\\u0061\\ud83d\\ude00":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
+    }
+
+
+GGUF_FORMAT = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"), "f32": (6, "f"),
+               "bool": (7, "?"), "str": (8, ""), "arr": (9, ""), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
+
+
+def gguf_string(s):
+    return struct.pack("<Q", len(s.encode())) + s.encode()
+
+
+def gguf_value(kind, v):
+    if kind == "str":
+        return gguf_string(v)
+    if kind == "arr":
+        inner, values = v
+        return struct.pack("<IQ", GGUF_FORMAT[inner][0], len(values)) + b"".join(gguf_value(inner, x) for x in values)
+    return struct.pack("<" + GGUF_FORMAT[kind][1], v)
+
+
+def gguf(meta, tensors=(), version=3, data=b""):
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(meta))
+    for key, kind, v in meta:
+        out += gguf_string(key) + struct.pack("<I", GGUF_FORMAT[kind][0]) + gguf_value(kind, v)
+    for name, dims, kind, offset in tensors:
+        out += gguf_string(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
+    return out + bytes(-len(out) % 32) + data
+
+
+def gguf_seeds():
+    every = [(f"a.{k}", k, 1) for k in GGUF_FORMAT if k not in ("str", "arr", "bool", "f32", "f64")]
+    every += [("a", "arr", ("f64", [1.5])), ("b", "bool", True), ("c", "f32", 0.5), ("general.architecture", "str", "llama")]
+    tokens = [("tokenizer.ggml.model", "str", "gpt2"), ("tokenizer.ggml.tokens", "arr", ("str", ["a", "b", "ab", "<|e|>"])),
+              ("tokenizer.ggml.merges", "arr", ("str", ["a b"])), ("tokenizer.ggml.token_type", "arr", ("i32", [1, 1, 1, 3])),
+              ("tokenizer.ggml.add_bos_token", "bool", False), ("tokenizer.ggml.pre", "str", "qwen2")]
+    arch = [("general.architecture", "str", "qwen2"), ("general.alignment", "u32", 32)]
+    tensors = [("output_norm.weight", (8,), 0, 0), ("token_embd.weight", (32, 2), 8, 32)]
+    return {
+        "every_type": gguf(every),
+        "tokens": gguf(tokens),
+        "tensors": gguf(arch, tensors, 3, bytes(32 + 96)),
+        "version2": gguf(arch, tensors[:1], 2, bytes(32)),
+        "nested": gguf([("a", "arr", ("arr", [("u8", [1, 2]), ("str", ["x"])]))]),
+        "huge_count": b"GGUF" + struct.pack("<IQQ", 3, 2**63, 2**62),
+        "huge_array": gguf([("a", "str", "x")])[:-8] + struct.pack("<IQ", 8, 2**61),
+        "no_tensors": gguf([]),
+    }
+
+
+SCENARIO = """name: all keys
+model: {id: m, gguf_file: null, dtype: bfloat16, device: cpu, trust_remote_code: false}
+prompt:
+  - messages:
+      - {role: system, content: "you"}
+      - role: user
+        content: |
+          two
+          lines
+    run_at_each_message: true
+  - messages: [{role: user, content: 'it''s'}]
+generation: {max_new_tokens: 4, do_sample: true, temperature: 0.7, top_k: 5, top_p: 0.9, seed: 1}
+capture: {hidden_states: yes, attention_weights: no, qkv: on, mlp: off, logits: true, top_k_probs: 3, layers: [0, 1], store_dtype: float32}
+output: {dir: ./runs, format: json+npz}
+reference_states:
+  - {label: joy, messages: [{role: user, content: "happy"}]}
+"""
+
+
+def scenario_seeds():
+    small = "name: n\nmodel: {id: m}\nprompt: {messages: [{role: user, content: hi}]}\n"
+    return {
+        "all": SCENARIO,
+        "small": small,
+        "layers_all": small + "capture: {layers: all}\n",
+        "anchors": "name: &a n\nmodel: {id: *a}\nprompt:\n  messages: &m [{role: user, content: hi}]\nreference_states: [{label: x, messages: *m}]\n",
+        "merge": "x: &x {id: m}\nname: n\nmodel: {<<: *x}\nprompt: {messages: [{role: user, content: hi}]}\n",
+        "laughs": "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nname: *c\n",
+        "cycle": "name: &a [*a]\n",
+        "folded": "name: >-\n  a\n  b\n\n  c\nmodel: {id: m}\n",
+        "escapes": small.replace("hi", '"\\x41\\u00e9\\U0001F600\\n\\\n  x"'),
+        "tags": "name: !!str 1\nmodel: !x {id: !!int '3'}\n",
+        "numbers": small + "generation: {seed: 0x1F, temperature: 1e-1, max_new_tokens: 0o17, top_p: .inf}\n",
+        "empty": "",
+        "documents": "---\nname: a\n---\nname: b\n...\n",
+        "invalid_utf8": b"name: \xff\xfe\n",
+        "deep": "[" * 200,
+    }
+
+
+def conversation_seeds():
+    return {
+        "plain": '{"id": "a", "messages": [{"role": "user", "content": "hi", "label": "joy"}, {"role": "assistant", "content": "yo"}]}',
+        "labels": '{"id": 7, "messages": [{"role": "system", "content": "", "labels": ["a", "b"]}], "meta": {"k": [1, 2.5, null, true]}}',
+        "sharegpt": '{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}',
+        "surrogates": '{"messages": [{"role": "user", "content": "\\ud83d\\ude00 \\ud83d \\udc00 \\u0000"}]}',
+        "invalid_utf8": b'{"messages": [{"role": "user", "content": "\xff\xc3\xa9"}]}',
+        "nested": '{"meta": ' + "[" * 200 + "]" * 200 + "}",
+        "roles": '{"messages": [{"role": "tool", "content": "x"}]}',
+        "numbers": '{"id": 1e400, "meta": -0.0e-5}',
+    }
+
+
+def config(**more):
+    base = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True,
+            "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2}
+    return json.dumps({**base, **more})
+
+
+def config_seeds():
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 128}
+    llama = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": False}
+    return {
+        "qwen2": config(),
+        "qwen3": config(architectures=["Qwen3ForCausalLM"], model_type="qwen3", head_dim=32),
+        "llama": config(**llama, rope_scaling=None),
+        "llama3": config(**llama, rope_scaling=scaling, eos_token_id=[2, 3, 4]),
+        "rope_parameters": config(rope_theta=None, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+        "generation": config() + '\0{"eos_token_id": [5, 6], "bos_token_id": 1}',
+        "sliding": config(use_sliding_window=True, sliding_window=64),
+        "absurd": config(num_hidden_layers=2**40, hidden_size=-1, rms_norm_eps="x"),
+    }
+
+
+def template_seeds():
+    chatml = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+              "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+    return {
+        "chatml": chatml + "\0hello\0yes\0no",
+        "thinking": "{{<|im_start|> enable_thinking <think>}}\0q\0<think>\nabc\n</think>\n\nanswer\0more\0</think></think>x",
+        "llama3": "<|start_header_id|> <|eot_id|>\0 spaced \0\0\n\nx\n",
+        "tool": "\0<tool_response>x</tool_response>\0<think>open\0\xff",
+        "empty": "",
+    }
+
+
+def main():
+    write("npz", npz_seeds())
+    write("safetensors", safetensors_seeds())
+    write("gguf", gguf_seeds())
+    write("scenario", scenario_seeds())
+    write("conversation", conversation_seeds())
+    write("config", config_seeds())
+    write("template", template_seeds())
+
+
+main()
