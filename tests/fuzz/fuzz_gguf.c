@@ -1,4 +1,4 @@
-#include "fuzz_support.h"
+#include "fuzz_tokens.h"
 #include "model/gguf.h"
 
 static void read_arrays(const lct_gguf *g, const char *key) {
@@ -36,6 +36,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     (void)lct_gguf_bool(g, keys[i], &flag);
     read_arrays(g, keys[i]);
   }
+  lct_tokenizer *t = NULL;
+  s = lct_tokenizer_from_gguf(g, &t, &err);
+  if (s != LCT_OK) {
+    fuzz_check_error(s, &err);
+  } else {
+    fuzz_round_trip(t, "Hello, 12 <|e|>\n", 16);
+  }
+  lct_tokenizer_free(t);
   lct_gguf_free(g);
   return 0;
 }

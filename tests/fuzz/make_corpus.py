@@ -100,6 +100,19 @@ def gguf(meta, tensors=(), version=3, data=b""):
     return out + bytes(-len(out) % 32) + data
 
 
+def byte_letters():
+    """The letters byte-level BPE writes the 256 bytes with."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [chr(b) if b in plain else chr(256 + i) for b, i in ((b, b - sum(p < b for p in plain)) for b in range(256))]
+
+
+def gguf_tokenizer():
+    tokens = byte_letters() + ["He", "ll", "<|e|>"]
+    return [("tokenizer.ggml.model", "str", "gpt2"), ("tokenizer.ggml.pre", "str", "qwen2"),
+            ("tokenizer.ggml.tokens", "arr", ("str", tokens)), ("tokenizer.ggml.merges", "arr", ("str", ["H e", "l l"])),
+            ("tokenizer.ggml.token_type", "arr", ("i32", [1] * 258 + [3])), ("tokenizer.ggml.eos_token_id", "u32", 258)]
+
+
 def gguf_seeds():
     every = [(f"a.{k}", k, 1) for k in GGUF_FORMAT if k not in ("str", "arr", "bool", "f32", "f64")]
     every += [("a", "arr", ("f64", [1.5])), ("b", "bool", True), ("c", "f32", 0.5), ("general.architecture", "str", "llama")]
@@ -111,16 +124,17 @@ def gguf_seeds():
     return {
         "every_type": gguf(every),
         "tokens": gguf(tokens),
+        "tokenizer": gguf(gguf_tokenizer()),
         "tensors": gguf(arch, tensors, 3, bytes(32 + 96)),
         "version2": gguf(arch, tensors[:1], 2, bytes(32)),
         "nested": gguf([("a", "arr", ("arr", [("u8", [1, 2]), ("str", ["x"])]))]),
         "huge_count": b"GGUF" + struct.pack("<IQQ", 3, 2**63, 2**62),
-        "huge_array": gguf([("a", "str", "x")])[:-8] + struct.pack("<IQ", 8, 2**61),
+        "huge_array": b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + gguf_string("a") + struct.pack("<IIQ", 9, 8, 2**61) + bytes(40),
         "no_tensors": gguf([]),
     }
 
 
-SCENARIO = """name: all keys
+SCENARIO = """name: all_keys
 model: {id: m, gguf_file: null, dtype: bfloat16, device: cpu, trust_remote_code: false}
 prompt:
   - messages:
@@ -209,7 +223,60 @@ def template_seeds():
     }
 
 
+QWEN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def tokenizer(pre, merges=(("H", "e"), ("l", "l")), normalizer=None, post=None, config=None, text=None, **model):
+    vocab = {c: i for i, c in enumerate(byte_letters())}
+    for a, b in merges:
+        vocab.setdefault(a + b, len(vocab))
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": not pre}
+    special = {"id": len(vocab), "content": "<|e|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+               "special": True}
+    whole = {"version": "1.0", "added_tokens": [special], "normalizer": normalizer,
+             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*pre, level]} if pre else level,
+             "post_processor": post, "decoder": level,
+             "model": {"type": "BPE", "vocab": vocab, "merges": [list(m) for m in merges], **model}}
+    parts = [json.dumps(whole, ensure_ascii=False), config, text]
+    while parts[-1] is None:
+        parts.pop()
+    return "\0".join(p or "" for p in parts)
+
+
+def tokenizer_seeds():
+    def split(regex, behaviour="Isolated"):
+        return {"type": "Split", "pattern": {"Regex": regex}, "behavior": behaviour, "invert": False}
+
+    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|e|>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}}], "pair": [],
+                "special_tokens": {"<|e|>": {"id": "<|e|>", "ids": [258], "tokens": ["<|e|>"]}}}
+    config = json.dumps({"eos_token": "<|e|>", "pad_token": {"content": "<|e|>"}, "chat_template": "<|im_start|>"})
+    return {
+        "gpt2": tokenizer([]),
+        "qwen": tokenizer([split(QWEN)], normalizer={"type": "NFC"}, config=config, text="Hello <|e|> world"),
+        "digits": tokenizer([{"type": "Digits", "individual_digits": True}], text="a 123 b"),
+        "llama": tokenizer([split(QWEN.replace("{N}|", "{N}{1,3}|"))], post=template, ignore_merges=True),
+        "other_regex": tokenizer([split("[a-z]+(?=x)|(a+)+$")], text="aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"),
+        "bad_merge": tokenizer([]).replace('["H", "e"]', '["H", "zz"]'),
+        "no_model": '{"added_tokens": []}',
+        "nested": "[" * 400,
+    }
+
+
+def encode_seeds():
+    return {
+        "words": "\0Hello, we're 12345 <|im_start|>user\n\n",
+        "marks": "\0e\u0301 \u1100\u1161\u11a8 \u0f71\u0f74 \ufb01",
+        "spaces": "\1   \n \t \u00a0\u2003\u3000  x",
+        "scripts": "\2\u4f60\u597d \u0645\u0631\u062d\u0628\u0627 \U0001F469\u200d\U0001F680",
+        "special": "\3[S] [SS] cat cats caf\u00e9 cafe\u0301 \u212b x",
+        "invalid": b"\1\xff\xf0\x9f\x98 \xed\xa0\x80",
+    }
+
+
 def main():
+    write("tokenizer", tokenizer_seeds())
+    write("encode", encode_seeds())
     write("npz", npz_seeds())
     write("safetensors", safetensors_seeds())
     write("gguf", gguf_seeds())

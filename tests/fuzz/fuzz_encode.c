@@ -1,0 +1,17 @@
+/* Input: a byte that picks one of the test tokenizers, and a text. */
+#include "fuzz_tokens.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+  static const char *const folders[] = {"qwen", "smol", "llama", "odd"};
+  static lct_tokenizer *opened[4]; /* parsed once: this target is about the texts */
+  lct_error err = {0};
+  if (n == 0) return 0;
+  size_t which = data[0] % 4;
+  if (opened[which] == NULL) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/tests/goldens/tokenizer/%s", LCT_SOURCE_DIR, folders[which]);
+    FUZZ_CHECK(lct_tokenizer_open_dir(path, &opened[which], &err) == LCT_OK);
+  }
+  fuzz_round_trip(opened[which], (const char *)data + 1, n - 1);
+  return 0;
+}
