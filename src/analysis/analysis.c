@@ -153,8 +153,8 @@ static void fill_curves(const lct_analysis *a, const char *role, lct_role_averag
 }
 
 static lct_layer_spread spread_at(const lct_analysis *a, const lct_role_average *r, size_t src, size_t layer) {
-  lct_layer_spread out = {.layer_pos = (int)layer, .highest = -1, .lowest = -1, .spread = NAN, .highest_value = NAN,
-                          .lowest_value = NAN};
+  lct_layer_spread out = {
+      .layer_pos = (int)layer, .highest = -1, .lowest = -1, .spread = NAN, .highest_value = NAN, .lowest_value = NAN};
   mean_acc m = {0};
   for (size_t ref = 0; ref < a->scores->n_references; ref++) {
     double v = lct_average_curve(a, r, src, layer, ref);
@@ -222,7 +222,8 @@ static lct_status build_intra(lct_analysis *a, lct_error *err) {
 static lct_status build(lct_analysis *a, lct_error *err) {
   const lct_scores *s = a->scores;
   for (int k = 0; k < LCT_N_RESIDUAL; k++) a->residual[k] = lct_label_find(s->sources, s->n_sources, LCT_RESIDUAL_SOURCES[k]);
-  /* the scores file holds n_values >= each of these products unless an axis is empty, so none overflows in practice; take() checks */
+  /* the scores file holds n_values >= each of these products unless an axis is empty, so none overflows in practice; take()
+   * checks */
   LCT_TRY(take(a, &a->by_source, s->n_snapshots * s->n_sources * s->n_references * LCT_N_STATS, sizeof(double), err));
   LCT_TRY(take(a, &a->by_message, s->n_snapshots * s->n_references * LCT_N_STATS, sizeof(double), err));
   LCT_TRY(take(a, &a->best, s->n_snapshots, sizeof(int), err));

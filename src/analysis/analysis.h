@@ -31,7 +31,7 @@ lct_line_fit lct_fit_line(const double *x, const double *y, size_t n);
 
 /* How far apart the references are at one layer. */
 typedef struct {
-  int layer_pos; /* position in scores->layers */
+  int layer_pos;       /* position in scores->layers */
   int highest, lowest; /* references; -1 when every one is NaN */
   double spread, highest_value, lowest_value, mean;
 } lct_layer_spread;
@@ -48,19 +48,19 @@ typedef struct {
 
 /* The published findings' numbers for this run. Values are NaN, indices -1, where the run has nothing to say. */
 typedef struct {
-  double backbone_min, backbone_max;     /* 1: mean cosine to a reference over all snapshots, hidden_in and hidden_out */
+  double backbone_min, backbone_max; /* 1: mean cosine to a reference over all snapshots, hidden_in and hidden_out */
   int backbone_min_ref, backbone_max_ref;
-  double sublayer_min, sublayer_max;     /* the same of attn_out and mlp_down_out */
-  int sharpest_source;                   /* 2: source whose user spread is looked at (hidden_in, else the first) */
-  double gap[LCT_N_RESIDUAL];            /* 3: user minus assistant mean cosine */
-  int *wins_user, *wins_all;             /* 4: (reference) snapshots it scores highest in */
-  int n_user, n_all;                     /* snapshots with a highest reference */
-  int default_user, default_all;         /* the reference with most wins; ties: the higher mean cosine */
-  int first, last;                       /* 5: first and last user snapshot with a value */
-  int first_ref, last_ref;               /* best references there */
-  double first_value, last_value;        /* their cosines */
-  double first_ref_at_last;              /* the first one's cosine at the last snapshot */
-  lct_line_fit fade;                     /* best cosine over message index, user snapshots */
+  double sublayer_min, sublayer_max; /* the same of attn_out and mlp_down_out */
+  int sharpest_source;               /* 2: source whose user spread is looked at (hidden_in, else the first) */
+  double gap[LCT_N_RESIDUAL];        /* 3: user minus assistant mean cosine */
+  int *wins_user, *wins_all;         /* 4: (reference) snapshots it scores highest in */
+  int n_user, n_all;                 /* snapshots with a highest reference */
+  int default_user, default_all;     /* the reference with most wins; ties: the higher mean cosine */
+  int first, last;                   /* 5: first and last user snapshot with a value */
+  int first_ref, last_ref;           /* best references there */
+  double first_value, last_value;    /* their cosines */
+  double first_ref_at_last;          /* the first one's cosine at the last snapshot */
+  lct_line_fit fade;                 /* best cosine over message index, user snapshots */
 } lct_findings;
 
 typedef struct {

@@ -13,7 +13,8 @@ typedef struct {
   char path[192]; /* "snapshots[3].role"; "" is the root */
 } lct_json;
 
-/* Reads and parses a file whose root must be an object; *root is freed with json_decref. Errors: LCT_E_IO, LCT_E_LIMIT, LCT_E_FORMAT. */
+/* Reads and parses a file whose root must be an object; *root is freed with json_decref. Errors: LCT_E_IO, LCT_E_LIMIT,
+ * LCT_E_FORMAT. */
 lct_status lct_json_load(const char *path, json_t **root, lct_error *err) LCT_CHECKED;
 lct_json lct_json_root(const char *file, const json_t *root);
 
@@ -35,7 +36,8 @@ lct_status lct_json_numbers(const lct_json *at, size_t n, double *out, lct_error
 
 /* Member and value in one call. */
 lct_status lct_json_get_string(const lct_json *at, const char *key, const char **out, lct_error *err) LCT_CHECKED;
-lct_status lct_json_get_int(const lct_json *at, const char *key, int64_t min, int64_t max, int64_t *out, lct_error *err) LCT_CHECKED;
+lct_status lct_json_get_int(const lct_json *at, const char *key, int64_t min, int64_t max, int64_t *out,
+                            lct_error *err) LCT_CHECKED;
 lct_status lct_json_get_number(const lct_json *at, const char *key, double *out, lct_error *err) LCT_CHECKED;
 
 /* An array of distinct strings, copied into the arena. */

@@ -73,8 +73,8 @@ static lct_status read_layers(const lct_json *root, lct_scores *s, lct_error *er
     int64_t v = 0;
     LCT_TRY(lct_json_int(&item, 0, INT32_MAX, &v, err));
     if (i > 0 && v <= s->layers[i - 1]) {
-      return lct_fail(err, LCT_E_FORMAT, "%s: %s: expected layers in ascending order, found %lld after %d", item.file,
-                      item.path, (long long)v, s->layers[i - 1]);
+      return lct_fail(err, LCT_E_FORMAT, "%s: %s: expected layers in ascending order, found %lld after %d", item.file, item.path,
+                      (long long)v, s->layers[i - 1]);
     }
     s->layers[i] = (int)v;
   }
@@ -99,8 +99,7 @@ static lct_status read_axes(const lct_json *root, lct_error *err) {
   return LCT_OK;
 }
 
-static lct_status read_label_axis(const lct_json *root, const char *key, lct_scores *s, char ***out, size_t *n,
-                                  lct_error *err) {
+static lct_status read_label_axis(const lct_json *root, const char *key, lct_scores *s, char ***out, size_t *n, lct_error *err) {
   lct_json at;
   LCT_TRY(lct_json_get(root, key, &at, err));
   return lct_json_labels(&at, &s->arena, out, n, err);

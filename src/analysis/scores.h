@@ -34,7 +34,8 @@ typedef struct {
   lct_arena arena;      /* owns everything above */
 } lct_scores;
 
-/* Errors: LCT_E_FORMAT naming file and key (wrong type, wrong length with expected and found, unknown version), LCT_E_IO, LCT_E_NOMEM. */
+/* Errors: LCT_E_FORMAT naming file and key (wrong type, wrong length with expected and found, unknown version), LCT_E_IO,
+ * LCT_E_NOMEM. */
 lct_status lct_scores_load(const char *path, lct_scores **out, lct_error *err) LCT_CHECKED;
 void lct_scores_free(lct_scores *s);
 

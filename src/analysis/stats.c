@@ -11,9 +11,7 @@ static int compare_double(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double sorted_median(const double *v, size_t n) {
-  return n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
+static double sorted_median(const double *v, size_t n) { return n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2; }
 
 lct_status lct_series_describe(const double *v, size_t n, lct_series_stats *out, lct_error *err) {
   *out = (lct_series_stats){.mean = NAN, .std = NAN, .median = NAN, .min = NAN, .max = NAN, .argmin = -1};

@@ -209,7 +209,8 @@ void lct_chart_lines(lct_html *h, const lct_chart *c) {
   }
   frame f = make_frame(c, lo, hi);
   lct_html_fmt(h, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" ", f.width, f.height);
-  lct_html_fmt(h, "data-plot=\"%.1f %.1f %.1f %.1f\" data-y=\"%.9g %.9g\" data-x=\"", f.left, f.right, f.top, f.bottom, f.y0, f.y1);
+  lct_html_fmt(h, "data-plot=\"%.1f %.1f %.1f %.1f\" data-y=\"%.9g %.9g\" data-x=\"", f.left, f.right, f.top, f.bottom, f.y0,
+               f.y1);
   for (size_t i = 0; i < c->n_x; i++) {
     if (i > 0) lct_html_raw(h, "|");
     if (c->x_names != NULL) {

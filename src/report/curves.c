@@ -55,8 +55,16 @@ static void message_chart(lct_html *h, const lct_analysis *a, const char *role, 
     for (size_t r = 0; r < s->n_references; r++) {
       d.series[r] = (lct_series){.label = s->references[r], .y = d.y + r * s->n_snapshots, .color = (int)r};
     }
-    lct_chart c = {.title = title, .x_title = "message", .y_title = "cosine", .palette = "s", .x_names = name_ptrs, .x = d.x,
-                   .n_x = n, .series = d.series, .n_series = s->n_references, .wide = role == NULL};
+    lct_chart c = {.title = title,
+                   .x_title = "message",
+                   .y_title = "cosine",
+                   .palette = "s",
+                   .x_names = name_ptrs,
+                   .x = d.x,
+                   .n_x = n,
+                   .series = d.series,
+                   .n_series = s->n_references,
+                   .wide = role == NULL};
     lct_chart_lines(h, &c);
   }
   free(name_ptrs);
@@ -65,8 +73,10 @@ static void message_chart(lct_html *h, const lct_analysis *a, const char *role, 
 }
 
 void lct_page_message_curves(lct_html *h, const lct_analysis *a, bool with_roles) {
-  lct_html_raw(h, "<section><h2>Along the conversation</h2><p class=\"lead\">The same means as curves: one line per reference, one point per "
-                  "message.</p>\n");
+  lct_html_raw(
+      h,
+      "<section><h2>Along the conversation</h2><p class=\"lead\">The same means as curves: one line per reference, one point per "
+      "message.</p>\n");
   message_chart(h, a, NULL, "Mean cosine over layers and sources, all messages");
   if (with_roles) {
     lct_html_raw(h, "<div class=\"charts\" style=\"margin-top:22px\">\n");
@@ -90,8 +100,14 @@ static void source_chart(lct_html *h, const lct_analysis *a, const lct_role_aver
     for (size_t r = 0; r < s->n_references; r++) {
       d.series[r] = (lct_series){.label = s->references[r], .y = d.y + r * s->n_layers, .color = (int)r};
     }
-    lct_chart c = {.title = s->sources[source], .x_title = "layer", .y_title = centred ? "cosine minus mean" : "cosine", .palette = "s",
-                   .x = d.x, .n_x = s->n_layers, .series = d.series, .n_series = s->n_references};
+    lct_chart c = {.title = s->sources[source],
+                   .x_title = "layer",
+                   .y_title = centred ? "cosine minus mean" : "cosine",
+                   .palette = "s",
+                   .x = d.x,
+                   .n_x = s->n_layers,
+                   .series = d.series,
+                   .n_series = s->n_references};
     lct_chart_lines(h, &c);
   }
   drop(&d);
@@ -107,10 +123,12 @@ static void source_charts(lct_html *h, const lct_analysis *a, const lct_role_ave
 
 void lct_page_layer_curves(lct_html *h, const lct_analysis *a, bool with_centred) {
   const lct_role_average *avg = a->user.n_snapshots > 0 ? &a->user : &a->all;
-  lct_html_fmt(h, "<section><h2>Through the layers</h2><p class=\"lead\">Cosine to each reference at every layer, mean over the %zu %s. "
-                  "<code>hidden_in</code> and <code>hidden_out</code> are the residual stream before and after a layer, "
-                  "<code>attn_out</code> and <code>mlp_down_out</code> what attention and MLP add to it.</p>\n",
-               avg->n_snapshots, avg == &a->user ? "user messages" : "messages");
+  lct_html_fmt(
+      h,
+      "<section><h2>Through the layers</h2><p class=\"lead\">Cosine to each reference at every layer, mean over the %zu %s. "
+      "<code>hidden_in</code> and <code>hidden_out</code> are the residual stream before and after a layer, "
+      "<code>attn_out</code> and <code>mlp_down_out</code> what attention and MLP add to it.</p>\n",
+      avg->n_snapshots, avg == &a->user ? "user messages" : "messages");
   source_charts(h, a, avg, false);
   if (with_centred) {
     lct_html_raw(h, "<h3 style=\"margin:30px 0 14px\">The same, relative to the mean over references at each layer</h3>\n");
@@ -132,8 +150,15 @@ void lct_page_layer_spread(lct_html *h, const lct_analysis *a) {
       for (size_t l = 0; l < s->n_layers; l++) y[l] = avg->spread[(size_t)a->residual[k] * s->n_layers + l].spread;
       d.series[n++] = (lct_series){.label = s->sources[a->residual[k]], .y = y, .color = k};
     }
-    lct_chart c = {.title = "Spread between the highest and the lowest reference", .x_title = "layer", .y_title = "cosine difference",
-                   .palette = "o", .x = d.x, .n_x = s->n_layers, .series = d.series, .n_series = n, .wide = true};
+    lct_chart c = {.title = "Spread between the highest and the lowest reference",
+                   .x_title = "layer",
+                   .y_title = "cosine difference",
+                   .palette = "o",
+                   .x = d.x,
+                   .n_x = s->n_layers,
+                   .series = d.series,
+                   .n_series = n,
+                   .wide = true};
     lct_chart_lines(h, &c);
   }
   drop(&d);

@@ -31,8 +31,9 @@ static void typeset(lct_html *h, const char *text, bool range) {
 }
 
 void lct_page_findings(lct_html *h, const lct_analysis *a) {
-  lct_html_raw(h, "<section><h2>Five numbers</h2><p class=\"lead\">The findings of the original experiment, asked of this run.</p>"
-                  "<ol class=\"findings\">\n");
+  lct_html_raw(h,
+               "<section><h2>Five numbers</h2><p class=\"lead\">The findings of the original experiment, asked of this run.</p>"
+               "<ol class=\"findings\">\n");
   for (int i = 0; i < LCT_N_FINDINGS && h->status == LCT_OK; i++) {
     lct_finding f = {0};
     h->status = lct_finding_write(a, i, &f, h->err);
@@ -45,13 +46,16 @@ void lct_page_findings(lct_html *h, const lct_analysis *a) {
     }
     lct_finding_free(&f);
   }
-  lct_html_raw(h, "<li class=\"aside\"><div class=\"what\">How to read them</div><p>These are raw cosines. Much of their level is an offset that all states of the model share, "
-                  "so read differences between references, roles and layers, not the level itself; a fall over the conversation can "
-                  "come from that offset as well as from an emotion.</p>");
+  lct_html_raw(h,
+               "<li class=\"aside\"><div class=\"what\">How to read them</div><p>These are raw cosines. Much of their level is "
+               "an offset that all states of the model share, "
+               "so read differences between references, roles and layers, not the level itself; a fall over the conversation can "
+               "come from that offset as well as from an emotion.</p>");
   const lct_scores *s = a->scores;
   if (s->n_nan > 0) {
-    lct_html_fmt(h, "<p>%zu of %zu scores are undefined (a zero vector, or a message without text of its own) and are left "
-                    "out of every mean; a mean of nothing is shown as a dash.</p>",
+    lct_html_fmt(h,
+                 "<p>%zu of %zu scores are undefined (a zero vector, or a message without text of its own) and are left "
+                 "out of every mean; a mean of nothing is shown as a dash.</p>",
                  s->n_nan, s->n_values);
   }
   lct_html_raw(h, "</li></ol></section>\n");

@@ -3,7 +3,9 @@
 
 #include "report/page.h"
 
-static void tile_open(lct_html *h, const char *what) { lct_html_fmt(h, "<div class=\"tile\"><div class=\"what\">%s</div><div class=\"big\">", what); }
+static void tile_open(lct_html *h, const char *what) {
+  lct_html_fmt(h, "<div class=\"tile\"><div class=\"what\">%s</div><div class=\"big\">", what);
+}
 static void tile_more(lct_html *h) { lct_html_raw(h, "</div><div class=\"more\">"); }
 static void tile_close(lct_html *h) { lct_html_raw(h, "</div></div>\n"); }
 

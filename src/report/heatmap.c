@@ -113,8 +113,10 @@ static void legend(lct_html *h, bool centred, double lo, double hi) {
 
 void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_centred) {
   double lo, hi;
-  lct_html_raw(h, "<section><h2>Every message against every reference</h2><p class=\"lead\">Mean cosine over all layers and the four "
-                  "sources, for the state after each message (pooling <code>");
+  lct_html_raw(
+      h,
+      "<section><h2>Every message against every reference</h2><p class=\"lead\">Mean cosine over all layers and the four "
+      "sources, for the state after each message (pooling <code>");
   lct_html_text(h, a->scores->poolings[a->pooling]);
   lct_html_raw(h, "</code>).</p>\n");
   value_range(a, false, &lo, &hi);
@@ -122,8 +124,9 @@ void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_centred) {
   if (!isnan(lo)) legend(h, false, lo, hi);
   lct_html_raw(h, "</section>\n");
   if (!with_centred) return;
-  lct_html_raw(h, "<section><h2>The same, relative to each row</h2><p class=\"lead\">All cosines of a message move together; "
-                  "what tells references apart is the rest. Each row's mean is taken out here.</p>\n");
+  lct_html_raw(h,
+               "<section><h2>The same, relative to each row</h2><p class=\"lead\">All cosines of a message move together; "
+               "what tells references apart is the rest. Each row's mean is taken out here.</p>\n");
   value_range(a, true, &lo, &hi);
   heat_table(h, a, true, lo, hi);
   if (!isnan(hi)) legend(h, true, lo, hi);

@@ -20,7 +20,8 @@ void lct_html_fmt(lct_html *h, const char *fmt, ...) {
   int n = vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
   if (n < 0 || (size_t)n >= sizeof text) {
-    if (h->status == LCT_OK) h->status = lct_fail(h->err, LCT_E_INTERNAL, "a formatted piece of the report is longer than 511 bytes");
+    if (h->status == LCT_OK)
+      h->status = lct_fail(h->err, LCT_E_INTERNAL, "a formatted piece of the report is longer than 511 bytes");
     return;
   }
   append(h, text, (size_t)n);

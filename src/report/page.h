@@ -18,7 +18,8 @@ void lct_page_findings(lct_html *h, const lct_analysis *a);
 /* heatmap.c: message x reference; with_centred: and the same with each row's mean taken out. */
 void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_centred);
 
-/* curves.c: over messages, over layers (with_centred: also relative to the references' mean; with_roles: also role by role), the spread over layers. */
+/* curves.c: over messages, over layers (with_centred: also relative to the references' mean; with_roles: also role by role), the
+ * spread over layers. */
 void lct_page_message_curves(lct_html *h, const lct_analysis *a, bool with_roles);
 void lct_page_layer_curves(lct_html *h, const lct_analysis *a, bool with_centred);
 void lct_page_layer_spread(lct_html *h, const lct_analysis *a);

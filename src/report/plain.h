@@ -4,7 +4,8 @@
 
 #include "base/mem.h"
 
-/* Text padded with spaces to `width` code points, or cut to it with an ellipsis; control characters become spaces. right: pads on the left. */
+/* Text padded with spaces to `width` code points, or cut to it with an ellipsis; control characters become spaces. right: pads on
+ * the left. */
 lct_status lct_plain_pad(lct_buf *out, const char *text, int width, bool right, lct_error *err) LCT_CHECKED;
 /* A number right-aligned; NaN is "-". plus: with its sign. */
 lct_status lct_plain_num(lct_buf *out, double v, int width, int digits, bool plus, lct_error *err) LCT_CHECKED;

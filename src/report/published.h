@@ -25,10 +25,10 @@ typedef struct {
   size_t n_references;
   lct_pub_turn *turns;
   size_t n_turns;
-  double *by_source;      /* (n_references, source): mean cosine over all messages */
-  double *user, *assistant; /* (n_references, source, metric) */
+  double *by_source;                  /* (n_references, source): mean cosine over all messages */
+  double *user, *assistant;           /* (n_references, source, metric) */
   double *role_user, *role_assistant; /* (source) */
-  double *intra;          /* (source, LCT_PUB_N_INTRA) */
+  double *intra;                      /* (source, LCT_PUB_N_INTRA) */
   lct_pub_layer *top;
   size_t n_top;
   lct_arena arena;

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "report/page.h"
 
-/* Steps on the whole page, candidates per step, and the number of prompts beyond which the page leaves repetitions out: they keep a
- * run with a prompt per message under the 2 MB a report may have. */
+/* Steps on the whole page, candidates per step, and the number of prompts beyond which the page leaves repetitions out: they keep
+ * a run with a prompt per message under the 2 MB a report may have. */
 #define STEP_BUDGET 800
 #define MAX_CANDIDATES 8
 #define MANY_PROMPTS 8
@@ -29,7 +29,8 @@ static void prompt_heading(lct_html *h, const lct_run *r, size_t i) {
 static void prompt_scores(lct_html *h, const lct_run_prompt *p, bool full) {
   const lct_analysis *a = p->main;
   if (a == NULL || p->scores->n_references == 0 || p->scores->n_snapshots == 0) {
-    lct_html_raw(h, "<section><p class=\"none\">No scores: the scenario has no references, or no message was scanned.</p></section>\n");
+    lct_html_raw(
+        h, "<section><p class=\"none\">No scores: the scenario has no references, or no message was scanned.</p></section>\n");
     return;
   }
   lct_page_findings(h, a);
@@ -46,8 +47,9 @@ static void write_prompt(lct_html *h, const lct_run *r, size_t i) {
   bool full = r->n_prompts <= MANY_PROMPTS;
   prompt_heading(h, r, i);
   if (h->buf->len > FULL_PAGE_BYTES) {
-    lct_html_raw(h, "<section><p class=\"none\">Left out to keep this page small; the numbers are in the prompt's "
-                    "<code>scores.json</code> and <code>scores.csv</code>.</p></section>\n");
+    lct_html_raw(h,
+                 "<section><p class=\"none\">Left out to keep this page small; the numbers are in the prompt's "
+                 "<code>scores.json</code> and <code>scores.csv</code>.</p></section>\n");
     return;
   }
   if (p->scores != NULL) prompt_scores(h, p, full);
@@ -70,9 +72,10 @@ static void navigation(lct_html *h, const lct_run *r) {
 }
 
 static void write_page(lct_html *h, const lct_run *r) {
-  lct_html_raw(h, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                  "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                  "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+  lct_html_raw(h,
+               "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+               "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+               "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
   lct_html_text(h, r->name);
   lct_html_raw(h, " · activation scan</title>\n");
   lct_page_style(h);
@@ -80,9 +83,11 @@ static void write_page(lct_html *h, const lct_run *r) {
   lct_page_header(h, r);
   navigation(h, r);
   for (size_t i = 0; i < r->n_prompts; i++) write_prompt(h, r, i);
-  lct_html_raw(h, "<footer><p>Means are taken over layers first, then over messages, then over sources. The numbers behind this page are in "
-                  "<code>scores.json</code>, <code>scores.csv</code> and <code>steps.json</code> of each prompt's folder. "
-                  "Written by llmct-gpu " LCT_VERSION ".</p></footer>\n</main>\n");
+  lct_html_raw(
+      h,
+      "<footer><p>Means are taken over layers first, then over messages, then over sources. The numbers behind this page are in "
+      "<code>scores.json</code>, <code>scores.csv</code> and <code>steps.json</code> of each prompt's folder. "
+      "Written by llmct-gpu " LCT_VERSION ".</p></footer>\n</main>\n");
   lct_page_script(h);
   lct_html_raw(h, "</body></html>\n");
 }

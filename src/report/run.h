@@ -19,8 +19,8 @@ typedef struct {
 } lct_step;
 
 typedef struct {
-  const char *name;     /* folder */
-  lct_scores *scores;   /* NULL: the run stopped before them */
+  const char *name;          /* folder */
+  lct_scores *scores;        /* NULL: the run stopped before them */
   lct_analysis **by_pooling; /* (scores->n_poolings) */
   const lct_analysis *main;  /* pooling `last`, else the first; NULL without scores */
   lct_step *steps;

@@ -39,11 +39,12 @@ static lct_status backbone(const lct_analysis *a, lct_finding *f, lct_error *err
   f->title = "Backbone";
   if (isnan(v->backbone_min)) return nothing(f, "The run has no scores of the residual stream.", err);
   LCT_TRY(lct_buf_printf(&f->figure, err, "%s to %s", num(v->backbone_min, 3).text, num(v->backbone_max, 3).text));
-  LCT_TRY(lct_buf_printf(&f->body, err,
-                         "Averaged over layers and messages, the residual stream (hidden_in, hidden_out) has a cosine between %s (%s) "
-                         "and %s (%s) to every reference.",
-                         num(v->backbone_min, 3).text, ref_name(a, v->backbone_min_ref), num(v->backbone_max, 3).text,
-                         ref_name(a, v->backbone_max_ref)));
+  LCT_TRY(lct_buf_printf(
+      &f->body, err,
+      "Averaged over layers and messages, the residual stream (hidden_in, hidden_out) has a cosine between %s (%s) "
+      "and %s (%s) to every reference.",
+      num(v->backbone_min, 3).text, ref_name(a, v->backbone_min_ref), num(v->backbone_max, 3).text,
+      ref_name(a, v->backbone_max_ref)));
   if (isnan(v->sublayer_min)) return LCT_OK;
   return lct_buf_printf(&f->body, err, " What attention and MLP add to it lies between %s and %s.", num(v->sublayer_min, 3).text,
                         num(v->sublayer_max, 3).text);
@@ -85,11 +86,12 @@ static lct_status sharpest(const lct_analysis *a, lct_finding *f, lct_error *err
   if (n == 0) return nothing(f, "No layer has scores.", err);
   LCT_TRY(lct_buf_puts(&f->figure, n > 1 ? "layers " : "layer ", err));
   LCT_TRY(layer_ranges(layers, n, &f->figure, err));
-  return lct_buf_printf(&f->body, err,
-                        "In %s these %zu layers hold the references furthest apart (%s). Layer %d leads: %s (%s) lies %s above %s (%s).",
-                        s->sources[src], n, avg == &a->user ? "mean over user messages" : "mean over all messages",
-                        s->layers[top[0].layer_pos], ref_name(a, top[0].highest), num(top[0].highest_value, 3).text,
-                        num(top[0].spread, 3).text, ref_name(a, top[0].lowest), num(top[0].lowest_value, 3).text);
+  return lct_buf_printf(
+      &f->body, err,
+      "In %s these %zu layers hold the references furthest apart (%s). Layer %d leads: %s (%s) lies %s above %s (%s).",
+      s->sources[src], n, avg == &a->user ? "mean over user messages" : "mean over all messages", s->layers[top[0].layer_pos],
+      ref_name(a, top[0].highest), num(top[0].highest_value, 3).text, num(top[0].spread, 3).text, ref_name(a, top[0].lowest),
+      num(top[0].lowest_value, 3).text);
 }
 
 static lct_status shock_absorber(const lct_analysis *a, lct_finding *f, lct_error *err) {
@@ -146,11 +148,12 @@ static lct_status fading(const lct_analysis *a, lct_finding *f, lct_error *err) 
   f->title = "Fading";
   if (v->first < 0 || v->first == v->last) return nothing(f, "It needs at least two user messages with scores.", err);
   LCT_TRY(lct_buf_printf(&f->figure, err, "%s to %s", num(v->first_value, 3).text, num(v->last_value, 3).text));
-  return lct_buf_printf(&f->body, err,
-                        "Best reference of the first user message (%s) and of the last (%s); %s itself ends at %s. Over the %zu user "
-                        "messages the best cosine changes by %s per message (r = %s).",
-                        ref_name(a, v->first_ref), ref_name(a, v->last_ref), ref_name(a, v->first_ref),
-                        num(v->first_ref_at_last, 3).text, v->fade.n, num(v->fade.slope, 4).text, num(v->fade.r, 2).text);
+  return lct_buf_printf(
+      &f->body, err,
+      "Best reference of the first user message (%s) and of the last (%s); %s itself ends at %s. Over the %zu user "
+      "messages the best cosine changes by %s per message (r = %s).",
+      ref_name(a, v->first_ref), ref_name(a, v->last_ref), ref_name(a, v->first_ref), num(v->first_ref_at_last, 3).text,
+      v->fade.n, num(v->fade.slope, 4).text, num(v->fade.r, 2).text);
 }
 
 lct_status lct_finding_write(const lct_analysis *a, int i, lct_finding *f, lct_error *err) {

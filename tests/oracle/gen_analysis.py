@@ -109,7 +109,7 @@ def expected(doc, pooling):
 
 
 def published(run, want):
-    """A published file made of the run's own numbers plus 0.1, with a reference and a message the run has not, and without one it has."""
+    """The run's own numbers plus 0.1, with a reference and a message that the run has not, and without a reference it has."""
     n_ref = len(run["references"])
     cells = np.array(want["by_message"], dtype=float).reshape(len(run["snapshots"]), n_ref, 3)[..., 0]
     refs = ["awe"] + run["references"][1:]

@@ -1,4 +1,5 @@
-/* src/analysis against numpy (tests/oracle/gen_analysis.py) and against the published run's tables (../shared, skipped when absent). */
+/* src/analysis against numpy (tests/oracle/gen_analysis.py) and against the published run's tables (../shared, skipped when
+ * absent). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -221,13 +222,14 @@ static void check_published_layers(const lct_analysis *a, const json_t *pub) {
     check_near(top->highest_value, item(row, 3), 5.1e-4, "highest", i);
     assert_string_equal(a->scores->references[top->lowest], json_string_value(json_array_get(row, 4)));
     check_near(top->lowest_value, item(row, 5), 5.1e-4, "lowest", i);
-    /* the published mean of layer 31 is 0.770 where its own cosines give 0.7695, of layer 29 0.806 for 0.8055: its last digit is off */
+    /* the published mean of layer 31 is 0.770 where its own cosines give 0.7695, of layer 29 0.806 for 0.8055: its last digit is
+     * off */
     check_near(top->mean, item(row, 6), 6e-4, "mean", i);
   }
 }
 
-/* The paper's role means are not the means of its own per-reference tables (0.870 for 0.8677 and so on): the tables agree with the
- * cosines to the last digit, so the tables are what is held; the disagreement is kept here so that it is not rediscovered. */
+/* The paper's role means are not the means of its own per-reference tables (0.870 for 0.8677 and so on): the tables agree with
+ * the cosines to the last digit, so the tables are what is held; the disagreement is kept here so that it is not rediscovered. */
 static void check_published_roles(const lct_analysis *a, const json_t *pub) {
   const double from_tables[2][4] = {{0.86774, 0.85593, 0.60282, 0.61412}, {0.83339, 0.81970, 0.49301, 0.48926}};
   const json_t *roles = at(pub, "role_mean_cosine");
@@ -236,8 +238,9 @@ static void check_published_roles(const lct_analysis *a, const json_t *pub) {
     for (size_t src = 0; src < 4; src++) {
       check_near(avg[k]->source_mean[src], from_tables[k][src], 5e-5, "role mean", k * 4 + src);
       double stated = item(at(roles, k == 0 ? "user" : "assistant"), src);
-      print_message("          role mean %s %-12s cosines %.4f, paper %.3f, difference %+.4f\n", k == 0 ? "user     " : "assistant",
-                    a->scores->sources[src], avg[k]->source_mean[src], stated, avg[k]->source_mean[src] - stated);
+      print_message("          role mean %s %-12s cosines %.4f, paper %.3f, difference %+.4f\n",
+                    k == 0 ? "user     " : "assistant", a->scores->sources[src], avg[k]->source_mean[src], stated,
+                    avg[k]->source_mean[src] - stated);
     }
   }
   for (size_t src = 0; src < 4; src++) {
@@ -301,7 +304,8 @@ static lct_status load_text(const char *text, size_t n, lct_error *err) {
 #define HEAD "{\"format\":\"llmct-scores\",\"version\":1,"
 #define AXES "\"axes\":[\"snapshot\",\"pooling\",\"source\",\"layer\",\"reference\",\"metric\"],"
 #define SNAP "\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"x\",\"n_tokens\":3,\"generated\":false}],"
-#define DIMS "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]"
+#define DIMS \
+  "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]"
 
 static void damaged(void **state) {
   (void)state;
@@ -341,8 +345,9 @@ static void damaged(void **state) {
   lct_error err = {0};
   const char *good = HEAD AXES SNAP DIMS ",\"scores\":[0.5,null]}";
   assert_int_equal(load_text(good, strlen(good), &err), LCT_OK);
-  const char *nothing = HEAD AXES "\"snapshots\":[],\"poolings\":[\"last\"],\"sources\":[],\"layers\":[],\"references\":[],"
-                        "\"metrics\":[\"cosine\"],\"scores\":[]}";
+  const char *nothing = HEAD AXES
+      "\"snapshots\":[],\"poolings\":[\"last\"],\"sources\":[],\"layers\":[],\"references\":[],"
+      "\"metrics\":[\"cosine\"],\"scores\":[]}";
   assert_int_equal(load_text(nothing, strlen(nothing), &err), LCT_OK);
 }
 

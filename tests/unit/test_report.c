@@ -1,6 +1,5 @@
 /* src/report on the made-up run of tests/goldens/report/run (tests/oracle/make_fake_run.py); its numbers come from numpy
  * (tests/oracle/gen_analysis.py: run_expected.json, published_small.json). */
-#include <ctype.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,77 +12,10 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "base/file.h"
 #include "report/report.h"
+#include "report_fixture.h"
 
-#define GOLDENS LCT_SOURCE_DIR "/tests/goldens/report"
 #define MAX_REPORT 2000000
-
-/* ---- a copy of the run that a test may damage ---- */
-
-typedef struct {
-  char dir[256];
-} run_copy;
-
-static char *slurp(const char *path, size_t *n) {
-  lct_buf b = {0};
-  lct_error err = {0};
-  if (lct_file_read(path, (size_t)1 << 26, &b, &err) != LCT_OK) fail_msg("%s", err.message);
-  *n = b.len;
-  return b.data;
-}
-
-static const char *in_run(const run_copy *r, const char *name) {
-  static _Thread_local char path[512];
-  (void)snprintf(path, sizeof path, "%s/%s", r->dir, name);
-  return path;
-}
-
-static void put(const run_copy *r, const char *name, const char *text, size_t n) {
-  lct_error err = {0};
-  if (lct_file_write_atomic(in_run(r, name), text, n, &err) != LCT_OK) fail_msg("%s", err.message);
-}
-
-static run_copy copy_run(void) {
-  static const char *const FILES[] = {"scan.json", "prompt_0/scores.json", "prompt_0/steps.json"};
-  run_copy r;
-  lct_error err = {0};
-  (void)snprintf(r.dir, sizeof r.dir, "%s/lct_report_XXXXXX", P_tmpdir);
-  assert_non_null(mkdtemp(r.dir));
-  assert_int_equal(lct_mkdirs(in_run(&r, "prompt_0"), &err), LCT_OK);
-  for (size_t i = 0; i < 3; i++) {
-    char from[512];
-    size_t n = 0;
-    (void)snprintf(from, sizeof from, "%s/run/%s", GOLDENS, FILES[i]);
-    char *text = slurp(from, &n);
-    put(&r, FILES[i], text, n);
-    free(text);
-  }
-  return r;
-}
-
-static void drop_run(const run_copy *r) {
-  static const char *const FILES[] = {"prompt_0/scores.json", "prompt_0/steps.json", "report.html", "scan.json"};
-  for (size_t i = 0; i < 4; i++) (void)unlink(in_run(r, FILES[i]));
-  (void)rmdir(in_run(r, "prompt_0"));
-  (void)rmdir(r->dir);
-}
-
-/* Replaces the first `from` in a file of the run. */
-static void edit(const run_copy *r, const char *name, const char *from, const char *to) {
-  size_t n = 0;
-  char *text = slurp(in_run(r, name), &n);
-  char *hit = strstr(text, from);
-  if (hit == NULL) fail_msg("%s has no %s", name, from);
-  lct_buf b = {0};
-  lct_error err = {0};
-  assert_int_equal(lct_buf_append(&b, text, (size_t)(hit - text), &err), LCT_OK);
-  assert_int_equal(lct_buf_puts(&b, to, &err), LCT_OK);
-  assert_int_equal(lct_buf_puts(&b, hit + strlen(from), &err), LCT_OK);
-  put(r, name, b.data, b.len);
-  lct_buf_free(&b);
-  free(text);
-}
 
 static char *html_of(const run_copy *r, size_t *n) {
   lct_error err = {0};
@@ -93,75 +25,6 @@ static char *html_of(const run_copy *r, size_t *n) {
   char *page = slurp(path, n);
   free(path);
   return page;
-}
-
-/* ---- is it HTML? ---- */
-
-static bool is_void(const char *tag) {
-  static const char *const VOID[] = {"meta", "br", "col", "hr", "img", "link", "input"};
-  for (size_t i = 0; i < sizeof VOID / sizeof VOID[0]; i++) {
-    if (strcmp(tag, VOID[i]) == 0) return true;
-  }
-  return false;
-}
-
-/* Past a tag's attributes: every value quoted, nothing but names, '=' and quoted values. Returns the position of '>'. */
-static const char *skip_attributes(const char *p) {
-  while (*p != '>' && *p != '\0' && !(p[0] == '/' && p[1] == '>')) {
-    if (*p == '"') {
-      p = strchr(p + 1, '"');
-      if (p == NULL) fail_msg("an attribute value is not closed");
-    } else if (*p == '<' || *p == '\'') {
-      fail_msg("%c inside a tag: %.60s", *p, p);
-    } else if (*p == '=' && p[1] != '"') {
-      fail_msg("an attribute value is not quoted: %.60s", p);
-    }
-    p++;
-  }
-  return *p == '/' ? p + 1 : p;
-}
-
-/* Every tag closed in order; '&' only in entities; no '<' in text. */
-static void check_html(const char *page) {
-  char stack[64][24];
-  size_t depth = 0;
-  const char *p = strchr(page, '\n'); /* behind the doctype */
-  assert_int_equal(strncmp(page, "<!DOCTYPE html>\n", 16), 0);
-  while (p != NULL && *p != '\0') {
-    if (*p == '&') {
-      size_t n = strcspn(p, "; <\"");
-      if (p[n] != ';' || n > 9) fail_msg("a bare ampersand: %.40s", p);
-    }
-    if (*p != '<') {
-      p++;
-      continue;
-    }
-    bool closing = p[1] == '/';
-    p += closing ? 2 : 1;
-    char tag[24];
-    size_t n = 0;
-    while ((isalnum((unsigned char)*p)) && n + 1 < sizeof tag) tag[n++] = *p++;
-    tag[n] = '\0';
-    if (n == 0) fail_msg("a bare <: %.40s", p);
-    if (closing) {
-      if (depth == 0 || strcmp(stack[depth - 1], tag) != 0) fail_msg("</%s> closes <%s>", tag, depth > 0 ? stack[depth - 1] : "");
-      depth--;
-      p = strchr(p, '>') + 1;
-      continue;
-    }
-    p = skip_attributes(p);
-    bool empty = p[-1] == '/';
-    p++;
-    if (is_void(tag) || empty) continue;
-    assert_true(depth < 64);
-    memcpy(stack[depth++], tag, sizeof tag);
-    if (strcmp(tag, "style") == 0 || strcmp(tag, "script") == 0) {
-      char end[32];
-      (void)snprintf(end, sizeof end, "</%s>", tag);
-      p = strstr(p, end);
-    }
-  }
-  if (depth != 0) fail_msg("<%s> is never closed", stack[depth - 1]);
 }
 
 static size_t count(const char *text, const char *what) {
@@ -246,7 +109,8 @@ static void text_values(void **state) {
     assert_non_null(line);
     assert_int_equal(strtol(line + 1, NULL, 10), (long)i);
     const char *end = strchr(line + 1, '\n');
-    const char *cells = end - N_REF * 9; /* the longest label, "sadness", makes a cell of nine; a mark at the very end may be missing */
+    const char *cells =
+        end - N_REF * 9; /* the longest label, "sadness", makes a cell of nine; a mark at the very end may be missing */
     if (end[-1] != '*') cells++;
     for (size_t ref = 0; ref < N_REF; ref++) {
       char *after = NULL;
@@ -277,7 +141,8 @@ static void text_width(void **state) {
   (void)state;
   static const int WIDTHS[] = {40, 60, 80, 100, 140, 300};
   run_copy r = copy_run();
-  edit(&r, "prompt_0/scores.json", "You listen", "\\u001b[31m\\u009b31m\\u0007 Ünïcödé"); /* a message that would colour the terminal */
+  edit(&r, "prompt_0/scores.json", "You listen",
+       "\\u001b[31m\\u009b31m\\u0007 Ünïcödé"); /* a message that would colour the terminal */
   for (size_t i = 0; i < sizeof WIDTHS / sizeof WIDTHS[0]; i++) {
     char *text = text_of(r.dir, WIDTHS[i]);
     int column = 0;
@@ -355,7 +220,8 @@ static void published_file(void **state) {
   (void)state;
   const char *dir = getenv("LCT_SHARED");
   char path[1024];
-  (void)snprintf(path, sizeof path, "%s/reference/where_emotions_lie.published.json", dir != NULL ? dir : LCT_SOURCE_DIR "/../shared");
+  (void)snprintf(path, sizeof path, "%s/reference/where_emotions_lie.published.json",
+                 dir != NULL ? dir : LCT_SOURCE_DIR "/../shared");
   if (!lct_path_exists(path)) {
     print_message("SKIP: %s is not there (set LCT_SHARED)\n", path);
     skip();
@@ -401,20 +267,25 @@ static void partial_run(void **state) {
 static void poor_runs(void **state) {
   (void)state;
   static const char *const SCORES[] = {
-      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"a\",\"n_tokens\":1}],"
+      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"a\",\"n_"
+      "tokens\":1}],"
       "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[],\"metrics\":[\"cosine\"]," AXES
       ",\"scores\":[]}",
-      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"a\",\"n_tokens\":1}],"
-      "\"poolings\":[\"content_mean\"],\"sources\":[\"attn_out\"],\"layers\":[7],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]," AXES
-      ",\"scores\":[0.25]}",
-      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"critic\",\"content_preview\":\"a\",\"n_tokens\":1}],"
-      "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]," AXES
-      ",\"scores\":[null,null],\"intra_run\":{}}",
-      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[],\"poolings\":[],\"sources\":[],\"layers\":[],\"references\":[\"joy\"],"
+      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"a\",\"n_"
+      "tokens\":1}],"
+      "\"poolings\":[\"content_mean\"],\"sources\":[\"attn_out\"],\"layers\":[7],\"references\":[\"joy\"],\"metrics\":["
+      "\"cosine\"]," AXES ",\"scores\":[0.25]}",
+      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"critic\",\"content_preview\":\"a\",\"n_"
+      "tokens\":1}],"
+      "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]"
+      "," AXES ",\"scores\":[null,null],\"intra_run\":{}}",
+      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[],\"poolings\":[],\"sources\":[],\"layers\":[],\"references\":["
+      "\"joy\"],"
       "\"metrics\":[\"cosine\"]," AXES ",\"scores\":[]}",
-      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"a\",\"n_tokens\":1}],"
-      "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\",\"awe\"],\"metrics\":[\"cosine\"]," AXES
-      ",\"scores\":[1e300,-1e300,1e-300,0]}",
+      "{\"format\":\"llmct-scores\",\"version\":1,\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"a\",\"n_"
+      "tokens\":1}],"
+      "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\",\"awe\"],\"metrics\":["
+      "\"cosine\"]," AXES ",\"scores\":[1e300,-1e300,1e-300,0]}",
   };
   for (size_t i = 0; i < sizeof SCORES / sizeof SCORES[0]; i++) {
     run_copy r = copy_run();
@@ -453,14 +324,18 @@ static void damaged_run(void **state) {
       {"scan.json", "\"version\":1", "\"version\":9", "/scan.json: version: expected 1, found 9"},
       {"scan.json", "\"done\"", "\"lost\"", "/scan.json: state: expected done, partial or running, found \"lost\""},
       {"scan.json", "\"prompt_0\"", "\"../prompt_0\"", "/scan.json: prompts[0]: \"../prompt_0\" is not the name of a folder"},
+      {"scan.json", "\"prompt_0\"", "\"..\"", "/scan.json: prompts[0]: \"..\" is not the name of a folder"},
       {"scan.json", "\"prompt_0\"", "7", "/scan.json: prompts[0]: expected a string, found an integer"},
-      {"scan.json", "\"threads\":2", "\"threads\":-2", "/scan.json: machine.threads: expected 0 to 9223372036854775807, found -2"},
-      {"scan.json", "\"total\":11.67", "\"total\":\"long\"", "/scan.json: seconds.total: expected a number or null, found a string"},
+      {"scan.json", "\"threads\":2", "\"threads\":-2",
+       "/scan.json: machine.threads: expected 0 to 9223372036854775807, found -2"},
+      {"scan.json", "\"total\":11.67", "\"total\":\"long\"",
+       "/scan.json: seconds.total: expected a number or null, found a string"},
       {"scan.json", "\"arch\":\"qwen2\"", "\"arch\":2", "/scan.json: model.arch: expected a string, found an integer"},
       {"scan.json", "{", "{{", "/scan.json:1:"},
       {"prompt_0/scores.json", "\"layers\":[0,1,2,3]", "\"layers\":[0,1,2]",
        "/prompt_0/scores.json: scores: expected 3024 numbers (7 x 3 x 4 x 3 x 4 x 3), found 4032"},
-      {"prompt_0/steps.json", "\"step\":1", "\"step\":true", "/prompt_0/steps.json: steps[1].step: expected an integer, found a boolean"},
+      {"prompt_0/steps.json", "\"step\":1", "\"step\":true",
+       "/prompt_0/steps.json: steps[1].step: expected an integer, found a boolean"},
       {"prompt_0/steps.json", "\"logprob\":", "\"logprob\":[],\"x\":",
        "/prompt_0/steps.json: steps[0].top_k[0].logprob: expected a number or null, found an array"},
       {"prompt_0/steps.json", "\"entropy\":", "\"entropy\":\"high\",\"x\":",
@@ -500,10 +375,17 @@ static void escaping(void **state) {
   static const struct {
     const char *file, *from;
   } PLACES[] = {
-      {"scan.json", "small_talk"},           {"scan.json", "made-up/Qwen2.5-shaped"}, {"scan.json", "models/made-up"},
-      {"scan.json", "2026-01-02T03:04:05Z"}, {"scan.json", "A made-up processor"},    {"scan.json", "qwen2.5\",\"hash"},
-      {"prompt_0/scores.json", "You listen"}, {"prompt_0/scores.json", "\"sadness\""}, {"prompt_0/scores.json", "\"system\""},
-      {"prompt_0/scores.json", "\"content_mean\""}, {"prompt_0/steps.json", "\"generated_token\":\" Then\""},
+      {"scan.json", "small_talk"},
+      {"scan.json", "made-up/Qwen2.5-shaped"},
+      {"scan.json", "models/made-up"},
+      {"scan.json", "2026-01-02T03:04:05Z"},
+      {"scan.json", "A made-up processor"},
+      {"scan.json", "qwen2.5\",\"hash"},
+      {"prompt_0/scores.json", "You listen"},
+      {"prompt_0/scores.json", "\"sadness\""},
+      {"prompt_0/scores.json", "\"system\""},
+      {"prompt_0/scores.json", "\"content_mean\""},
+      {"prompt_0/steps.json", "\"generated_token\":\" Then\""},
       {"prompt_0/steps.json", "\"token\":\" Then\""},
   };
   run_copy r = copy_run();
@@ -534,10 +416,10 @@ static void escaping(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(page_is_sound), cmocka_unit_test(heatmap_values),   cmocka_unit_test(text_values),
-      cmocka_unit_test(text_width),    cmocka_unit_test(beside_published), cmocka_unit_test(damaged_published),
-      cmocka_unit_test(published_file), cmocka_unit_test(partial_run),     cmocka_unit_test(poor_runs),
-      cmocka_unit_test(damaged_run),   cmocka_unit_test(missing_run),      cmocka_unit_test(escaping),
+      cmocka_unit_test(page_is_sound),  cmocka_unit_test(heatmap_values),   cmocka_unit_test(text_values),
+      cmocka_unit_test(text_width),     cmocka_unit_test(beside_published), cmocka_unit_test(damaged_published),
+      cmocka_unit_test(published_file), cmocka_unit_test(partial_run),      cmocka_unit_test(poor_runs),
+      cmocka_unit_test(damaged_run),    cmocka_unit_test(missing_run),      cmocka_unit_test(escaping),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
