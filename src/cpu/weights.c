@@ -131,9 +131,10 @@ void lct_cpu_weight_free(lct_backend *be, lct_weight *w) {
   free(w);
 }
 
-/* Can this call go through gemv on the file's own 16-bit weights, and does it move fewer bytes than the packed ones? */
-static bool use_gemv(const lct_backend *be, const lct_weight *w, int n) {
-  if (!be->decode || !w->raw || is_fast(be) || n > LCT_GEMV_ROWS) return false;
+/* Can this call go through gemv on the file's own 16-bit weights? Whatever the number of rows: a row's bits must not depend on
+ * how many other sequences are being decoded beside it. */
+static bool use_gemv(const lct_backend *be, const lct_weight *w) {
+  if (!be->decode || !w->raw || is_fast(be)) return false;
   for (int i = 0; i < w->n_parts; i++) {
     if (w->parts[i].dtype == LCT_DTYPE_F16 && be->kernels->gemv_f16 == NULL) return false;
   }
@@ -151,10 +152,13 @@ static void gemv(lct_backend *be, const lct_weight *w, const float *x, int64_t l
       int rows = t->rows - r < ROWS ? (int)(t->rows - r) : ROWS;
       const uint16_t *data = (const uint16_t *)t->data + r * w->in;
       float *to = y + first + r;
-      if (t->dtype == LCT_DTYPE_BF16) {
-        be->kernels->gemv_bf16(x, ldx, n, data, w->in, rows, to, ldy);
-      } else {
-        be->kernels->gemv_f16(x, ldx, n, data, w->in, rows, to, ldy);
+      for (int i = 0; i < n; i += LCT_GEMV_ROWS) { /* the task's weights stay in the cache */
+        int n_x = n - i < LCT_GEMV_ROWS ? n - i : LCT_GEMV_ROWS;
+        if (t->dtype == LCT_DTYPE_BF16) {
+          be->kernels->gemv_bf16(x + i * ldx, ldx, n_x, data, w->in, rows, to + i * ldy, ldy);
+        } else {
+          be->kernels->gemv_f16(x + i * ldx, ldx, n_x, data, w->in, rows, to + i * ldy, ldy);
+        }
       }
       for (int i = 0; i < n; i++) {
         for (int j = 0; j < rows; j++) to[i * ldy + j] += w->bias[first + r + j];
@@ -165,7 +169,7 @@ static void gemv(lct_backend *be, const lct_weight *w, const float *x, int64_t l
 
 lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
                           lct_error *err) {
-  if (use_gemv(be, w, n)) {
+  if (use_gemv(be, w)) {
     gemv(be, w, x, ldx, n, y, ldy);
     return LCT_OK;
   }
