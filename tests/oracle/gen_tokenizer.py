@@ -5,6 +5,7 @@ and what `tokenizers` makes of fuzzed strings with them. Usage: gen_tokenizer.py
 cases.jsonl.gz, one case a line: k tokenizer, t text, i ids, o offsets in bytes (begin - previous begin, length), s ids with special
 tokens where they differ, c 1 where NFC changes the text, d decoded text where it differs from t, x decoded without special tokens
 where that differs from d. A case without t decodes the ids i.
+parts.jsonl.gz: k pre-tokenizer, t text, p lengths of its pieces in bytes; k nfc, t text, n its NFC.
 """
 import gzip
 import hashlib
@@ -58,7 +59,7 @@ def qwen():
     t = train(pre_tokenizers.Sequence([split(QWEN), byte_level()]), normalizers.NFC())
     t.post_processor = processors.ByteLevel(add_prefix_space=False, trim_offsets=False)
     t.add_special_tokens([AddedToken(c, normalized=False, special=True) for c in CHAT])
-    t.add_tokens([AddedToken(c, normalized=False, special=False) for c in ("<tool_call>", "</tool_call>", "<think>", "</think>", "<<")])
+    t.add_tokens([AddedToken(c, normalized=False, special=False) for c in ("<tool_call>", "</tool_call>", "<think>", "</think>", "<<", "<<<", "<<|")])
     return t
 
 
@@ -161,6 +162,25 @@ def long_words(t):
         yield {"name": name, "ids": len(ids), "sha256": hashlib.sha256(array.array("i", ids).tobytes()).hexdigest()}
 
 
+def parts(n):
+    """What the vocabulary of a small tokenizer may hide: where the pieces end, and the normal form."""
+    kinds = {"qwen": split(QWEN), "llama3": split(LLAMA), "gpt2": byte_level(use_regex=True),
+             "digits": pre_tokenizers.Digits(individual_digits=False), "digit": pre_tokenizers.Digits(individual_digits=True)}
+    for key, pre in kinds.items():
+        for text in tokenizer_texts.fuzz(n, seed="parts" + key, most=4):
+            pieces = [o for _, o in pre.pre_tokenize_str(text)]
+            yield {"k": key, "t": text, "p": [b - a for a, b in byte_offsets(text, pieces)]}
+    nfc = normalizers.NFC()
+    for text in tokenizer_texts.fuzz(n, seed="parts nfc", most=6):
+        yield {"k": "nfc", "t": text, "n": nfc.normalize_str(text)}
+
+
+def write_lines(path, cases):
+    text = "".join(json.dumps(c, ensure_ascii=False, separators=(",", ":")) + "\n" for c in cases)
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as f:
+        f.write(text.encode())
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     made = {"qwen": qwen(), "llama": llama(), "smol": smol(), "odd": odd()}
@@ -189,9 +209,8 @@ def main():
     (out / "qwen" / "tokenizer_config.json").write_text(json.dumps({
         "bos_token": None, "eos_token": {"__type": "AddedToken", "content": "<|im_end|>", "special": True}, "pad_token": "<|endoftext|>",
         "chat_template": [{"name": "tool_use", "template": "other"}, {"name": "default", "template": "{{ messages }}"}]}, indent=1) + "\n")
-    text = "".join(json.dumps(c, ensure_ascii=False, separators=(",", ":")) + "\n" for c in lines)
-    with open(out / "cases.jsonl.gz", "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as f:
-        f.write(text.encode())
+    write_lines(out / "cases.jsonl.gz", lines)
+    write_lines(out / "parts.jsonl.gz", parts(600))
     print(len(lines), "cases")
 
 

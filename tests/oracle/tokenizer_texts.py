@@ -48,7 +48,8 @@ def piece(r):
     if k == 6:
         return r.choice([" ", "\n", "\t", "\r\n"]) * r.randint(1, r.choice([5, 40, 200]))
     if k == 7:
-        return r.choice("aoeunAO \u05d0\u0915\u4e00") + "".join(chr(r.choice(MARKS)) for _ in range(r.randint(1, r.choice([3, 20]))))
+        marks = r.choice([MARKS, MARKS, range(0x300, 0x346), [0x300, 0x301, 0x302, 0x304, 0x305, 0x307, 0x30A, 0x31B, 0x323, 0x327, 0x345]])
+        return r.choice("aoeunAO \u05d0\u0915\u4e00\u03b1") + "".join(chr(r.choice(marks)) for _ in range(r.randint(1, r.choice([3, 20]))))
     if k == 8:
         return unicodedata.normalize(r.choice(["NFD", "NFC", "NFKD"]), chr(r.choice(COMPOSABLE)))
     if k == 9:

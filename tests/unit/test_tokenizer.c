@@ -255,7 +255,7 @@ static void test_accessors(void **state) {
   (void)state;
   lct_tokenizer *t = open_dir(GOLDENS "/qwen");
   int32_t end = lct_tokenizer_id(t, "<|im_end|>");
-  assert_int_equal(lct_tokenizer_vocab(t), 568);
+  assert_int_equal(lct_tokenizer_vocab(t), 570);
   assert_int_equal(end, 562);
   assert_int_equal(lct_tokenizer_eos(t), end);
   assert_int_equal(lct_tokenizer_bos(t), -1);
