@@ -1,5 +1,5 @@
-/* Speed of the CPU ops, one table on stdout: GEMM and GEMV at the shapes of real models, attention at growing lengths, row-wise ops as
- * shares of a layer's time.   bench_cpu_ops [exact|fast] [threads] */
+/* Speed of the CPU ops, one table on stdout: GEMM and GEMV at the shapes of real models, attention at growing lengths, row-wise
+ * ops as shares of a layer's time.   bench_cpu_ops [exact|fast] [threads] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +9,12 @@
 #include "base/half.h"
 #include "cpu/cpu.h"
 
-#define CHECK(expr)                                             \
-  do {                                                          \
-    if ((expr) != LCT_OK) {                                     \
-      fprintf(stderr, "bench_cpu_ops: %s\n", err.message);      \
-      exit(1);                                                  \
-    }                                                           \
+#define CHECK(expr)                                        \
+  do {                                                     \
+    if ((expr) != LCT_OK) {                                \
+      fprintf(stderr, "bench_cpu_ops: %s\n", err.message); \
+      exit(1);                                             \
+    }                                                      \
   } while (0)
 
 static lct_error err;
@@ -44,16 +44,16 @@ static void *filled(size_t n, lct_dtype type) {
 }
 
 /* Best of several runs, after one to warm up. */
-#define BEST(seconds, reps, statement)                 \
-  do {                                                 \
-    statement;                                         \
-    (seconds) = INFINITY;                              \
-    for (int rep_ = 0; rep_ < (reps); rep_++) {        \
-      double t_ = now();                               \
-      statement;                                       \
-      t_ = now() - t_;                                 \
-      (seconds) = t_ < (seconds) ? t_ : (seconds);     \
-    }                                                  \
+#define BEST(seconds, reps, statement)             \
+  do {                                             \
+    statement;                                     \
+    (seconds) = INFINITY;                          \
+    for (int rep_ = 0; rep_ < (reps); rep_++) {    \
+      double t_ = now();                           \
+      statement;                                   \
+      t_ = now() - t_;                             \
+      (seconds) = t_ < (seconds) ? t_ : (seconds); \
+    }                                              \
   } while (0)
 
 static void bench_linear(int64_t k, int64_t n) {
@@ -70,7 +70,7 @@ static void bench_linear(int64_t k, int64_t n) {
   printf("linear %6lld x %-6lld pack %5.1f GB/s of bf16 |", (long long)k, (long long)n, (double)(k * n) * 2e-9 / s);
   for (int i = 0; i < 6; i++) {
     int m = rows[i];
-    BEST(s, (double)k * (double)n * m > 1e9 ? 4 : 20, CHECK(ops->linear(be, weight, x, k, m, y, n, &err)));
+    BEST(s, (double)k * (double)n * m > 1e10 ? 5 : 30, CHECK(ops->linear(be, weight, x, k, m, y, n, &err)));
     printf("  n=%d %.0f GF/s", m, 2e-9 * m * (double)k * (double)n / s);
   }
   ops->set_decode(be, true);
@@ -90,9 +90,10 @@ static void bench_attention(int n_heads, int n_kv, int d, int n, int context) {
   lct_batch batch = {.n_rows = n, .n_segments = 1, .n_slots = context + n, .segments = &seg};
   lct_kv_layer kv = {filled((size_t)(context + n) * (size_t)(n_kv * d), LCT_DTYPE_F32),
                      filled((size_t)(context + n) * (size_t)(n_kv * d), LCT_DTYPE_F32)};
-  float *q = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32), *out = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32);
+  float *q = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32),
+        *out = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32);
   double s, pairs = (double)n * context + 0.5 * (double)n * (n + 1);
-  BEST(s, 4, CHECK(ops->attention(be, q, &shape, &batch, kv, out, &err)));
+  BEST(s, 6, CHECK(ops->attention(be, q, &shape, &batch, kv, out, &err)));
   printf("attention %2d/%d heads of %3d, %5d rows after %5d: %9.1f us %6.0f GF/s\n", n_heads, n_kv, d, n, context, s * 1e6,
          4e-9 * pairs * n_heads * d / s);
   free(q);
@@ -120,8 +121,8 @@ static void bench_rows(int n, int hidden, int inter, int n_heads, int n_kv, int 
   BEST(silu, 20, CHECK(ops->silu_mul(be, gu, n, inter, act, &err)));
   BEST(rope, 20, CHECK(ops->split_rope(be, qkv, &shape, NULL, NULL, 1e-5f, cs, pos, pos, n, q, kv, &err)));
   BEST(scan, 20, CHECK(ops->first_nonfinite(be, x, n, hidden, &bad, &err)));
-  printf("rows %d x %d/%d: add_rmsnorm %.0f us, silu_mul %.0f us, split_rope %.0f us, first_nonfinite %.0f us\n", n, hidden, inter,
-         norm * 1e6, silu * 1e6, rope * 1e6, scan * 1e6);
+  printf("rows %d x %d/%d: add_rmsnorm %.0f us, silu_mul %.0f us, split_rope %.0f us, first_nonfinite %.0f us\n", n, hidden,
+         inter, norm * 1e6, silu * 1e6, rope * 1e6, scan * 1e6);
   void *all[] = {x, y, gu, act, qkv, q, kv.k, kv.v, cs, pos};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }
@@ -135,7 +136,7 @@ int main(int argc, char **argv) {
   double s = now();
   CHECK(ops->open(&o, &be, &err));
   printf("%s, %s, open %.1f ms\n", text.data, o.precision == LCT_PRECISION_FAST ? "fast" : "exact", (now() - s) * 1e3);
-  static const int64_t shapes[][2] = {{576, 960},  {576, 576},   {576, 3072},  {1536, 576}, {896, 1152},
+  static const int64_t shapes[][2] = {{576, 960},  {576, 576},  {576, 3072},  {1536, 576},   {896, 1152},
                                       {896, 9728}, {4864, 896}, {2048, 2560}, {2048, 22016}, {11008, 2048}};
   for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) bench_linear(shapes[i][0], shapes[i][1]);
   bench_attention(9, 3, 64, 1000, 0);

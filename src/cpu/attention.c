@@ -1,5 +1,5 @@
-/* Attention: a task is one KV head of a run of query rows of one segment, with all query heads that share it. It walks over the key
- * tiles (64 keys, cut at multiples of 64 of the absolute position), gathers each once, and shows it to its rows. */
+/* Attention: a task is one KV head of a run of query rows of one segment, with all query heads that share it. It walks over the
+ * key tiles (64 keys, cut at multiples of 64 of the absolute position), gathers each once, and shows it to its rows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,8 +56,8 @@ static size_t layout(const lct_attn_shape *s, unsigned char *p, workspace *ws) {
 
 static lct_status check_shape(const lct_attn_shape *s, lct_error *err) {
   if (s->n_kv_heads < 1 || s->n_heads % s->n_kv_heads != 0 || s->head_dim < 1) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "attention with %d heads, %d KV heads of %d: heads must be a multiple of KV heads", s->n_heads,
-                    s->n_kv_heads, s->head_dim);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "attention with %d heads, %d KV heads of %d: heads must be a multiple of KV heads",
+                    s->n_heads, s->n_kv_heads, s->head_dim);
   }
   return LCT_OK;
 }
@@ -71,9 +71,10 @@ static lct_status prepare(lct_backend *be, const lct_attn_shape *s, size_t *stri
 }
 
 static void open_workspace(lct_backend *be, const lct_attn_shape *s, size_t stride, workspace *ws) {
-  unsigned char *p = be->attn + stride * (size_t)omp_get_thread_num();
-  size_t bytes = layout(s, p, ws);
-  memset(p, 0, bytes); /* the columns between head_dim and its padding stay zero from here on */
+  (void)layout(s, be->attn + stride * (size_t)omp_get_thread_num(), ws);
+  memset(ws->zero, 0, (size_t)ws->a.dp * sizeof(float));
+  /* the columns between head_dim and its padding are computed, too, but never shown */
+  if (ws->a.dp != ws->a.d) memset(ws->v, 0, (size_t)LCT_TILE_KEYS * (size_t)ws->a.dp * sizeof(float));
 }
 
 /* The query rows of a task, scaled, heads of one token next to each other. */
@@ -166,8 +167,8 @@ static lct_status list_items(lct_backend *be, const lct_attn_shape *s, const lct
   return LCT_OK;
 }
 
-lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
-                             lct_error *err) {
+lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
+                             void *out, lct_error *err) {
   size_t stride = 0;
   int n_items = 0;
   LCT_TRY(prepare(be, s, &stride, err));
@@ -186,8 +187,8 @@ lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shap
 }
 
 /* Scores of one task into out (n_heads, n, n_keys), whose first row is row0 of the segment; then softmax. */
-static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, const float *k, int row0,
-                  int n, int64_t n_keys, float *out, workspace *ws) {
+static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, const float *k,
+                  int row0, int n, int64_t n_keys, float *out, workspace *ws) {
   int group = group_of(s), last = it->seg->pos0 + it->row0 + it->n;
   load_rows(s, it, kv_head, q, ws);
   cursor c = {.seg = it->seg};

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
 #include "cpu/internal.h"
 
@@ -48,10 +48,21 @@ lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const cha
   if (*have >= bytes) return LCT_OK;
   void *old = NULL, *p = NULL;
   memcpy(&old, p_to_ptr, sizeof old);
-  LCT_TRY(lct_alloc_aligned(&p, bytes, 1, what, err));
+  LCT_TRY(lct_cpu_alloc(&p, bytes, what, err));
   free(old);
   memcpy(p_to_ptr, &p, sizeof p);
   *have = bytes;
+  return LCT_OK;
+}
+
+lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_error *err) {
+  const size_t huge = (size_t)2 << 20;
+  if (bytes < 2 * huge || bytes > SIZE_MAX - huge) return lct_alloc_aligned(p_to_ptr, bytes, 1, what, err);
+  size_t rounded = (bytes + huge - 1) / huge * huge;
+  void *p = aligned_alloc(huge, rounded);
+  if (p == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %s: %zu bytes", what, bytes);
+  (void)madvise(p, rounded, MADV_HUGEPAGE); /* a hint: fewer page faults now, fewer TLB misses later */
+  memcpy(p_to_ptr, &p, sizeof p);
   return LCT_OK;
 }
 
@@ -122,7 +133,7 @@ static size_t kv_row_bytes(const lct_backend *be, const lct_attn_shape *s) {
 
 static lct_status host_alloc(lct_backend *be, size_t bytes, void **out, lct_error *err) {
   (void)be;
-  return lct_alloc_aligned(out, bytes, 1, "CPU buffer", err);
+  return lct_cpu_alloc(out, bytes, "CPU buffer", err);
 }
 
 static void host_free(lct_backend *be, void *p) {

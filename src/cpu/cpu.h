@@ -3,8 +3,8 @@
  * GEMM: oneDNN's brgemm with weights packed once. It gives a row the same bits whatever the number of rows and threads (the unit
  * test holds this, a self-check at open looks again on the machine at hand); where oneDNN has no brgemm (no AVX-512), a kernel
  * of ours does the same, because its other GEMM does not.
- * Threads: every op runs on its own number of threads (lct_backend_options.n_threads); the caller's OpenMP settings are left alone.
- * LCT_CPU_ISA=base|avx2|avx512 in the environment forces a lower instruction set than the machine's best (for tests). */
+ * Threads: every op runs on its own number of threads (lct_backend_options.n_threads); the caller's OpenMP settings are left
+ * alone. LCT_CPU_ISA=base|avx2|avx512 in the environment forces a lower instruction set than the machine's best (for tests). */
 #ifndef LCT_CPU_CPU_H
 #define LCT_CPU_CPU_H
 

@@ -44,7 +44,9 @@ lct_status lct_cpu_split_rope(lct_backend *be, const void *qkv, const lct_attn_s
                               float eps, const float *cos_sin, const int32_t *positions, const int32_t *slots, int n, void *q,
                               lct_kv_layer kv, lct_error *err) {
   int d = s->head_dim, nq = s->n_heads, nk = s->n_kv_heads;
-  if (d > MAX_HEAD_DIM || d % 2 != 0) return lct_fail(err, LCT_E_UNSUPPORTED, "head_dim %d: expected an even number up to %d", d, MAX_HEAD_DIM);
+  if (d > MAX_HEAD_DIM || d % 2 != 0) {
+    return lct_fail(err, LCT_E_UNSUPPORTED, "head_dim %d: expected an even number up to %d", d, MAX_HEAD_DIM);
+  }
   int64_t width = (int64_t)(nq + 2 * nk) * d;
 #pragma omp parallel for num_threads(be->n_threads) schedule(static) if (n * width >= LCT_PARALLEL_MIN)
   for (int i = 0; i < n; i++) {

@@ -6,18 +6,18 @@
 
 const int lct_gemm_ladder[LCT_N_LADDER] = {256, 192, 128, 96, 64, 32, 16, 8, 4, 2, 1};
 
-#define PANEL 64        /* columns of our own packed block */
-#define PAD_ROWS 16     /* at most so many rows are computed for nothing to save a second pass over the weights */
-#define OWN_ROWS 96     /* rows of one task of our own GEMM */
+#define PANEL 64    /* columns of our own packed block */
+#define PAD_ROWS 16 /* at most so many rows are computed for nothing to save a second pass over the weights */
+#define OWN_ROWS 96 /* rows of one task of our own GEMM */
 
 static lct_status dnnl_failed(dnnl_status_t s, const char *what, int64_t m, int64_t k, int64_t n, lct_error *err) {
   return lct_fail(err, s == dnnl_out_of_memory ? LCT_E_NOMEM : LCT_E_INTERNAL, "oneDNN: %s (%lld x %lld x %lld): status %d", what,
                   (long long)m, (long long)k, (long long)n, (int)s);
 }
 
-#define DNNL_TRY(expr, what, m, k, n)                                         \
-  do {                                                                        \
-    dnnl_status_t dnnl_try_ = (expr);                                         \
+#define DNNL_TRY(expr, what, m, k, n)                                                 \
+  do {                                                                                \
+    dnnl_status_t dnnl_try_ = (expr);                                                 \
     if (dnnl_try_ != dnnl_success) return dnnl_failed(dnnl_try_, what, m, k, n, err); \
   } while (0)
 
@@ -53,8 +53,8 @@ static bool layout_known(const lct_backend *be, const dnnl_memory_desc_t *w, lct
   s->kp = w->padded_dims[0];
   s->np = w->padded_dims[1];
   s->nb = (int)nb;
-  return nb % LCT_MAX_LANES == 0 && s->kp % kb == 0 && s->np % nb == 0 && b->strides[0] == kb * nb && b->strides[1] == s->kp * nb &&
-         dnnl_memory_desc_get_size(w) == (size_t)s->kp * (size_t)s->np * (bf16 ? 2 : 4);
+  return nb % LCT_MAX_LANES == 0 && s->kp % kb == 0 && s->np % nb == 0 && b->strides[0] == kb * nb &&
+         b->strides[1] == s->kp * nb && dnnl_memory_desc_get_size(w) == (size_t)s->kp * (size_t)s->np * (bf16 ? 2 : 4);
 }
 
 /* Asks oneDNN how it wants weights of this shape; s->dnnl stays false when the answer is none we can rely on. */
@@ -234,10 +234,10 @@ static lct_status check_invariance(lct_backend *be, bool *same, lct_error *err) 
   LCT_TRY(lct_alloc_aligned(&buffer, (size_t)K * N + (size_t)M * K + 2 * (size_t)M * N + N, 4, "GEMM self-check", err));
   float *x = buffer + K * N, *want = x + M * K, *got = want + M * N;
   uint32_t seed = 1;
-  for (int i = 0; i < (K * N + M * K) * (int)size / 4; i++) { /* any finite bits do: exponents near 1 in f32 and in both bf16 halves */
+  for (int i = 0; i < K * N + M * K; i++) { /* weights and x: exponents near 1, read as f32 or as two bf16 */
     seed = seed * 1664525u + 1013904223u;
     uint32_t bits = (seed & 0x807f807fu) | 0x3f003f00u | (seed >> 9 & 0x00800080u);
-    memcpy(buffer + (i < K * N * (int)size / 4 ? i : i - K * N * (int)size / 4 + K * N), &bits, 4);
+    memcpy(buffer + i, &bits, 4);
   }
   lct_weight w = {.in = K, .out = N, .bias = got + M * N};
   memset(w.bias, 0, N * sizeof(float));

@@ -73,6 +73,8 @@ struct lct_backend {
   size_t items_bytes;
 };
 
+/* 64-byte aligned memory, on huge pages when it is large. Free with free(). */
+lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 /* Makes *p (64-byte aligned) hold at least `bytes`; the content is lost when it grows. */
 lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 /* This thread's share [*begin, *end) of n rows, inside a parallel region. */
@@ -95,13 +97,14 @@ lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, i
                           lct_error *err) LCT_CHECKED;
 
 /* attention.c */
-lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
-                             lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
+                             void *out, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
                                 lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
 
 /* elementwise.c */
-lct_status lct_cpu_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x,
+                         lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_rmsnorm(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h,
                            lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_add_rmsnorm(lct_backend *be, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,

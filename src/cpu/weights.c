@@ -1,5 +1,5 @@
-/* Weights: packed once from the file's views, or, when memory is short, packed anew at each use; and the choice between GEMM and the
- * matrix x vector products of decoding. */
+/* Weights: packed once from the file's views, or, when memory is short, packed anew at each use; and the choice between GEMM and
+ * the matrix x vector products of decoding. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,8 +65,8 @@ static lct_status copy_parts(lct_weight *w, const lct_tensor *const *parts, int 
   for (int i = 0; i < n_parts; i++) {
     const lct_tensor *t = parts[i];
     if (t->cols != w->in || t->rows < 1 || t->cols < 1 || t->cols > INT32_MAX || t->rows > INT32_MAX) {
-      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld] cannot be stacked below [.., %lld]", t->name, (long long)t->rows,
-                      (long long)t->cols, (long long)w->in);
+      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld] cannot be stacked below [.., %lld]", t->name,
+                      (long long)t->rows, (long long)t->cols, (long long)w->in);
     }
     w->parts[i] = *t;
     w->out += t->rows;
@@ -84,8 +84,8 @@ static lct_status read_bias(lct_weight *w, const lct_tensor *const *biases, lct_
     const lct_tensor *b = biases == NULL ? NULL : biases[i];
     if (b == NULL || b->data == NULL) continue;
     if (b->rows * b->cols != w->parts[i].rows || b->rows != 1) {
-      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld]: expected [1, %lld], the rows of %s", b->name, (long long)b->rows,
-                      (long long)b->cols, (long long)w->parts[i].rows, w->parts[i].name);
+      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld]: expected [1, %lld], the rows of %s", b->name,
+                      (long long)b->rows, (long long)b->cols, (long long)w->parts[i].rows, w->parts[i].name);
     }
     lct_tensor_row_f32(b, 0, w->bias + at);
   }
@@ -100,7 +100,7 @@ static lct_status build_weight(lct_backend *be, lct_weight *w, const lct_tensor 
   LCT_TRY(lct_gemm_bind(be, w, err));
   size_t bytes = packed_bytes(be, w);
   if (bytes > be->weight_budget - be->packed_bytes) return LCT_OK; /* streamed */
-  LCT_TRY(lct_alloc_aligned(&w->packed, bytes, 1, "packed weights", err));
+  LCT_TRY(lct_cpu_alloc(&w->packed, bytes, "packed weights", err));
   be->packed_bytes += bytes;
   return pack(be, w, w->packed, err);
 }

@@ -1,5 +1,5 @@
-/* What the tests of the CPU ops share: inputs from an integer hash (the same as in tests/oracle/gen_cpu_ops.py), goldens, every backend
- * variant this machine has. */
+/* What the tests of the CPU ops share: inputs from an integer hash (the same as in tests/oracle/gen_cpu_ops.py), goldens, every
+ * backend variant this machine has. */
 #ifndef LCT_CPU_TEST_H
 #define LCT_CPU_TEST_H
 
@@ -65,9 +65,9 @@ static inline double relative_l2(const float *got, const float *want, size_t n) 
 }
 
 /* NaN fails: the comparison is written so that it does. */
-#define assert_close(got, want, n, limit)                                        \
-  do {                                                                           \
-    double close_ = relative_l2(got, want, n);                                   \
+#define assert_close(got, want, n, limit)                                                               \
+  do {                                                                                                  \
+    double close_ = relative_l2(got, want, n);                                                          \
     if (!(close_ <= (limit))) fail_msg("%s: relative L2 error %g > %g", #got, close_, (double)(limit)); \
   } while (0)
 
@@ -117,15 +117,15 @@ static inline lct_backend *test_open(const char *isa, lct_precision precision, i
 }
 
 /* Runs `statement` with `be` open on every variant, both precisions, 1 and 2 threads. */
-#define FOR_EACH_BACKEND(statement)                                          \
-  for (int isa_ = 0; isa_ < 3; isa_++) {                                     \
-    for (int mode_ = 0; mode_ < 4; mode_++) {                                \
+#define FOR_EACH_BACKEND(statement)                                                   \
+  for (int isa_ = 0; isa_ < 3; isa_++) {                                              \
+    for (int mode_ = 0; mode_ < 4; mode_++) {                                         \
       lct_precision precision = mode_ < 2 ? LCT_PRECISION_EXACT : LCT_PRECISION_FAST; \
       lct_backend *be = test_open(test_isas[isa_], precision, 1 + mode_ % 2);         \
-      if (be == NULL) break;                                                 \
-      statement;                                                             \
-      lct_cpu_ops()->close(be);                                              \
-    }                                                                        \
+      if (be == NULL) break;                                                          \
+      statement;                                                                      \
+      lct_cpu_ops()->close(be);                                                       \
+    }                                                                                 \
   }
 
 #endif

@@ -1,5 +1,5 @@
-/* Attention of the CPU backend against numpy in float64 (tests/goldens/cpu), and bit for bit against itself under every way of cutting a
- * sequence into segments, on every instruction set of this machine, with 1 and 2 threads. */
+/* Attention of the CPU backend against numpy in float64 (tests/goldens/cpu), and bit for bit against itself under every way of
+ * cutting a sequence into segments, on every instruction set of this machine, with 1 and 2 threads. */
 #include "cpu_test.h"
 
 #define N_CASES 9
@@ -69,8 +69,8 @@ static void test_goldens(void **state) {
   for (int i = 0; i < N_CASES; i++) FOR_EACH_BACKEND(check_golden(be, precision, i));
 }
 
-/* The sequence cut at `cuts` into a chain of segments whose KV slots lie in reverse order of the segments, with a gap of NaN between
- * them: attention must give the reference's bits. */
+/* The sequence cut at `cuts` into a chain of segments whose KV slots lie in reverse order of the segments, with a gap of NaN
+ * between them: attention must give the reference's bits. */
 static void check_cuts(lct_backend *be, const attn_case *c, const int *cuts, int n_cuts, const float *want) {
   const lct_ops *ops = lct_cpu_ops();
   size_t nk = (size_t)(c->shape.n_kv_heads * c->shape.head_dim), width = (size_t)(c->shape.n_heads * c->shape.head_dim);
@@ -107,7 +107,8 @@ static void check_cuts(lct_backend *be, const attn_case *c, const int *cuts, int
 }
 
 static void check_splits(lct_backend *be, lct_precision precision, int i, float *const reference) {
-  static const int cuts[][8] = {{1}, {64}, {63}, {65, 66}, {1, 2, 3, 4, 5, 6, 7, 8}, {7, 64, 65, 128, 129, 130}, {100, 103, 107, 199}};
+  static const int cuts[][8] = {
+      {1}, {64}, {63}, {65, 66}, {1, 2, 3, 4, 5, 6, 7, 8}, {7, 64, 65, 128, 129, 130}, {100, 103, 107, 199}};
   static const int n_cuts[] = {1, 1, 1, 2, 8, 6, 4};
   attn_case c = load_case(i);
   size_t total = (size_t)(c.n * c.shape.n_heads * c.shape.head_dim);
@@ -152,6 +153,7 @@ static void test_shape_error(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_splits), cmocka_unit_test(test_shape_error)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_splits),
+                                     cmocka_unit_test(test_shape_error)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

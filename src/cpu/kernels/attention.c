@@ -1,7 +1,7 @@
 /* Attention tiles: 6 query rows x 64 keys in registers, for every row the same chain of operations.
  *
- * A row's keys come in tiles of 64 by absolute position, ascending; a key behind the causal diagonal has p == 0 exactly, and adding 0
- * changes no bit, so it does not matter which other rows share the tile. */
+ * A row's keys come in tiles of 64 by absolute position, ascending; a key behind the causal diagonal has p == 0 exactly, and
+ * adding 0 changes no bit, so it does not matter which other rows share the tile. */
 #include "cpu/kernels/kernels_decl.h"
 #include "cpu/kernels/transpose.h"
 
