@@ -56,13 +56,21 @@ static void allow_many_files(void) {
   (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int main(int argc, char **argv) {
+static int run_command(int argc, char **argv) {
   if (argc < 2) return usage(stderr);
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout);
   if (strcmp(argv[1], "--version") == 0) {
     printf("llmct-gpu %s\n", lct_version());
     return EXIT_DONE;
   }
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+  }
+  fprintf(stderr, "llmct-gpu: unknown command %s\ntry: llmct-gpu --help\n", argv[1]);
+  return EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
   struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
   (void)sigaction(SIGINT, &action, NULL);
   (void)sigaction(SIGTERM, &action, NULL);
@@ -70,15 +78,10 @@ int main(int argc, char **argv) {
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGXFSZ, SIG_IGN);
   allow_many_files();
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-    if (strcmp(argv[1], commands[i].name) != 0) continue;
-    int code = commands[i].run(argc - 2, argv + 2);
-    if (fflush(stdout) != 0 && code == EXIT_DONE) {
-      fprintf(stderr, "llmct-gpu: error: cannot write to standard output\n");
-      return EXIT_FAILED;
-    }
-    return code;
+  int code = run_command(argc, argv);
+  if (fflush(stdout) != 0 && code == EXIT_DONE) {
+    fprintf(stderr, "llmct-gpu: error: cannot write to standard output\n");
+    return EXIT_FAILED;
   }
-  fprintf(stderr, "llmct-gpu: unknown command %s\ntry: llmct-gpu --help\n", argv[1]);
-  return EXIT_USAGE;
+  return code;
 }

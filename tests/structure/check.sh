@@ -1,0 +1,65 @@
+#!/bin/bash
+# check.sh RULE [ROOT]: one rule of the project's structure over the source tree; prints every breach as FILE:LINE: what.
+#   includes  which folder of src/ may include which
+#   sizes     at most 500 lines a file, 60 a function
+#   words     no notes to ourselves in the code
+set -euo pipefail
+rule=$1
+cd "${2:-$(dirname "${BASH_SOURCE[0]}")/../..}"
+
+# The way of the data, one direction: a folder includes its own headers and those of folders before it. The writers (score, store)
+# stand before capture, which feeds its rows to them; src/cpu fills the table of src/engine/ops.h.
+order="base model scenario text plan engine cpu score store capture analysis report scan api"
+
+# Not every folder is there in every tree.
+sources() { { find "$@" -type f \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) 2>/dev/null || true; } | sort; }
+texts() {
+  sources src include cuda tests bench
+  { find scripts cmake tests bench -type f \( -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt \) 2>/dev/null || true; } | sort
+}
+
+check_includes() {
+  sources src | xargs -r awk -v order="$order" '
+    BEGIN { n = split(order, names, " "); for (i = 1; i <= n; i++) rank[names[i]] = i }
+    function breach(what) { printf "%s:%d: %s\n", FILENAME, FNR, what }
+    FNR == 1 {
+      split(FILENAME, part, "/"); own = part[2]
+      if (own != "cli" && !(own in rank)) breach("folder src/" own " has no place in the order: " order)
+    }
+    /^[ \t]*#[ \t]*include/ && /cuda|cublas|nccl|\.cuh/ { breach("src/ includes nothing of CUDA: " $0) }
+    /^[ \t]*#[ \t]*include[ \t]*"/ {
+      split($0, quoted, "\""); split(quoted[2], part, "/"); from = part[1]
+      if (from == own || quoted[2] == "llmct/llmct.h") next
+      if (own == "cli") breach("src/cli includes only its own headers and llmct/llmct.h: " quoted[2])
+      else if (!(from in rank)) breach("not a path from src/ or include/: " quoted[2])
+      else if (rank[from] > rank[own]) breach("src/" own " comes before src/" from ": " quoted[2])
+    }'
+}
+
+# A function begins at a line in column 0 that ends in "{" and ends at a lone "}" in column 0.
+check_sizes() {
+  texts | xargs -r awk '
+    function breach(line, what) { printf "%s:%d: %s\n", FILENAME, line, what }
+    FNR == 1 { begin = 0 }
+    FNR == 501 { breach(FNR, "a file has at most 500 lines") }
+    FILENAME !~ /\.(c|h|cu|cuh)$/ { next }
+    /^[A-Za-z_].*\{$/ { begin = FNR }
+    /^}/ {
+      if ($0 == "}" && begin > 0 && FNR - begin + 1 > 60) breach(begin, "a function has at most 60 lines, this one has " FNR - begin + 1)
+      begin = 0
+    }'
+}
+
+check_words() {
+  texts | grep -v '^tests/structure/' | xargs -r grep -nHwE 'TODO|FIXME|XXX|HACK' || true
+}
+
+case $rule in
+includes) found=$(check_includes) ;;
+sizes) found=$(check_sizes) ;;
+words) found=$(check_words) ;;
+*) echo "unknown rule $rule" >&2; exit 2 ;;
+esac
+[ -z "$found" ] && exit 0
+printf '%s\n' "$found"
+exit 1
