@@ -1,0 +1,52 @@
+#!/bin/bash
+# All tests through one ctest run: set-up, the release build with its unit, CLI, structure and install tests, and as further tests of
+# it the builds without CUDA, with asan and ubsan, and the fuzz targets. The output ends with what was skipped and ctest's summary.
+# Usage: scripts/test.sh [ctest options, e.g. -R cli]
+# LCT_FUZZ_SECONDS: seconds a fuzz target (5). Test data is kept in the user's cache folder; LCT_SMOLLM2_GGUF, LCT_TOKENIZER_QWEN25,
+# LCT_TOKENIZER_QWEN3 and LCT_SHARED may name it elsewhere.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$root/scripts/lib/fetch.sh"
+cd "$root"
+bash scripts/setup.sh --test
+
+# provide VARIABLE PATH FETCH: what cannot be had is left unset, and the tests that need it skip and say so
+provide() {
+  [ -z "${!1:-}" ] || return 0
+  if "$3"; then export "$1=$2"; else warn "tests that need $1 will be skipped"; fi
+}
+provide LCT_SMOLLM2_GGUF "$smollm2_gguf" fetch_smollm2
+provide LCT_TOKENIZER_QWEN25 "$tokenizer_qwen25" fetch_tokenizer_qwen25
+provide LCT_TOKENIZER_QWEN3 "$tokenizer_qwen3" fetch_tokenizer_qwen3
+if [ -z "${LCT_SHARED:-}" ] && [ -d ../shared ]; then
+  LCT_SHARED=$(cd ../shared && pwd)
+  export LCT_SHARED
+fi
+
+say "building into build/"
+build release -DLCT_TESTS=ON -DLCT_SUITE=ON
+
+# Threads that spin while they wait take the processor from the tests beside them.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+say "testing; the other builds are tests too and take some minutes each"
+log=build/Testing/Temporary/LastTest.log
+out=build/test-output.log
+code=0
+ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" "$@" 2>&1 | tee "$out" | sed -u '/^[0-9]*% tests passed/,$d' || code=${PIPESTATUS[0]}
+
+# The reasons that tests printed, each once, and what skipped without one.
+awk '
+  /^[0-9]+\/[0-9]+ (Test|Testing): / { program = $3 }
+  { sub(/^[0-9]+: /, "") }
+  /^Test project |^ *Start +[0-9]+: / { if ($1 == "Start") program = "suite.asan " $3 }
+  /^(SKIP: |skipped: |\[  NOTE    \] skipped: )/ {
+    reason = $0
+    sub(/^(SKIP: |skipped: |\[  NOTE    \] skipped: )/, "", reason)
+    if (!((program, reason) in seen)) { seen[program, reason] = 1; n++; list[n] = program ": " reason }
+  }
+  END {
+    printf "== skipped: %d%s\n", n, n ? "" : " (nothing)"
+    for (i = 1; i <= n; i++) print "   " list[i]
+  }' "$log"
+sed -n '/^[0-9]*% tests passed/,$p' "$out"
+exit "$code"
