@@ -36,16 +36,19 @@ check_includes() {
     }'
 }
 
-# A function begins at a line in column 0 that ends in "{" and ends at a lone "}" in column 0.
+# A function begins at a line in column 0 that ends in "{" and ends at a lone "}" in column 0. A table of constants inside is not counted.
 check_sizes() {
   texts | xargs -r awk '
     function breach(line, what) { printf "%s:%d: %s\n", FILENAME, line, what }
     FNR == 1 { begin = 0 }
     FNR == 501 { breach(FNR, "a file has at most 500 lines") }
     FILENAME !~ /\.(c|h|cu|cuh)$/ { next }
-    /^[A-Za-z_].*\{$/ { begin = FNR }
+    /^[A-Za-z_].*\{$/ { begin = FNR; data = table = 0 }
+    /^ .* = \{$/ && !table { table = FNR }
+    /^ *};$/ && table { data += FNR - table + 1; table = 0 }
     /^}/ {
-      if ($0 == "}" && begin > 0 && FNR - begin + 1 > 60) breach(begin, "a function has at most 60 lines, this one has " FNR - begin + 1)
+      lines = FNR - begin + 1 - data
+      if ($0 == "}" && begin > 0 && lines > 60) breach(begin, "a function has at most 60 lines, this one has " lines)
       begin = 0
     }'
 }

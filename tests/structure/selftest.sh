@@ -11,7 +11,8 @@ printf '#include <cuda_runtime.h>\n#include "llmct/llmct.h"\n#include "other.h"\
 printf '#include "cli/cli.h"\n#include "base/x.h"\n' >"$t/src/cli/main.c"
 printf '// TODO: later\n' >"$t/src/odd/odd.c"
 { printf 'int f(void) {\n'; times 59 '  g();'; printf '}\n'; times 440 ''; } >"$t/src/model/long.c"
-{ printf 'const int t[] = {\n'; times 100 '  1,'; printf '};\nint f(void) {\n'; times 58 '  g();'; printf '}\n'; } >"$t/src/model/fine.c"
+{ printf 'const int t[] = {\n'; times 100 '  1,'; printf '};\nint f(void) {\n  const int u[] = {\n'; times 80 '    1,'
+  printf '  };\n'; times 58 '  g();'; printf '}\n'; } >"$t/src/model/fine.c"
 
 expect() { # expect RULE CODE: standard input is what it prints
   local code=0 got
