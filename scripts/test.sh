@@ -31,22 +31,18 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 say "testing; the other builds are tests too and take some minutes each"
 log=build/Testing/Temporary/LastTest.log
 out=build/test-output.log
+rm -f build-asan/Testing/Temporary/LastTest.log
 code=0
 ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" "$@" 2>&1 | tee "$out" | sed -u '/^[0-9]*% tests passed/,$d' || code=${PIPESTATUS[0]}
 
-# The reasons that tests printed, each once, and what skipped without one.
-awk '
-  /^[0-9]+\/[0-9]+ (Test|Testing): / { program = $3 }
-  { sub(/^[0-9]+: /, "") }
-  /^Test project |^ *Start +[0-9]+: / { if ($1 == "Start") program = "suite.asan " $3 }
-  /^(SKIP: |skipped: |\[  NOTE    \] skipped: )/ {
-    reason = $0
-    sub(/^(SKIP: |skipped: |\[  NOTE    \] skipped: )/, "", reason)
-    if (!((program, reason) in seen)) { seen[program, reason] = 1; n++; list[n] = program ": " reason }
-  }
-  END {
-    printf "== skipped: %d%s\n", n, n ? "" : " (nothing)"
-    for (i = 1; i <= n; i++) print "   " list[i]
-  }' "$log"
+# skips LOG PREFIX: the reasons that tests printed for what they skipped.
+skips() {
+  [ ! -f "$1" ] || awk -v prefix="$2" '
+    /^[0-9]+\/[0-9]+ Test: / { program = $3 }
+    sub(/^(SKIP: |skipped: |\[  NOTE    \] skipped: )/, "") && !seen[program, $0]++ { print "   " prefix program ": " $0 }' "$1"
+}
+skipped=$(skips $log ""; skips build-asan/Testing/Temporary/LastTest.log "asan: ")
+say "skipped inside the tests: $(grep -c . <<<"$skipped")"
+[ -z "$skipped" ] || printf '%s\n' "$skipped"
 sed -n '/^[0-9]*% tests passed/,$p' "$out"
 exit "$code"
