@@ -8,7 +8,8 @@ static void read_arrays(const lct_gguf *g, const char *key) {
   double f64;
   for (int64_t i = -1; i <= n; i++) { /* one beyond, on both sides */
     bool inside = i >= 0 && i < n;
-    bool s = lct_gguf_array_str(g, key, i, &text), a = lct_gguf_array_i64(g, key, i, &i64), b = lct_gguf_array_f64(g, key, i, &f64);
+    bool s = lct_gguf_array_str(g, key, i, &text);
+    bool a = lct_gguf_array_i64(g, key, i, &i64), b = lct_gguf_array_f64(g, key, i, &f64);
     FUZZ_CHECK(inside || (!s && !a && !b));
     if (s) fuzz_use(fuzz_touch(text.data, text.len));
   }

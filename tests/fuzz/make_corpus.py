@@ -74,8 +74,8 @@ def safetensors_seeds():
     }
 
 
-GGUF_FORMAT = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"), "f32": (6, "f"),
-               "bool": (7, "?"), "str": (8, ""), "arr": (9, ""), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
+GGUF_FORMAT = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
+               "f32": (6, "f"), "bool": (7, "?"), "str": (8, ""), "arr": (9, ""), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
 
 
 def gguf_string(s):
@@ -146,7 +146,8 @@ prompt:
     run_at_each_message: true
   - messages: [{role: user, content: 'it''s'}]
 generation: {max_new_tokens: 4, do_sample: true, temperature: 0.7, top_k: 5, top_p: 0.9, seed: 1}
-capture: {hidden_states: yes, attention_weights: no, qkv: on, mlp: off, logits: true, top_k_probs: 3, layers: [0, 1], store_dtype: float32}
+capture: {hidden_states: yes, attention_weights: no, qkv: on, mlp: off, logits: true, top_k_probs: 3, layers: [0, 1],
+  store_dtype: float32}
 output: {dir: ./runs, format: json+npz}
 reference_states:
   - {label: joy, messages: [{role: user, content: "happy"}]}
@@ -159,7 +160,8 @@ def scenario_seeds():
         "all": SCENARIO,
         "small": small,
         "layers_all": small + "capture: {layers: all}\n",
-        "anchors": "name: &a n\nmodel: {id: *a}\nprompt:\n  messages: &m [{role: user, content: hi}]\nreference_states: [{label: x, messages: *m}]\n",
+        "anchors": "name: &a n\nmodel: {id: *a}\nprompt:\n  messages: &m [{role: user, content: hi}]\n"
+                   "reference_states: [{label: x, messages: *m}]\n",
         "merge": "x: &x {id: m}\nname: n\nmodel: {<<: *x}\nprompt: {messages: [{role: user, content: hi}]}\n",
         "laughs": "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nname: *c\n",
         "cycle": "name: &a [*a]\n",
@@ -176,8 +178,10 @@ def scenario_seeds():
 
 def conversation_seeds():
     return {
-        "plain": '{"id": "a", "messages": [{"role": "user", "content": "hi", "label": "joy"}, {"role": "assistant", "content": "yo"}]}',
-        "labels": '{"id": 7, "messages": [{"role": "system", "content": "", "labels": ["a", "b"]}], "meta": {"k": [1, 2.5, null, true]}}',
+        "plain": '{"id": "a", "messages": [{"role": "user", "content": "hi", "label": "joy"},'
+                 ' {"role": "assistant", "content": "yo"}]}',
+        "labels": '{"id": 7, "messages": [{"role": "system", "content": "", "labels": ["a", "b"]}],'
+                  ' "meta": {"k": [1, 2.5, null, true]}}',
         "sharegpt": '{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}',
         "surrogates": '{"messages": [{"role": "user", "content": "\\ud83d\\ude00 \\ud83d \\udc00 \\u0000"}]}',
         "invalid_utf8": b'{"messages": [{"role": "user", "content": "\xff\xc3\xa9"}]}',
@@ -212,7 +216,8 @@ def config_seeds():
 
 
 def template_seeds():
-    chatml = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    chatml = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'"
+              " + message['content'] + '<|im_end|>' + '\n'}}"
               "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
     return {
         "chatml": chatml + "\0hello\0yes\0no",

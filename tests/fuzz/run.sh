@@ -33,8 +33,9 @@ for name in "$@"; do
   mkdir -p "$found/corpus"
   dict=""
   if [ -f "$here/$name.dict" ]; then dict="-dict=$here/$name.dict"; fi
-  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512 \
-    -print_final_stats=1 -verbosity=1 $dict -artifact_prefix="$found/" "$found/corpus" "$here/corpus/$name" >"$found/log" 2>&1; then
+  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -max_len=65536 -timeout=10 \
+    -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1 -verbosity=1 $dict -artifact_prefix="$found/" \
+    "$found/corpus" "$here/corpus/$name" >"$found/log" 2>&1; then
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$found/log")
     echo "$name: no finding in $seconds s, $runs inputs, coverage $(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$found/log" | tail -1)"
   else
