@@ -92,7 +92,7 @@ typedef struct {
   int64_t tokens_computed, tokens_prefix_by_prefix, tokens_generated;
   double seconds_load, seconds_prefill, seconds_decode, seconds_write, seconds_total;
   int64_t tensor_bytes;      /* bytes of tensors written */
-  int64_t tensor_bytes_full; /* what LCT_KEEP_TOKENS writes for this scenario */
+  int64_t tensor_bytes_full; /* about what LCT_KEEP_TOKENS writes for this scenario: prompts and references, not the reply */
   size_t saturated;          /* values that became Inf in the stored type */
   size_t utf8_replaced;      /* invalid UTF-8 sequences replaced in the scenario */
 } lct_scan_result;

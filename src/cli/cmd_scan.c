@@ -37,7 +37,7 @@ static void print_json(const lct_scan_result *r, const char *state, const char *
          r->seconds_write, r->seconds_total, (long long)r->tensor_bytes, r->saturated, r->utf8_replaced);
 }
 
-static void print_summary(const lct_scan_result *r, const char *report) {
+static void print_summary(const lct_scan_result *r, int keep, const char *report) {
   printf("run            %s\n", r->run_dir);
   if (report != NULL) printf("report         %s\n", report);
   printf("captured       %d snapshot%s, %d reference%s, %d layers\n", r->n_snapshots, r->n_snapshots == 1 ? "" : "s", r->n_references,
@@ -47,7 +47,9 @@ static void print_summary(const lct_scan_result *r, const char *report) {
          r->tokens_computed > 0 ? (double)r->tokens_prefix_by_prefix / (double)r->tokens_computed : 0.0);
   printf("time           %.2f s: load %.2f, prefill %.2f, decode %.2f (%lld tokens), write %.2f\n", r->seconds_total, r->seconds_load,
          r->seconds_prefill, r->seconds_decode, (long long)r->tokens_generated, r->seconds_write);
-  if (r->tensor_bytes > 0) printf("tensors        %.1f MB\n", (double)r->tensor_bytes / 1e6);
+  printf("tensors        %.1f MB written", (double)r->tensor_bytes / 1e6);
+  if (keep != LCT_KEEP_TOKENS) printf("; --keep tokens writes every token's, about %.1f GB", (double)r->tensor_bytes_full / 1e9);
+  putchar('\n');
   if (r->saturated > 0) printf("warning        %zu values saturated in the stored type\n", r->saturated);
   if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences in the scenario were replaced\n", r->utf8_replaced);
 }
@@ -64,7 +66,7 @@ static int finish(const scan_args *a, lct_status status, const lct_scan_result *
       print_json(r, cancelled ? "partial" : "done", report);
     } else if (!a->quiet) {
       if (!cancelled && lct_report_table(r->run_dir, 100, &table, &report_err) == LCT_OK) printf("%s\n", table);
-      print_summary(r, report);
+      print_summary(r, a->keep, report);
     }
   }
   lct_text_free(report);

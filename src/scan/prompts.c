@@ -100,6 +100,33 @@ const scan_item *scan_prompt_item(const scan *s, const scan_prompt *p) {
   return &s->items[p->first_item + (int32_t)p->n_messages - 1];
 }
 
+/* Bytes of the tensors of one file of n tokens over n_keys keys. */
+static int64_t file_bytes(const scan *s, int64_t n, int64_t n_keys) {
+  int64_t per_layer = 0, global = 0, n_layers = 0;
+  for (int l = 0; l < s->cfg.n_layers; l++) n_layers += s->layers[l];
+  for (int i = 0; i < LCT_N_SOURCES; i++) {
+    if ((s->sources & LCT_SOURCE_BIT(i)) == 0) continue;
+    int64_t values = i == LCT_SOURCE_ATTN_WEIGHTS ? s->cfg.n_heads * n * n_keys : n * lct_source_width((lct_source)i, &s->cfg);
+    if (lct_source_is_global((lct_source)i)) global += values;
+    else per_layer += values;
+  }
+  return (per_layer * n_layers + global) * (s->scenario->capture.store_dtype == LCT_STORE_F16 ? 2 : 4);
+}
+
+int64_t scan_tensor_bytes(const scan *s) {
+  int64_t bytes = 0;
+  for (int32_t i = 0; i < s->n_items; i++) {
+    int64_t n = (int64_t)s->items[i].tokens.len;
+    if (s->items[i].present) bytes += file_bytes(s, n, n);
+  }
+  for (size_t i = 0; i < s->n_prompts; i++) {
+    int64_t n = (int64_t)scan_prompt_item(s, &s->prompts[i])->tokens.len;
+    bytes += file_bytes(s, n, n);
+    for (int step = 1; step < s->scenario->generation.max_new_tokens; step++) bytes += file_bytes(s, 1, n + step);
+  }
+  return bytes;
+}
+
 lct_status scan_tokenise_reply(scan *s, scan_prompt *p, lct_error *err) {
   scan_item *item = &s->items[p->first_item + (int32_t)p->n_messages];
   lct_message *messages = lct_arena_alloc(&s->arena, (p->n_messages + 1) * sizeof *messages);

@@ -64,6 +64,7 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
     result->n_prompts = (int)s.n_prompts;
     result->n_references = s.n_references;
     result->n_layers = s.cfg.n_layers;
+    result->tensor_bytes_full = scan_tensor_bytes(&s);
     status = scan_make_dirs(&s, err);
   }
   if (status == LCT_OK) status = run_and_write(&s, err);

@@ -87,6 +87,8 @@ void scan_close(scan *s);
 lct_status scan_tokenise(scan *s, lct_error *err) LCT_CHECKED;
 /* The item of a prompt's last message is the prompt itself. */
 const scan_item *scan_prompt_item(const scan *s, const scan_prompt *p);
+/* About what --keep tokens writes: everything but the snapshots with replies, which are not known before. */
+int64_t scan_tensor_bytes(const scan *s);
 /* Tokenises the snapshot with the reply. */
 lct_status scan_tokenise_reply(scan *s, scan_prompt *p, lct_error *err) LCT_CHECKED;
 /* run.c: everything that runs the model; and the prefill of given items, already in a built plan, with nothing generated. */
