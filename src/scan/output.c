@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/utf8.h"
+#include "cpu/cpu.h"
 #include "scan/output_impl.h"
 
 static lct_status make_run_dir(scan *s, lct_error *err) {
@@ -108,9 +109,11 @@ static json_t *model_json(const scan *s) {
 lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
   char cpu[128];
   cpu_name(cpu, sizeof cpu);
+  lct_buf backend = {0};
+  LCT_TRY(lct_cpu_describe(&backend, err));
   const lct_scan_result *r = s->result;
   json_t *root = json_pack(
-      "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:{s:s, s:i}, "
+      "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:{s:s, s:i, s:s}, "
       "s:o, s:o, s:I, s:I, s:I}",
       "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
       lct_version(), "precision", s->o->precision == LCT_PRECISION_EXACT ? "exact" : "fast", "scenario_sha256", s->scenario->sha256, "keep",
@@ -118,8 +121,10 @@ lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
       s->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
       "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
       r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", "cpu", cpu, "threads", scan_threads(s),
+      "backend", backend.data != NULL ? backend.data : "",
       "references", names(s, true), "prompts", names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced",
       (json_int_t)r->utf8_replaced, "tensor_bytes", (json_int_t)r->tensor_bytes);
+  lct_buf_free(&backend);
   char *path = scan_printf(s, err, "%s/scan.json", s->run_dir);
   if (path == NULL) {
     json_decref(root);
