@@ -35,7 +35,8 @@ static void add_slot(plan *p, const lct_config *c, const lct_layer_slot *slot, i
   (void)snprintf(name, sizeof name, "model.layers.%d.%s", layer, slot->hf);
   int64_t rows = lct_config_dim(c, slot->rows), cols = lct_config_dim(c, slot->cols);
   double mean = 0, std = 1 / sqrt((double)cols);
-  if (slot->offset == offsetof(lct_layer, o) || slot->offset == offsetof(lct_layer, down)) std /= sqrt(2.0 * c->n_layers);
+  if (slot->offset == offsetof(lct_layer, o)) std /= sqrt(2.0 * c->n_layers);
+  if (slot->offset == offsetof(lct_layer, down)) std *= 3 / sqrt(2.0 * c->n_layers);
   if (slot->rows == LCT_DIM_ONE) {
     bool bias = slot->need == LCT_NEED_QKV_BIAS || slot->need == LCT_NEED_O_BIAS;
     mean = bias ? 0 : 1;
@@ -47,15 +48,15 @@ static void add_slot(plan *p, const lct_config *c, const lct_layer_slot *slot, i
 static lct_status make_plan(const lct_config *c, lct_dtype t, int64_t shard_bytes, plan *p, lct_error *err) {
   *p = (plan){.n_shards = 1};
   LCT_TRY(lct_calloc(&p->tensors, (size_t)(c->n_layers * lct_n_layer_slots + 3), sizeof *p->tensors, "the tensor list", err));
-  double logit = 2 / sqrt((double)c->hidden);
-  add(p, "model.embed_tokens.weight", c->vocab, c->hidden, 0, c->tied_head ? logit : 1);
+  double unit = 1 / sqrt((double)c->hidden);
+  add(p, "model.embed_tokens.weight", c->vocab, c->hidden, 0, c->tied_head ? unit : 1);
   for (int i = 0; i < c->n_layers; i++) {
     for (int k = 0; k < lct_n_layer_slots; k++) {
       if (lct_config_needs(c, lct_layer_slots[k].need)) add_slot(p, c, &lct_layer_slots[k], i);
     }
   }
-  add(p, "model.norm.weight", 1, c->hidden, 1, 0.1);
-  if (!c->tied_head) add(p, "lm_head.weight", c->vocab, c->hidden, 0, logit);
+  add(p, "model.norm.weight", 1, c->hidden, 2, 0.2);
+  if (!c->tied_head) add(p, "lm_head.weight", c->vocab, c->hidden, 0, unit);
   int64_t at = 0;
   for (int i = 0; i < p->n; i++) {
     plan_tensor *x = &p->tensors[i];
