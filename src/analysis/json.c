@@ -18,7 +18,7 @@ lct_status lct_json_load(const char *path, json_t **root, lct_error *err) {
     return s;
   }
   json_error_t why;
-  json_t *doc = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, &why);
+  json_t *doc = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
   lct_buf_free(&text);
   if (doc == NULL) return lct_fail(err, LCT_E_FORMAT, "%s:%d:%d: not JSON: %s", path, why.line, why.column, why.text);
   if (!json_is_object(doc)) {

@@ -41,7 +41,7 @@ static void set_tokens(const scan *s, json_t *object, const lct_tokens *t, const
 }
 
 static json_t *index_json(const char *text) {
-  json_t *index = text != NULL ? json_loads(text, 0, NULL) : NULL;
+  json_t *index = text != NULL ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
   return index != NULL ? index : json_object();
 }
 
@@ -159,7 +159,7 @@ static lct_status write_reference_index(scan *s, lct_error *err) {
 lct_status scan_write_manifests(scan *s, lct_error *err) {
   lct_buf text = {0};
   lct_status status = lct_scenario_to_json(s->scenario, &text, err);
-  json_t *scenario = status == LCT_OK ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+  json_t *scenario = status == LCT_OK ? json_loadb(text.data, text.len, JSON_ALLOW_NUL, NULL) : NULL;
   lct_buf_free(&text);
   LCT_TRY(status);
   if (scenario == NULL) return lct_fail(err, LCT_E_INTERNAL, "the scenario's JSON cannot be read back");
