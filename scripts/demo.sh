@@ -11,7 +11,7 @@ bash scripts/setup.sh
 
 say "building into build/ (log: build/demo-build.log)"
 mkdir -p build
-if ! build release >build/demo-build.log 2>&1; then
+if ! { configure release && build release --target llmct-gpu; } >build/demo-build.log 2>&1; then
   tail -n 40 build/demo-build.log >&2
   die "the build failed; the whole log is build/demo-build.log"
 fi

@@ -24,7 +24,8 @@ if [ -z "${LCT_SHARED:-}" ] && [ -d ../shared ]; then
 fi
 
 say "building into build/"
-build release -DLCT_TESTS=ON -DLCT_SUITE=ON
+configure release -DLCT_TESTS=ON -DLCT_SUITE=ON
+build release
 
 # Threads that spin while they wait take the processor from the tests beside them.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}

@@ -24,9 +24,6 @@ retry() {
 
 has_sha256() { [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]; }
 
-# build PRESET: configures and builds one of CMakePresets.json.
-build() {
-  local preset=$1
-  shift
-  (cd "$root" && cmake --preset "$preset" "$@" && cmake --build --preset "$preset" -j "$(nproc)")
-}
+# configure PRESET [OPTION...], build PRESET [OPTION...]: one of CMakePresets.json.
+configure() { (cd "$root" && cmake --preset "$@"); }
+build() { (cd "$root" && cmake --build --preset "$@" -j "$(nproc)"); }
