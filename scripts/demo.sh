@@ -20,7 +20,7 @@ if fetch_smollm2; then
   model=$smollm2_gguf
 else
   model=$cache/synth-smollm2-135m
-  say "offline and nothing cached: the demo goes on with random weights of the same shape, so the report shows no real emotions"
+  say "no demo model: $fetch_error; going on with random weights of its shape, so the report shows no real emotions"
   [ -f "$model/config.json" ] || build/llmct-gpu synth --like smollm2-135m --seed 1 "$model" >/dev/null
 fi
 

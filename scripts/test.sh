@@ -13,7 +13,7 @@ bash scripts/setup.sh --test
 # provide VARIABLE PATH FETCH: what cannot be had is left unset, and the tests that need it skip and say so
 provide() {
   [ -z "${!1:-}" ] || return 0
-  if "$3"; then export "$1=$2"; else warn "tests that need $1 will be skipped"; fi
+  if "$3"; then export "$1=$2"; else warn "$fetch_error; the tests that need $1 are skipped"; fi
 }
 provide LCT_SMOLLM2_GGUF "$smollm2_gguf" fetch_smollm2
 provide LCT_TOKENIZER_QWEN25 "$tokenizer_qwen25" fetch_tokenizer_qwen25
