@@ -55,14 +55,9 @@ test_needs() {
   need_tool npm npm
 }
 
-apt() {
-  local sudo=()
-  if [ "$(id -u)" != 0 ]; then
-    have sudo || die "run as root, or install sudo: apt-get install ${missing[*]}"
-    sudo=(sudo)
-  fi
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
-}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1; }
 
 needs() {
   missing=()
@@ -75,8 +70,13 @@ if [ ${#missing[@]} = 0 ]; then
   say "set-up: all packages are there"
   exit 0
 fi
-say "set-up: apt-get install ${missing[*]}"
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+  have sudo || die "run as root, or install sudo: apt-get install ${missing[*]}"
+  sudo=(sudo)
+fi
 retry apt update || warn "apt-get update failed; going on with the package lists at hand"
 needs # the lists may name another clang
-retry apt install -y --no-install-recommends "${missing[@]}" || die "set-up: apt-get could not install: ${missing[*]}"
+say "set-up: apt-get install ${missing[*]}"
+retry apt install -y --no-install-recommends "${missing[@]}" || { tail -n 20 "$log" >&2; die "set-up: apt-get could not install: ${missing[*]}"; }
 say "set-up: done"

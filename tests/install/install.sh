@@ -34,10 +34,11 @@ symbols) # the shared library gives exactly what the header declares
   [ -s "$t/declared" ] && diff "$t/declared" "$t/exported"
   ;;
 cxx)
-  command -v g++ >/dev/null || { echo "SKIP: no g++ to compile the header as C++"; exit 77; }
+  for CXX in g++ clang++ clang++-{14..21}; do command -v "$CXX" >/dev/null && break; done
+  command -v "$CXX" >/dev/null || { echo "SKIP: no C++ compiler to include the header with"; exit 77; }
   printf '#include <llmct/llmct.h>\nint main() { return lct_version() == nullptr; }\n' >"$t/program.cpp"
   # shellcheck disable=SC2046
-  g++ -std=c++11 -Wall -Wextra -Werror -pedantic "$t/program.cpp" -o "$t/program" $(pkg-config --cflags --libs llmct)
+  "$CXX" -std=c++11 -Wall -Wextra -Werror -pedantic "$t/program.cpp" -o "$t/program" $(pkg-config --cflags --libs llmct)
   LD_LIBRARY_PATH=$lib "$t/program"
   ;;
 esac
