@@ -6,9 +6,9 @@
 #include "text/tokenizer_internal.h"
 #include "text/tokenizer_parts.h"
 
-static lct_status load(const char *text, size_t n, const char *name, json_t **out, lct_error *err) {
+static lct_status load(const char *text, size_t n, size_t flags, const char *name, json_t **out, lct_error *err) {
   json_error_t e;
-  *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+  *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | flags, &e);
   if (*out == NULL) return lct_fail(err, LCT_E_FORMAT, "%s: not JSON: %s (line %d, column %d)", name, e.text, e.line, e.column);
   if (json_is_object(*out)) return LCT_OK;
   json_decref(*out);
@@ -178,7 +178,8 @@ static int32_t config_token(const lct_tokenizer *t, json_t *config, const char *
 
 static lct_status add_config(lct_tokenizer *t, const char *text, size_t n, const char *name, lct_error *err) {
   json_t *config = NULL;
-  lct_status s = load(text, n, "tokenizer_config.json", &config, err);
+  /* transformers writes model_max_length 1000000000000000019884624838656 where there is no limit; no integer of this file is used */
+  lct_status s = load(text, n, JSON_DECODE_INT_AS_REAL, "tokenizer_config.json", &config, err);
   if (s != LCT_OK) return lct_fail_context(err, s, "beside %s", name);
   t->bos = config_token(t, config, "bos_token");
   t->eos = config_token(t, config, "eos_token");
@@ -215,7 +216,7 @@ static lct_status add_everything(lct_tokenizer *t, json_t *root, const char *nam
 lct_status lct_tokenizer_parse(const char *json, size_t n, const char *config, size_t config_n, const char *name,
                                lct_tokenizer **out, lct_error *err) {
   json_t *root = NULL;
-  LCT_TRY(load(json, n, name, &root, err));
+  LCT_TRY(load(json, n, 0, name, &root, err));
   lct_tokenizer *t = NULL;
   lct_status s = lct_tokenizer_new(&t, err);
   if (s == LCT_OK) s = add_everything(t, root, name, err);

@@ -137,6 +137,17 @@ static void test_missing_file(void **state) {
   assert_null(t);
 }
 
+/* What transformers writes for a tokenizer without a length limit: beyond 64 bits. */
+static void test_unlimited_length(void **state) {
+  (void)state;
+  lct_tokenizer *t = NULL;
+  const char *json = WHOLE(MODEL, PRE, "");
+  const char *config = "{\"model_max_length\": 1000000000000000019884624838656, \"eos_token\": \"a\"}";
+  assert_ok(lct_tokenizer_parse(json, strlen(json), config, strlen(config), "t.json", &t, &err));
+  assert_int_equal(lct_tokenizer_eos(t), 0);
+  lct_tokenizer_free(t);
+}
+
 static lct_buf read_golden(const char *name) {
   char path[512];
   lct_buf b = {0};
@@ -247,6 +258,7 @@ int main(void) {
       cmocka_unit_test(test_smallest),       cmocka_unit_test(test_not_json),          cmocka_unit_test(test_vocabulary),
       cmocka_unit_test(test_added_tokens),   cmocka_unit_test(test_unsupported_parts), cmocka_unit_test(test_missing_file),
       cmocka_unit_test(test_truncated_json), cmocka_unit_test(test_changed_gguf),      cmocka_unit_test(test_gguf_refused),
+      cmocka_unit_test(test_unlimited_length),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
