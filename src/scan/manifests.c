@@ -97,12 +97,13 @@ static json_t *step_json(const scan *s, const scan_prompt *p, int i) {
   const lct_tokens *prompt = &scan_prompt_item(s, p)->tokens;
   char file[64];
   (void)snprintf(file, sizeof file, "tensors/step_%03d.npz", i);
-  json_t *step = json_pack("{s:i, s:s, s:i, s:o, s:i, s:f, s:o, s:I, s:{s:f, s:f, s:f}, s:o, s:o}", "step", i, "kind",
+  /* where no tensors are kept the file is "", not null: Activation Lab joins it to a path */
+  json_t *step = json_pack("{s:i, s:s, s:i, s:o, s:i, s:f, s:o, s:I, s:{s:f, s:f, s:f}, s:s, s:o}", "step", i, "kind",
                            i == 0 ? "prefill" : "decode", "generated_token_id", st->token, "generated_token", token_text(s, st->token),
                            "logit_argmax_id", st->stats.argmax, "logit_argmax_logprob", (double)st->stats.argmax_logprob, "top_k", top,
                            "seq_len", (json_int_t)(prompt->len + (i > 0 ? (size_t)i + 1 : 0)), "logit_stats", "entropy",
                            st->stats.entropy, "effective_vocab", st->stats.effective_vocab, "top1_prob", st->stats.top1_prob,
-                           "tensors_file", st->index != NULL ? json_string(file) : json_null(), "tensor_index", index_json(st->index));
+                           "tensors_file", st->index != NULL ? file : "", "tensor_index", index_json(st->index));
   if (i == 0) {
     set_tokens(s, step, prompt, "input_token_ids", "input_tokens");
   } else {
