@@ -1,6 +1,8 @@
 /* The engine against transformers (float32, eager attention): goldens by tests/oracle/gen_parity.py, where their form is written. */
 #include "engine_test.h"
 
+#include "engine/sampler.h"
+
 #define MAX_PROMPTS 8
 #define EXACT_LIMIT 1e-5
 
@@ -170,17 +172,6 @@ static void check_model(const char *like, lct_precision precision) {
   lct_buf_free(&g.file);
 }
 
-/* The best token that the sequence does not hold yet. */
-static int32_t best_unused(const float *logits, int vocab, const int32_t *ids, int n) {
-  int32_t best = -1;
-  for (int32_t i = 0; i < vocab; i++) {
-    bool used = false;
-    for (int j = 0; j < n && !used; j++) used = ids[j] == i;
-    if (!used && (best < 0 || logits[i] > logits[best])) best = i;
-  }
-  return best;
-}
-
 /* Prefill, then one token at a time over the kept keys. */
 static void check_greedy(const char *like) {
   golden g = golden_open(like);
@@ -197,7 +188,7 @@ static void check_greedy(const char *like) {
   const lct_batch *prompt = lct_plan_batch(p, 0);
   assert_ok(lct_engine_forward(e, prompt, kv, NULL, (const int32_t[]){n - 1}, 1, logits, NULL, &err));
   for (; n < end; n++) {
-    ids[n] = best_unused(logits, g.vocab, ids, n);
+    assert_ok(lct_sample(&(lct_sampling){0}, logits, g.vocab, 0, 0, &ids[n], &err));
     assert_int_equal(ids[n], g.reply[n - g.n_tokens[g.reply_prompt]]);
     lct_kv_range before = {0, n};
     lct_segment seg = {.row0 = 0, .n_rows = 1, .pos0 = n, .kv0 = n, .n_ranges = 1, .ranges = &before};
