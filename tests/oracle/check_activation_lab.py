@@ -3,27 +3,28 @@
 
     python tests/oracle/check_activation_lab.py LLMCT_CHECKOUT RUN_DIR...
 
-LLMCT_CHECKOUT is a checkout of github cstefanache/llmct (never committed here). The run directories are scans of one scenario with
-`-m FOLDER`, a Hugging Face folder that transformers loads with its tokenizer, on the CPU in float32. Activation Lab runs the same
-scenario on the same folder, capturing what the scores need, stored in float32; and once more, exactly as the scenario says, when a run
-directory holds whole tensors (--keep tokens). Then, for each run directory:
+LLMCT_CHECKOUT is a checkout of github cstefanache/llmct (never committed here). The run directories are scans of one scenario
+with `-m FOLDER`, a Hugging Face folder that transformers loads with its tokenizer, on the CPU in float32. Activation Lab runs the
+same scenario on the same folder, capturing what the scores need, stored in float32; and once more, exactly as the scenario says,
+when a run directory holds whole tensors (--keep tokens). Then, for each run directory:
 
   - generated tokens, the prompt's and the snapshots' token ids, top-k and logit statistics are equal;
-  - cosine, MAE and Jaccard of Activation Lab's own functions (notebooks/compare_runs.py) on its own tensors agree with scores.json:
-    cosine within 1e-4, last token of every snapshot and reference, every source and layer; the comparison within the run too;
+  - cosine, MAE and Jaccard of Activation Lab's own functions (notebooks/compare_runs.py) on its own tensors agree with
+    scores.json: cosine within 1e-4, last token of every snapshot and reference, every source and layer; so does the comparison
+    within the run;
   - every tensor of a whole-tensor run agrees with Activation Lab's of the same name: same names, shapes and types;
   - Activation Lab's viewer (RunRegistry, npz_inventory, its web routes) and notebook functions open the directory.
 
-The snapshot with the reply is left out where the reply ends with an end token: Activation Lab leaves that in the message, llmct-gpu does
-not. Exit code 1 when something differs. Needs what Activation Lab needs, pandas and httpx.
+The snapshot with the reply is left out where the reply ends with an end token: Activation Lab leaves that in the message,
+llmct-gpu does not. Exit code 1 when something differs. Needs what Activation Lab needs, pandas and httpx.
 """
+
 import importlib.util
 import json
 import pathlib
 import shutil
 import sys
 import tempfile
-import time
 
 import matplotlib
 import matplotlib.cm
@@ -54,26 +55,37 @@ def run_lab(ours, whole, parent):
     scenario["model"] = {"id": read(ours / "scan.json")["model"]["path"], "device": "cpu", "dtype": "float32"}
     scenario["output"]["dir"] = str(out)
     if not whole:
-        scenario["capture"].update(attention_weights=False, logits=False, hidden_states=True, qkv=True, mlp=True, store_dtype="float32")
+        scenario["capture"].update(
+            attention_weights=False, logits=False, hidden_states=True, qkv=True, mlp=True, store_dtype="float32"
+        )
     path = out / "scenario.yaml"
     path.write_text(yaml.safe_dump(scenario))
-    start = time.monotonic()
-    cli.run(path)
-    print(f"Activation Lab{'' if whole else ', for the scores alone'}: {time.monotonic() - start:.1f} s")
+    compressed = np.savez_compressed
+    if not whole:
+        np.savez_compressed = np.savez  # the same arrays, without minutes of deflating
+    try:
+        cli.run(path)
+    finally:
+        np.savez_compressed = compressed
     return next(p for p in out.iterdir() if p.is_dir())
 
 
 def last_token(path, n_layers):
     """{source: (layers, hidden)} of the last token, from Activation Lab's whole tensors."""
     with np.load(path) as z:
-        return {s: np.stack([np.asarray(z[f"layer_{i:02d}/{s}"], dtype=np.float32)[0, -1] for i in range(n_layers)]) for s in SOURCES}
+        return {
+            s: np.stack([np.asarray(z[f"layer_{i:02d}/{s}"], dtype=np.float32)[0, -1] for i in range(n_layers)]) for s in SOURCES
+        }
 
 
 def compare_steps(label, lab, ours):
     a, b = read(lab / "steps.json")["steps"], read(ours / "steps.json")["steps"]
     same = [x["generated_token_id"] for x in a] == [x["generated_token_id"] for x in b]
     check(same, f"{label}: {len(b)} generated tokens")
-    check(read(lab / "run.json")["prompt_token_ids"] == read(ours / "run.json")["prompt_token_ids"], f"{label}: the prompt's token ids")
+    check(
+        read(lab / "run.json")["prompt_token_ids"] == read(ours / "run.json")["prompt_token_ids"],
+        f"{label}: the prompt's token ids",
+    )
     keys = ["step", "kind", "input_token_ids", "input_tokens", "generated_token", "logit_argmax_id", "seq_len"]
     different = [(x["step"], k, x[k], y[k]) for x, y in zip(a, b) for k in keys if x[k] != y[k]]
     check(not different, f"{label}: {', '.join(keys)} of every step {different[:3] if different else ''}")
@@ -81,7 +93,11 @@ def compare_steps(label, lab, ours):
     ids = all([t["id"] for t in x["top_k"]] == [t["id"] for t in y["top_k"]] for x, y in zip(a, b))
     worst = max([abs(t["logprob"] - u["logprob"]) for x, y in zip(a, b) for t, u in zip(x["top_k"], y["top_k"])] + [0])
     check(ids and worst < 1e-3, f"{label}: top-k ids; log-probabilities within {worst:.1e}")
-    worst = max(abs(x["logit_stats"][k] - y["logit_stats"][k]) / max(1, x["logit_stats"][k]) for x, y in zip(a, b) for k in x["logit_stats"])
+    worst = max(
+        abs(x["logit_stats"][k] - y["logit_stats"][k]) / max(1, x["logit_stats"][k])
+        for x, y in zip(a, b)
+        for k in x["logit_stats"]
+    )
     check(worst < 1e-3, f"{label}: entropy, effective vocabulary, top-1 probability within {worst:.1e}")
 
 
@@ -104,8 +120,12 @@ def compare_snapshot_ids(label, lab, ours, skip_reply):
 
 def compare_scores(label, lab, scenario_dir, ours, notebook, skip_reply):
     s = read(ours / "scores.json")
-    scores = np.array([np.nan if v is None else v for v in s["scores"]]).reshape([len(s[a + "s"] if a != "metric" else s["metrics"]) for a in
-        ("snapshot", "pooling", "source", "layer", "reference", "metric")])
+    scores = np.array([np.nan if v is None else v for v in s["scores"]]).reshape(
+        [
+            len(s[a + "s"] if a != "metric" else s["metrics"])
+            for a in ("snapshot", "pooling", "source", "layer", "reference", "metric")
+        ]
+    )
     n_layers, last = len(s["layers"]), s["poolings"].index("last")
     assert s["sources"] == SOURCES and s["metrics"] == ["cosine", "mae", "jaccard"] and s["layers"] == list(range(n_layers))
     refs = [last_token(scenario_dir / "references" / f"ref_{r}.npz", n_layers) for r in s["references"]]
@@ -124,7 +144,10 @@ def compare_scores(label, lab, scenario_dir, ours, notebook, skip_reply):
                 count += n_layers
     check(worst <= 1e-4, f"{label}: {count} cosines, largest difference {worst:.2e}")
     check(mae <= 1e-4, f"{label}: MAE, largest relative difference {mae:.2e}")
-    check(np.mean(jaccard) >= 0.999, f"{label}: Jaccard equal in {np.mean(jaccard):.3%} (two values that are nearly equal can change places)")
+    check(
+        np.mean(jaccard) >= 0.999,
+        f"{label}: Jaccard equal in {np.mean(jaccard):.3%} (two values that are nearly equal can change places)",
+    )
     compare_intra_run(label, lab, s, notebook)
 
 
@@ -133,7 +156,10 @@ def compare_intra_run(label, lab, s, notebook):
 
     run = Run(lab)
     first, final = notebook.initial_state(run), notebook.final_state(run)
-    worst = max(np.abs(notebook.cosine_per_layer(first[src], final[src]) - np.array(s["intra_run"][src]["cosine"])).max() for src in SOURCES)
+    worst = max(
+        np.abs(notebook.cosine_per_layer(first[src], final[src]) - np.array(s["intra_run"][src]["cosine"])).max()
+        for src in SOURCES
+    )
     check(worst <= 1e-4, f"{label}: within the run, first against last step: largest difference of a cosine {worst:.2e}")
 
 
@@ -161,7 +187,10 @@ def compare_tensors(label, lab, ours, only=None):
     check(not bad, f"{label}: names, shapes and types of {n} arrays {bad[:3] if bad else ''}")
     check(half == 0, f"{label}: the same values are finite ({half} are not)")
     # of values rounded to 16 bits a few fall on the other side; qkv_last is made of rounded values there
-    check(n == 0 or max(worst.values()) < 2e-3, f"{label}: relative L2 differences " + ", ".join(f"{k} {v:.1e}" for k, v in worst.items()))
+    check(
+        n == 0 or max(worst.values()) < 2e-3,
+        f"{label}: relative L2 differences " + ", ".join(f"{k} {v:.1e}" for k, v in worst.items()),
+    )
 
 
 def open_in_viewer(root, whole, pooled):
@@ -222,9 +251,15 @@ def notebook_scores(root, notebook):
         snapshots = notebook.load_conversation_snapshots(Folder(root / label, n))
         refs = notebook.load_reference_states(Folder(root, n))
         got = notebook.compute_snapshot_reference_metrics(snapshots, refs)
-        scores = np.array([np.nan if v is None else v for v in s["scores"]]).reshape(len(snapshots), len(s["poolings"]), 4, n, len(refs), 3)
-        worst = max(abs(g["by_reference"][r][src]["mean_cosine"] - scores[i, 0, j, :, k, 0].mean())
-                    for i, g in enumerate(got) for j, src in enumerate(SOURCES) for k, r in enumerate(s["references"]))
+        scores = np.array([np.nan if v is None else v for v in s["scores"]]).reshape(
+            len(snapshots), len(s["poolings"]), 4, n, len(refs), 3
+        )
+        worst = max(
+            abs(g["by_reference"][r][src]["mean_cosine"] - scores[i, 0, j, :, k, 0].mean())
+            for i, g in enumerate(got)
+            for j, src in enumerate(SOURCES)
+            for k, r in enumerate(s["references"])
+        )
         check(worst < 1e-5, f"{label}: notebook metrics from the pooled files: mean cosines within {worst:.1e}")
 
 
@@ -246,7 +281,6 @@ def main():
     try:
         lab = run_lab(roots[0], False, out)
         whole = run_lab(roots[0], True, out) if "tokens" in keeps else None
-        print("llmct-gpu: " + ", ".join(f"{k} {read(r / 'scan.json')['seconds']['total']:.1f} s" for k, r in zip(keeps, roots)))
         for root, keep in zip(roots, keeps):
             print(f"--- {root.name}, --keep {keep}")
             for label in read(root / "scan.json")["prompts"]:
@@ -255,9 +289,17 @@ def main():
                 compare_snapshot_ids(label, lab / label, root / label, skip)
                 compare_scores(label, lab / label, lab, root / label, notebook, skip)
                 if keep == "tokens":
-                    snapshots = [x["tensors_file"] for x in read(root / label / "conversation_snapshots" / "index.json")["snapshots"]
-                                 if not (skip and x["generated"])]
-                    compare_tensors(f"{label} snapshots", whole / label / "conversation_snapshots", root / label / "conversation_snapshots", snapshots)
+                    snapshots = [
+                        x["tensors_file"]
+                        for x in read(root / label / "conversation_snapshots" / "index.json")["snapshots"]
+                        if not (skip and x["generated"])
+                    ]
+                    compare_tensors(
+                        f"{label} snapshots",
+                        whole / label / "conversation_snapshots",
+                        root / label / "conversation_snapshots",
+                        snapshots,
+                    )
                     compare_tensors(f"{label} steps", whole / label / "tensors", root / label / "tensors")
             if keep == "tokens":
                 compare_tensors("references", whole / "references", root / "references")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Developer check: the engine against transformers (float32, eager attention) on a model of real size, tap by tap, and 64 tokens of
-greedy decoding.
+"""Developer check: the engine against transformers (float32, eager attention) on a model of real size, tap by tap, and 64 tokens
+of greedy decoding.
 
     python tests/oracle/check_parity.py DUMP_TAPS MODEL [--tokens 900] [--fast]
 
@@ -9,6 +9,7 @@ configs/where_emotions_lie.yaml's, over and over, in the model's own tokens. Wit
 engine's error is shown over that. Exit code 1 when an error is above 1e-5 (twice bfloat16's) or a token differs. Needs torch,
 transformers, numpy; for a .gguf file gguf.
 """
+
 import argparse
 import pathlib
 import struct
@@ -90,7 +91,8 @@ def main():
             rough.add(source, layer, 0, x if x.ndim == 3 else x[None])
         bf16, limit = rough.relative(), 2.0
         got = {key: e / bf16[key] if bf16[key] > 0 else e for key, e in got.items()}
-    print(f"{a.model}: {len(ids)} tokens, {'fast: error over that of the oracle in bfloat16' if a.fast else 'exact: relative L2 error'}")
+    kind = "fast: error over that of the oracle in bfloat16" if a.fast else "exact: relative L2 error"
+    print(f"{a.model}: {len(ids)} tokens, {kind}")
     for source in dict.fromkeys(s for s, _ in got):
         per_layer = {layer: e for (s, layer), e in got.items() if s == source}
         worst = max(per_layer, key=per_layer.get)
@@ -100,9 +102,15 @@ def main():
     if not a.fast:
         prompt = ids[:200]
         reply, margin = greedy(model, prompt, 64)
-        out = subprocess.run([a.program, a.model, "--greedy", "64"], input=np.asarray(prompt, dtype="<i4").tobytes(), stdout=subprocess.PIPE, check=True)
+        out = subprocess.run(
+            [a.program, a.model, "--greedy", "64"],
+            input=np.asarray(prompt, dtype="<i4").tobytes(),
+            stdout=subprocess.PIPE,
+            check=True,
+        )
         ours = np.frombuffer(out.stdout, dtype="<i4").tolist()
-        print(f"  greedy: {sum(x == y for x, y in zip(ours, reply))} of 64 tokens equal, {len(set(reply))} distinct, smallest margin {margin:.4f}")
+        equal = sum(x == y for x, y in zip(ours, reply))
+        print(f"  greedy: {equal} of 64 tokens equal, {len(set(reply))} distinct, smallest margin {margin:.4f}")
         ok = ok and ours == reply
     print("ok" if ok else "NOT ok")
     sys.exit(not ok)

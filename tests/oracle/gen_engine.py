@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""Goldens for tests/unit/test_rope.c, test_sampler.c and test_capture.c, in tests/goldens/parity: rope.bin, sampler.bin, capture.bin.
+"""Goldens for tests/unit/test_rope.c, test_sampler.c and test_capture.c, in tests/goldens/parity.
 
     python tests/oracle/gen_engine.py
 
-rope.bin     transformers' LlamaRotaryEmbedding: i32 n; per case f64 theta, factor (0: plain), low, high; i32 original, head_dim, n_pos;
-             f32 inv_freq (head_dim/2); i32 positions[n_pos]; f32 cos then sin, each (n_pos, head_dim/2).
-             torch's vectorised pow is off by one unit in the last place here and there, by other amounts on other machines, so the
-             goldens are made by its plain one (ATEN_CPU_CAPABILITY=default).
+rope.bin     transformers' LlamaRotaryEmbedding: i32 n; per case f64 theta, factor (0: plain), low, high;
+             i32 original, head_dim, n_pos; f32 inv_freq (head_dim/2); i32 positions[n_pos]; f32 cos, f32 sin (n_pos, head_dim/2).
+             torch's vectorised pow is off by one unit in the last place here and there, elsewhere on other machines: the goldens
+             are made by its plain one (ATEN_CPU_CAPABILITY=default).
 sampler.bin  logits: i32 n; per vector i32 vocab, f32 values.
              draws: i32 n; per draw i32 vector, do_sample, top_k; u32 stream, step; f64 temperature, top_p; u64 seed; i32 token.
              What is kept follows Activation Lab's masks (torch, float32); the draw is sampler.h's generator, written again here.
              descriptions: i32 n; per entry i32 vector, k; f64 entropy, effective_vocab, top1_prob, argmax_logprob; i32 argmax;
              i32 ids[k]; f64 logprobs[k]   (torch, float64)
-capture.bin  i32 n_layers, hidden, n_q, n_kv, n_rows; f32 mean (n_layers, hidden) of the rows CONTENT of values(layer), in float64;
-             f32 qkv_last (n_layers, n_kv) at row LAST, Activation Lab's formula in float64
+capture.bin  i32 n_layers, hidden, n_q, n_kv, n_rows; f32 mean (n_layers, hidden) of the rows CONTENT of values(layer), in
+             float64; f32 qkv_last (n_layers, n_kv) at row LAST, Activation Lab's formula in float64
 """
+
 import os
 import pathlib
 import struct
@@ -54,10 +55,17 @@ def rope():
     for theta, factor, low, high, original, dim in plain + llama3:
         parameters = {"rope_type": "default", "rope_theta": theta}
         if factor:
-            parameters = {"rope_type": "llama3", "rope_theta": theta, "factor": float(factor), "low_freq_factor": float(low),
-                          "high_freq_factor": float(high), "original_max_position_embeddings": original}
-        config = LlamaConfig(hidden_size=2 * dim, num_attention_heads=2, head_dim=dim, max_position_embeddings=131072,
-                             rope_parameters=parameters)
+            parameters = {
+                "rope_type": "llama3",
+                "rope_theta": theta,
+                "factor": float(factor),
+                "low_freq_factor": float(low),
+                "high_freq_factor": float(high),
+                "original_max_position_embeddings": original,
+            }
+        config = LlamaConfig(
+            hidden_size=2 * dim, num_attention_heads=2, head_dim=dim, max_position_embeddings=131072, rope_parameters=parameters
+        )
         module = LlamaRotaryEmbedding(config)
         assert module.attention_scaling == 1.0
         cos, sin = module(torch.zeros(1), torch.tensor([positions]))
@@ -107,9 +115,16 @@ def draw(logits, temperature, ids, u):
 def sampler():
     rng = np.random.default_rng(3)
     f = np.float32
-    vectors = [np.array([0.25], f), np.array([1, 3, 3, -2, 3], f), np.zeros(7, f), rng.standard_normal(50).astype(f) * f(2),
-               (rng.integers(-3, 4, 200) / 2).astype(f), rng.standard_normal(1000).astype(f) * f(3),
-               np.concatenate([[30], rng.standard_normal(99)]).astype(f), rng.standard_normal(300).astype(f) * f(3000)]
+    vectors = [
+        np.array([0.25], f),
+        np.array([1, 3, 3, -2, 3], f),
+        np.zeros(7, f),
+        rng.standard_normal(50).astype(f) * f(2),
+        (rng.integers(-3, 4, 200) / 2).astype(f),
+        rng.standard_normal(1000).astype(f) * f(3),
+        np.concatenate([[30], rng.standard_normal(99)]).astype(f),
+        rng.standard_normal(300).astype(f) * f(3000),
+    ]
     blob = i32(len(vectors))
     for v in vectors:
         blob += i32(len(v)) + f32(v)
@@ -124,7 +139,14 @@ def sampler():
                     if top_k > len(v):
                         continue
                     ids, margin = kept(v, temperature, top_k, top_p)
-                    for seed, stream, step in [(7, 0, extreme[0]), (7, 0, extreme[1]), (42, 0, 0), (42, 0, 1), (42, 3, 0), (MASK, 4294967295, 4294967295)]:
+                    for seed, stream, step in [
+                        (7, 0, extreme[0]),
+                        (7, 0, extreme[1]),
+                        (42, 0, 0),
+                        (42, 0, 1),
+                        (42, 3, 0),
+                        (MASK, 4294967295, 4294967295),
+                    ]:
                         token, gap = draw(v, temperature, ids, uniform(seed, stream, step))
                         if margin < 1e-6 or gap < 1e-9:
                             skipped += 1
@@ -132,7 +154,9 @@ def sampler():
                         draws.append((i, 1, top_k, stream, step, temperature, top_p, seed, token))
     blob += i32(len(draws))
     for i, do, top_k, stream, step, temperature, top_p, seed, token in draws:
-        blob += i32(i, do, top_k) + struct.pack("<2I", stream, step) + f64(temperature, top_p) + struct.pack("<Q", seed) + i32(token)
+        blob += (
+            i32(i, do, top_k) + struct.pack("<2I", stream, step) + f64(temperature, top_p) + struct.pack("<Q", seed) + i32(token)
+        )
 
     described = [(i, k) for i, v in enumerate(vectors) for k in sorted({0, 1, min(5, len(v)), min(20, len(v)), len(v)})]
     blob += i32(len(described))
@@ -145,8 +169,10 @@ def sampler():
         blob += i32(i, k) + f64(float(entropy), float(entropy.exp()), float(probs.max()), float(logprobs.max()))
         blob += i32(int(np.argmax(vectors[i])), *ids.tolist()) + f64(*logprobs[ids.tolist()].tolist())
     (OUT / "sampler.bin").write_bytes(blob)
-    print(f"{len(draws)} draws ({skipped} left out: too near an edge), distinct tokens {len({(d[0], d[-1]) for d in draws})}, "
-          f"{len(described)} descriptions")
+    print(
+        f"{len(draws)} draws ({skipped} left out: too near an edge), distinct tokens {len({(d[0], d[-1]) for d in draws})}, "
+        f"{len(described)} descriptions"
+    )
 
 
 # ---- capture

@@ -16,6 +16,7 @@ A file tests/goldens/parity/NAME.bin, little-endian:
                 f32 projections (n_tokens, 2) of every row: sums of its elements with the signs of sign()
 A row's two projections differ from the engine's by about as much as the row differs in L2: every row is held, in 8 bytes.
 """
+
 import hashlib
 import pathlib
 import struct
@@ -29,8 +30,20 @@ from transformers import AutoModelForCausalLM
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "goldens" / "parity"
 MODELS = [("tiny-qwen2", 11), ("tiny-qwen3", 12), ("tiny-llama", 13)]
-SOURCES = ["hidden_in", "hidden_out", "q", "k", "v", "attn_weights", "attn_out", "mlp_gate", "mlp_up", "mlp_act", "mlp_down_in",
-           "mlp_down_out"]
+SOURCES = [
+    "hidden_in",
+    "hidden_out",
+    "q",
+    "k",
+    "v",
+    "attn_weights",
+    "attn_out",
+    "mlp_gate",
+    "mlp_up",
+    "mlp_act",
+    "mlp_down_in",
+    "mlp_down_out",
+]
 GLOBALS = ["embeddings", "logits"]
 ATTN_STRIDE = 4096  # element (head, key) of attn_weights has the sign of index head * ATTN_STRIDE + key
 N_GREEDY = 64
@@ -50,9 +63,16 @@ class Taps:
         for i, layer in enumerate(base.layers):
             self.pre(layer, "hidden_in", i)
             self.out(layer, "hidden_out", i)
-            for name, module in (("q", layer.self_attn.q_proj), ("k", layer.self_attn.k_proj), ("v", layer.self_attn.v_proj),
-                                 ("attn_out", layer.self_attn.o_proj), ("mlp_gate", layer.mlp.gate_proj),
-                                 ("mlp_up", layer.mlp.up_proj), ("mlp_act", layer.mlp.act_fn), ("mlp_down_out", layer.mlp.down_proj)):
+            for name, module in (
+                ("q", layer.self_attn.q_proj),
+                ("k", layer.self_attn.k_proj),
+                ("v", layer.self_attn.v_proj),
+                ("attn_out", layer.self_attn.o_proj),
+                ("mlp_gate", layer.mlp.gate_proj),
+                ("mlp_up", layer.mlp.up_proj),
+                ("mlp_act", layer.mlp.act_fn),
+                ("mlp_down_out", layer.mlp.down_proj),
+            ):
                 self.out(module, name, i)
             self.pre(layer.mlp.down_proj, "mlp_down_in", i)
             self.handles.append(layer.self_attn.register_forward_hook(lambda m, a, o, i=i: self.keep("attn_weights", i, o[1])))
@@ -112,7 +132,9 @@ def sign(n, k):
 def project(x):
     x = x.astype(np.float64)
     if x.ndim == 3:  # (heads, tokens, keys): elements behind the diagonal are zeros and add nothing
-        signs = [np.stack([sign((h + 1) * ATTN_STRIDE, k)[h * ATTN_STRIDE:][: x.shape[2]] for h in range(len(x))]) for k in (0, 1)]
+        signs = [
+            np.stack([sign((h + 1) * ATTN_STRIDE, k)[h * ATTN_STRIDE :][: x.shape[2]] for h in range(len(x))]) for k in (0, 1)
+        ]
         return np.stack([np.einsum("htk,hk->t", x, s) for s in signs], axis=1)
     return np.stack([x @ sign(x.shape[1], k) for k in (0, 1)], axis=1)
 
@@ -128,8 +150,13 @@ def prompts(vocab):
     rng = np.random.default_rng(5)
     a, b, c, d = (rng.integers(0, vocab, 300).tolist() for _ in range(4))
     edges = [63, 64, 65, 127, 128]
-    return [(a[:3], [0, 1, 2]), (a[:17], [15, 16]), (a[:10] + b[:54], [61, 62, 63]), (c[:130] + d[:20], edges + [148, 149]),
-            (c[:130] + a[:170], [64, 128, 192, 256, 298, 299])]
+    return [
+        (a[:3], [0, 1, 2]),
+        (a[:17], [15, 16]),
+        (a[:10] + b[:54], [61, 62, 63]),
+        (c[:130] + d[:20], edges + [148, 149]),
+        (c[:130] + a[:170], [64, 128, 192, 256, 298, 299]),
+    ]
 
 
 def f32(x):

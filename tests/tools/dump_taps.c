@@ -56,7 +56,12 @@ static lct_status decode(lct_engine *e, const lct_batch *prompt, int n_new, lct_
     int32_t position = prompt->n_rows + i;
     lct_kv_range before = {0, position};
     lct_segment seg = {.n_rows = 1, .pos0 = position, .kv0 = position, .n_ranges = 1, .ranges = &before};
-    lct_batch step = {.n_rows = 1, .n_segments = 1, .n_slots = position + 1, .decode = true, .tokens = &token, .positions = &position,
+    lct_batch step = {.n_rows = 1,
+                      .n_segments = 1,
+                      .n_slots = position + 1,
+                      .decode = true,
+                      .tokens = &token,
+                      .positions = &position,
                       .segments = &seg};
     if (i + 1 < n_new) LCT_TRY(lct_engine_forward(e, &step, kv, NULL, &zero, 1, logits, NULL, err));
   }

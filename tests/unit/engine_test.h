@@ -1,4 +1,4 @@
-/* What the tests of the engine share: tiny models made by synth in a temporary folder, and everything a forward pass shows, kept. */
+/* What the tests of the engine share: tiny models made by synth in a temporary folder, and all that a forward pass shows. */
 #ifndef LCT_ENGINE_TEST_H
 #define LCT_ENGINE_TEST_H
 
@@ -53,26 +53,30 @@ static inline lct_engine *open_engine(const lct_model *m, lct_precision precisio
 typedef struct {
   const lct_config *c;
   const lct_batch *batch;
-  float **rows;     /* [layer * LCT_N_SOURCES + source], globals at layer 0: (n_rows, width) */
-  int *n_shown;     /* rows shown so far, of the same */
-  float **attn;     /* [layer * n_segments + segment]: (heads, n_rows of the segment, keys) */
+  float **rows; /* [layer * LCT_N_SOURCES + source], globals at layer 0: (n_rows, width) */
+  int *n_shown; /* rows shown so far, of the same */
+  float **attn; /* [layer * n_segments + segment]: (heads, n_rows of the segment, keys) */
   int *n_attn;
 } shown;
 
 static inline int tap_at(lct_source s, int layer) { return (layer < 0 ? 0 : layer) * LCT_N_SOURCES + (int)s; }
 
-static inline lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+static inline lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld,
+                                   lct_error *err) {
   (void)err;
   shown *k = ctx;
   int width = lct_source_width(s, k->c), at = tap_at(s, layer);
   assert_int_equal(layer < 0, lct_source_is_global(s));
   assert_int_equal(k->n_shown[at], row0); /* ranges ascend without gaps */
-  for (int i = 0; i < n; i++) memcpy(k->rows[at] + (size_t)(row0 + i) * (size_t)width, data + i * ld, (size_t)width * sizeof *data);
+  for (int i = 0; i < n; i++) {
+    memcpy(k->rows[at] + (size_t)(row0 + i) * (size_t)width, data + i * ld, (size_t)width * sizeof *data);
+  }
   k->n_shown[at] += n;
   return LCT_OK;
 }
 
-static inline lct_status take_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
+static inline lct_status take_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data,
+                                   lct_error *err) {
   (void)err;
   shown *k = ctx;
   const lct_segment *s = &k->batch->segments[segment];
@@ -80,8 +84,8 @@ static inline lct_status take_attn(void *ctx, int layer, int segment, int row0, 
   assert_int_equal(n_keys, s->pos0 + s->n_rows);
   assert_int_equal(k->n_attn[at], from);
   for (int h = 0; h < k->c->n_heads; h++) {
-    memcpy(k->attn[at] + ((size_t)h * (size_t)s->n_rows + (size_t)from) * (size_t)n_keys, data + (size_t)h * (size_t)n * (size_t)n_keys,
-           (size_t)n * (size_t)n_keys * sizeof *data);
+    memcpy(k->attn[at] + ((size_t)h * (size_t)s->n_rows + (size_t)from) * (size_t)n_keys,
+           data + (size_t)h * (size_t)n * (size_t)n_keys, (size_t)n * (size_t)n_keys * sizeof *data);
   }
   k->n_attn[at] += n;
   return LCT_OK;

@@ -1,5 +1,5 @@
-/* Pooled vectors and token files: against numpy (goldens by tests/oracle/gen_engine.py) and against the rows a pass showed, read back
- * from the .npz files. */
+/* Pooled vectors and token files: against numpy (goldens by tests/oracle/gen_engine.py) and against the rows a pass showed, read
+ * back from the .npz files. */
 #include "engine_test.h"
 
 #include "base/half.h"
@@ -9,8 +9,8 @@
 
 enum { N_LAYERS = 3, HIDDEN = 48, N_Q = 48, N_KV = 24, N_ROWS = 50, LAST = 46 };
 
-static const lct_config CONFIG = {.n_layers = N_LAYERS, .hidden = HIDDEN, .n_heads = 2, .n_kv_heads = 1, .head_dim = 24,
-                                  .intermediate = 8, .vocab = 10};
+static const lct_config CONFIG = {
+    .n_layers = N_LAYERS, .hidden = HIDDEN, .n_heads = 2, .n_kv_heads = 1, .head_dim = 24, .intermediate = 8, .vocab = 10};
 
 /* The same floats as values() in gen_engine.py. */
 static float *values(uint32_t seed, int rows, int width) {
@@ -79,7 +79,8 @@ static void check_pool(int step) {
   for (int batch = 0; batch < 2; batch++) {
     assert_ok(lct_pool_begin(p, batch == 0 ? first : second, batch == 0 ? 2 : 1, N_ROWS, &err));
     for (int l = 0; l < N_LAYERS; l++) {
-      float *in = values(50, N_ROWS, HIDDEN), *out = values((uint32_t)l, N_ROWS, HIDDEN), *attn = values((uint32_t)(20 + l), N_ROWS, HIDDEN);
+      float *in = values(50, N_ROWS, HIDDEN), *out = values((uint32_t)l, N_ROWS, HIDDEN),
+            *attn = values((uint32_t)(20 + l), N_ROWS, HIDDEN);
       show_in_pieces(lct_pool_take, p, LCT_SOURCE_HIDDEN_IN, l, in, HIDDEN, step); /* not asked for: left alone */
       show_in_pieces(lct_pool_take, p, LCT_SOURCE_ATTN_OUT, l, attn, HIDDEN, step);
       show_in_pieces(lct_pool_take, p, LCT_SOURCE_HIDDEN_OUT, l, out, HIDDEN, step);
@@ -162,11 +163,17 @@ static void test_qkv_last(void **state) {
   const lct_batch batch = {.n_rows = N_ROWS, .n_segments = 1, .n_slots = N_ROWS, .segments = &seg};
   const lct_kv_range rows[] = {{0, 5}, {40, LAST - 39}};
   (void)snprintf(path, sizeof path, "%s/a.npz", temp_dir(dir));
-  const lct_file_spec spec = {.path = path, .qkv_last = true, .sources = LCT_SOURCE_BIT(LCT_SOURCE_K), .ranges = rows, .n_ranges = 2,
-                              .n_tokens = LAST - 34, .n_keys = LAST - 34};
+  const lct_file_spec spec = {.path = path,
+                              .qkv_last = true,
+                              .sources = LCT_SOURCE_BIT(LCT_SOURCE_K),
+                              .ranges = rows,
+                              .n_ranges = 2,
+                              .n_tokens = LAST - 34,
+                              .n_keys = LAST - 34};
   assert_ok(lct_files_new(&CONFIG, LCT_STORE_F16, layers, &f, &err));
   assert_ok(lct_files_begin(f, &spec, 1, &batch, &err));
-  assert_int_equal(lct_files_wanted(f), LCT_SOURCE_BIT(LCT_SOURCE_Q) | LCT_SOURCE_BIT(LCT_SOURCE_K) | LCT_SOURCE_BIT(LCT_SOURCE_V));
+  assert_int_equal(lct_files_wanted(f),
+                   LCT_SOURCE_BIT(LCT_SOURCE_Q) | LCT_SOURCE_BIT(LCT_SOURCE_K) | LCT_SOURCE_BIT(LCT_SOURCE_V));
   for (int l = 0; l < N_LAYERS; l++) {
     for (int j = 0; j < 3; j++) {
       int width = j == 0 ? N_Q : N_KV;
@@ -217,9 +224,11 @@ static lct_status both_attn(void *ctx, int layer, int segment, int row0, int n, 
 static float stored(float x, lct_store_dtype t) { return t == LCT_STORE_F16 ? lct_f16_to_f32(lct_f32_to_f16(x)) : x; }
 
 /* Source s of one file against the rows that were shown. */
-static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan *p, int seq, lct_source s, int layer, lct_store_dtype t) {
+static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan *p, int seq, lct_source s, int layer,
+                        lct_store_dtype t) {
   char name[32];
-  int n = lct_plan_seq_len(p, seq), heads = shown_heads(k, s), full = s == LCT_SOURCE_ATTN_WEIGHTS ? n : lct_source_width(s, k->c);
+  int n = lct_plan_seq_len(p, seq), heads = shown_heads(k, s),
+      full = s == LCT_SOURCE_ATTN_WEIGHTS ? n : lct_source_width(s, k->c);
   if (lct_source_is_global(s)) (void)snprintf(name, sizeof name, "%s", lct_source_name(s));
   else (void)snprintf(name, sizeof name, "layer_%02d/%s", layer, lct_source_name(s));
   const int64_t square[] = {1, heads, n, n}, rows[] = {1, n, full};
@@ -231,7 +240,9 @@ static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan 
       const float *want = shown_row(k, s, layer, lct_plan_seq_row(p, seq, pos), h, &width), *row = got + (h * n + pos) * full;
       for (int i = 0; i < full; i++) {
         float w = i < width ? stored(want[i], t) : 0.0f; /* behind the diagonal */
-        if (row[i] != w) fail_msg("%s of sequence %d, head %d, token %d, element %d: %g, expected %g", name, seq, h, pos, i, (double)row[i], (double)w);
+        if (row[i] == w) continue;
+        fail_msg("%s of sequence %d, head %d, token %d, element %d: %g, expected %g", name, seq, h, pos, i, (double)row[i],
+                 (double)w);
       }
     }
   }
@@ -255,7 +266,8 @@ static void check_files(lct_store_dtype t) {
   for (int i = 0; i < 3; i++) { /* the second file holds all but v and the logits */
     (void)snprintf(paths[i], sizeof paths[i], "%s/%d.npz", dir, i);
     uint32_t without = i == 1 ? LCT_SOURCE_BIT(LCT_SOURCE_V) | LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) : 0;
-    specs[i] = (lct_file_spec){.path = paths[i], .sources = ALL_SOURCES & ~without, .qkv_last = i == 1, .n_tokens = lengths[i], .n_keys = lengths[i]};
+    specs[i] = (lct_file_spec){
+        .path = paths[i], .sources = ALL_SOURCES & ~without, .qkv_last = i == 1, .n_tokens = lengths[i], .n_keys = lengths[i]};
     specs[i].ranges = lct_plan_seq_ranges(p, i, &specs[i].n_ranges);
   }
   assert_ok(lct_files_new(&m.model->config, t, layers, &ctx.files, &err));
@@ -306,7 +318,11 @@ static void test_unfinished(void **state) {
   const lct_kv_range rows = {0, N_ROWS};
   (void)snprintf(path, sizeof path, "%s/a.npz", temp_dir(dir));
   (void)snprintf(tmp, sizeof tmp, "%s.tmp", path);
-  const lct_file_spec spec = {.path = path, .sources = LCT_SOURCE_BIT(LCT_SOURCE_K), .ranges = &rows, .n_ranges = 1, .n_tokens = N_ROWS,
+  const lct_file_spec spec = {.path = path,
+                              .sources = LCT_SOURCE_BIT(LCT_SOURCE_K),
+                              .ranges = &rows,
+                              .n_ranges = 1,
+                              .n_tokens = N_ROWS,
                               .n_keys = N_ROWS};
   float *x = values(1, N_ROWS, N_KV);
   for (int finish = 0; finish < 2; finish++) {

@@ -1,5 +1,5 @@
-/* The engine's invariants: a token's numbers do not depend on its company, on the number of threads, on how its prompt was cut into
- * passes. All of it bit for bit; what the numbers should be is test_parity's matter. */
+/* The engine's invariants: a token's numbers do not depend on its company, on the number of threads, on how its prompt was cut
+ * into passes. All of it bit for bit; what the numbers should be is test_parity's matter. */
 #include "engine_test.h"
 
 #define SEED 3
@@ -47,7 +47,7 @@ static prompts *make_prompts(void) {
   static const struct {
     int n, shared; /* with the trunk */
     uint32_t seed;
-  } table[N_PROMPTS] = {{300, 300, 0}, {1, 1, 0},    {2, 2, 0},    {63, 63, 0},   {64, 64, 0},  {65, 65, 0},
+  } table[N_PROMPTS] = {{300, 300, 0}, {1, 1, 0},    {2, 2, 0},    {63, 63, 0},   {64, 64, 0}, {65, 65, 0},
                         {130, 64, 1},  {140, 97, 2}, {103, 97, 3}, {233, 230, 4}, {230, 0, 5}, {7, 0, 6}};
   prompts *p = checked_calloc(1, sizeof *p);
   for (int i = 0; i < N_PROMPTS; i++) {
@@ -132,7 +132,8 @@ static void test_long_and_wide(void **state) {
       plans[i] = i == 1 ? together : plan_of(&p[i == 0 ? 7 : i - 1], &n[i == 0 ? 7 : i - 1], 1, 1 << 20);
       const lct_batch *b = lct_plan_batch(plans[i], 0);
       runs[i] = shown_new(&t.model->config, b);
-      lct_tap tap = {.ctx = &runs[i], .wanted = LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) | LCT_SOURCE_BIT(LCT_SOURCE_MLP_ACT), .rows = take_rows};
+      lct_tap tap = {
+          .ctx = &runs[i], .wanted = LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) | LCT_SOURCE_BIT(LCT_SOURCE_MLP_ACT), .rows = take_rows};
       assert_ok(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, NULL, &err));
     }
     for (int i = 0; i < N + 2; i++) {
@@ -159,11 +160,12 @@ typedef struct {
   int32_t positions[LONG];
 } piece;
 
-static void make_piece(piece *x, const int32_t *ids, int from, int n, int kv0, const lct_kv_range *ranges, int n_ranges, int n_slots) {
+static void make_piece(piece *x, const int32_t *ids, int from, int n, int kv0, const lct_kv_range *ranges, int n_ranges,
+                       int n_slots) {
   for (int i = 0; i < n; i++) x->positions[i] = from + i;
   x->seg = (lct_segment){.row0 = 0, .n_rows = n, .pos0 = from, .kv0 = kv0, .n_ranges = n_ranges, .ranges = ranges};
-  x->batch = (lct_batch){.n_rows = n, .n_segments = 1, .n_slots = n_slots, .tokens = ids + from, .positions = x->positions,
-                         .segments = &x->seg};
+  x->batch = (lct_batch){
+      .n_rows = n, .n_segments = 1, .n_slots = n_slots, .tokens = ids + from, .positions = x->positions, .segments = &x->seg};
 }
 
 /* A prompt in three passes over a KV cache, its keys scattered over the slots, against one pass. */
@@ -214,9 +216,15 @@ typedef struct {
 static shown decode(step *d, lct_engine *e, lct_kv *kv, const int32_t *tokens, const int32_t *seen, int n, int kv0) {
   for (int i = 0; i < n; i++) {
     d->ranges[i] = (lct_kv_range){0, seen[i]};
-    d->segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .pos0 = seen[i], .kv0 = kv0 + i, .n_ranges = 1, .ranges = &d->ranges[i]};
+    d->segments[i] =
+        (lct_segment){.row0 = i, .n_rows = 1, .pos0 = seen[i], .kv0 = kv0 + i, .n_ranges = 1, .ranges = &d->ranges[i]};
   }
-  d->batch = (lct_batch){.n_rows = n, .n_segments = n, .n_slots = kv0 + n, .decode = true, .tokens = tokens, .positions = seen,
+  d->batch = (lct_batch){.n_rows = n,
+                         .n_segments = n,
+                         .n_slots = kv0 + n,
+                         .decode = true,
+                         .tokens = tokens,
+                         .positions = seen,
                          .segments = d->segments};
   return run_all(e, &d->batch, kv);
 }
@@ -275,7 +283,8 @@ static void test_attention_weights(void **state) {
       double sum = 0;
       for (int j = 0; j < keys; j++) {
         sum += (double)w[j];
-        if (j > s->pos0 + r % s->n_rows && w[j] != 0.0f) fail_msg("segment %d row %d: weight %g on key %d", i, r, (double)w[j], j);
+        bool future = j > s->pos0 + r % s->n_rows;
+        if (future && w[j] != 0.0f) fail_msg("segment %d row %d: weight %g on key %d", i, r, (double)w[j], j);
       }
       assert_true(fabs(sum - 1) < 1e-5);
     }
@@ -289,12 +298,9 @@ static void test_attention_weights(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_trie_exact),
-      cmocka_unit_test(test_trie_fast),
-      cmocka_unit_test(test_long_and_wide),
-      cmocka_unit_test(test_prefill_over_kept_keys),
-      cmocka_unit_test(test_decode),
-      cmocka_unit_test(test_attention_weights),
+      cmocka_unit_test(test_trie_exact),    cmocka_unit_test(test_trie_fast),
+      cmocka_unit_test(test_long_and_wide), cmocka_unit_test(test_prefill_over_kept_keys),
+      cmocka_unit_test(test_decode),        cmocka_unit_test(test_attention_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

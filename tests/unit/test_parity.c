@@ -1,4 +1,5 @@
-/* The engine against transformers (float32, eager attention): goldens by tests/oracle/gen_parity.py, where their form is written. */
+/* The engine against transformers (float32, eager attention): goldens by tests/oracle/gen_parity.py, where their form is written.
+ */
 #include "engine_test.h"
 
 #include "engine/sampler.h"
@@ -133,13 +134,14 @@ static void check_taps(golden *g, lct_engine *e, bool exact) {
     worst[s] = shown_error > worst[s] ? shown_error : worst[s];
     worst_all[s] = all > worst_all[s] ? all : worst_all[s];
     if (error <= limit && (!exact || all <= limit)) continue;
-    print_message("%s layer %d: relative L2 error %.3g on stored rows, %.3g on all, limit %.3g\n", lct_source_name(s), layer, error, all,
-                  limit);
+    print_message("%s layer %d: relative L2 error %.3g on stored rows, %.3g on all, limit %.3g\n", lct_source_name(s), layer,
+                  error, all, limit);
     n_bad++;
   }
   for (int s = 0; s < LCT_N_SOURCES; s++) {
-    if (exact) print_message("  %-13s worst relative L2 %.2e stored rows, %.2e all rows\n", lct_source_name((lct_source)s), worst[s], worst_all[s]);
-    else print_message("  %-13s worst error %.2f of bf16's\n", lct_source_name((lct_source)s), worst[s]);
+    const char *name = lct_source_name((lct_source)s);
+    if (exact) print_message("  %-13s worst relative L2 %.2e stored rows, %.2e all rows\n", name, worst[s], worst_all[s]);
+    else print_message("  %-13s worst error %.2f of bf16's\n", name, worst[s]);
   }
   assert_int_equal(n_bad, 0);
   assert_int_equal(g->at, g->file.len);
@@ -192,7 +194,8 @@ static void check_greedy(const char *like) {
     assert_int_equal(ids[n], g.reply[n - g.n_tokens[g.reply_prompt]]);
     lct_kv_range before = {0, n};
     lct_segment seg = {.row0 = 0, .n_rows = 1, .pos0 = n, .kv0 = n, .n_ranges = 1, .ranges = &before};
-    lct_batch step = {.n_rows = 1, .n_segments = 1, .n_slots = n + 1, .decode = true, .tokens = &ids[n], .positions = &n, .segments = &seg};
+    lct_batch step = {
+        .n_rows = 1, .n_segments = 1, .n_slots = n + 1, .decode = true, .tokens = &ids[n], .positions = &n, .segments = &seg};
     assert_ok(lct_engine_forward(e, &step, kv, NULL, (const int32_t[]){0}, 1, logits, NULL, &err));
   }
   lct_plan_free(p);

@@ -21,12 +21,13 @@ typedef struct {
 static void check_frequencies(const header *h, const float *got, const float *want) {
   for (int i = 0; i < h->head_dim / 2; i++) {
     if (memcmp(got + i, want + i, sizeof *got) == 0) continue;
-    fail_msg("theta %g, head size %d, factor %g: frequency %d is %.9g, expected %.9g", h->theta, h->head_dim, h->factor, i, (double)got[i],
-             (double)want[i]);
+    fail_msg("theta %g, head size %d, factor %g: frequency %d is %.9g, expected %.9g", h->theta, h->head_dim, h->factor, i,
+             (double)got[i], (double)want[i]);
   }
 }
 
-static void check_table(const header *h, const float *inv_freq, const int32_t *positions, const float *cosines, const float *sines) {
+static void check_table(const header *h, const float *inv_freq, const int32_t *positions, const float *cosines,
+                        const float *sines) {
   int half = h->head_dim / 2;
   float *table = malloc((size_t)h->head_dim * 2 * sizeof *table);
   assert_non_null(table);
@@ -35,9 +36,11 @@ static void check_table(const header *h, const float *inv_freq, const int32_t *p
     lct_rope_table(inv_freq, h->head_dim, first, 2, table);
     const float *row = table + (size_t)(positions[p] - first) * (size_t)h->head_dim;
     for (int i = 0; i < half; i++) {
-      double c = fabs((double)row[2 * i] - (double)cosines[p * half + i]), s = fabs((double)row[2 * i + 1] - (double)sines[p * half + i]);
+      double c = fabs((double)row[2 * i] - (double)cosines[p * half + i]),
+             s = fabs((double)row[2 * i + 1] - (double)sines[p * half + i]);
       if (c <= 0x1p-23 && s <= 0x1p-23) continue; /* two units in the last place of a number near 1 */
-      fail_msg("theta %g, head size %d, position %d, frequency %d: off by %g and %g", h->theta, h->head_dim, positions[p], i, c, s);
+      fail_msg("theta %g, head size %d, position %d, frequency %d: off by %g and %g", h->theta, h->head_dim, positions[p], i, c,
+               s);
     }
   }
   free(table);
@@ -61,8 +64,12 @@ static void test_against_transformers(void **state) {
     memcpy(positions, next(&file, &at, (size_t)h.n_pos * 4), (size_t)h.n_pos * 4);
     memcpy(cosines, next(&file, &at, half * (size_t)h.n_pos * 4), half * (size_t)h.n_pos * 4);
     memcpy(sines, next(&file, &at, half * (size_t)h.n_pos * 4), half * (size_t)h.n_pos * 4);
-    lct_rope r = {.kind = h.factor > 0 ? LCT_ROPE_LLAMA3 : LCT_ROPE_PLAIN, .theta = h.theta, .factor = h.factor,
-                  .low_freq_factor = h.low, .high_freq_factor = h.high, .original_max_positions = h.original};
+    lct_rope r = {.kind = h.factor > 0 ? LCT_ROPE_LLAMA3 : LCT_ROPE_PLAIN,
+                  .theta = h.theta,
+                  .factor = h.factor,
+                  .low_freq_factor = h.low,
+                  .high_freq_factor = h.high,
+                  .original_max_positions = h.original};
     lct_rope_inv_freq(&r, h.head_dim, got);
     check_frequencies(&h, got, want);
     check_table(&h, got, positions, cosines, sines);
