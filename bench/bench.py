@@ -100,8 +100,12 @@ def scenario(a):
 def ours_bench(a, model, precision, prompts, tokens, decode):
     command = [a.llmct, "bench", str(model), "--precision", precision, "--prompts", str(prompts), "--tokens", str(tokens), "--decode", str(decode),
                "--repeats", str(max(a.repeats, 3)), "--threads", str(a.threads)]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    return {r["what"]: r for r in map(json.loads, lines)}
+    p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    lines = p.stdout.read().splitlines()
+    _, status, usage = os.wait4(p.pid, 0)
+    if status != 0:
+        sys.exit(f"{' '.join(command)} failed")
+    return {"peak": usage.ru_maxrss / 1024, **{r["what"]: r for r in map(json.loads, lines)}}
 
 
 def spread(r):
@@ -144,6 +148,7 @@ def prefill(a, name, model, gguf):
         for precision, dtype in (("exact", "float32"), ("fast", "bfloat16")):
             r = ours_bench(a, model, precision, prompts, tokens, 32 if prompts == 1 else 0)
             ours = add("b", work, f"llmct-gpu {precision}", "tok/s", spread(r["prefill"]), "higher", "logits of each prompt's last token")
+            add("d", work, f"llmct-gpu {precision}", "MB peak", [r["peak"]], "lower", "resident memory of the process, mapped weights included")
             best = 0
             for attention in ("sdpa", "eager"):
                 h = hf_prefill(model, dtype, attention, prompts, tokens, max(a.repeats, 3), a.threads)

@@ -234,7 +234,7 @@ static lct_status read_sizes(const reader *r, lct_config *c) {
 lct_status lct_config_parse(const char *text, size_t n, const char *name, lct_config *out, lct_error *err) {
   *out = (lct_config){0};
   json_t *root = NULL;
-  LCT_TRY(lct_json_parse(text, n, MAX_DEPTH, name, &root, err));
+  LCT_TRY(lct_json_parse(text, n, MAX_DEPTH, 0, name, &root, err));
   reader r = {root, name, err};
   lct_status s = LCT_OK;
   double eps = 0;
@@ -263,7 +263,7 @@ done:
 
 lct_status lct_config_add_generation(const char *text, size_t n, const char *name, lct_config *cfg, lct_error *err) {
   json_t *root = NULL;
-  LCT_TRY(lct_json_parse(text, n, MAX_DEPTH, name, &root, err));
+  LCT_TRY(lct_json_parse(text, n, MAX_DEPTH, 0, name, &root, err));
   reader r = {root, name, err};
   lct_status s = json_is_object(root) ? read_eos(&r, cfg) : bad_value(&r, "top level", "an object", root);
   json_decref(root);

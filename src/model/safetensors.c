@@ -192,7 +192,7 @@ lct_status lct_safetensors_parse(const unsigned char *data, size_t n, const char
   lct_buf title = {0};
   json_t *root = NULL;
   lct_status s = lct_buf_printf(&title, err, "%s: header", file);
-  if (s == LCT_OK) s = lct_json_parse((const char *)data + 8, len, MAX_DEPTH, title.data, &root, err);
+  if (s == LCT_OK) s = lct_json_parse((const char *)data + 8, len, MAX_DEPTH, 0, title.data, &root, err);
   lct_buf_free(&title);
   if (s != LCT_OK) return s;
   reader r = {file, data + 8 + len, n - 8 - len, arena, err};

@@ -141,7 +141,7 @@ static lct_status open_index(table *t, const char *dir, const char *index, lct_e
   json_t *root = NULL;
   lct_status s = LCT_OK;
   LCT_TRY_GOTO(s, lct_file_read(index, MAX_INDEX_BYTES, &text, err), done);
-  LCT_TRY_GOTO(s, lct_json_parse(text.data, text.len, MAX_DEPTH, index, &root, err), done);
+  LCT_TRY_GOTO(s, lct_json_parse(text.data, text.len, MAX_DEPTH, 0, index, &root, err), done);
   const json_t *map = json_object_get(root, "weight_map");
   if (!json_is_object(map)) {
     char show[SHOW];

@@ -22,15 +22,15 @@ done:
   return s;
 }
 
-/* *out NULL when the file is absent. */
-static lct_status load_json(const char *dir, const char *name, json_t **out, lct_error *err) {
+/* *out NULL when the file is absent. tokenizer_config.json holds model_max_length 1e30 as an integer where there is no limit. */
+static lct_status load_json(const char *dir, const char *name, size_t flags, json_t **out, lct_error *err) {
   lct_buf path = {0}, data = {0};
   lct_status s = LCT_OK;
   *out = NULL;
   LCT_TRY_GOTO(s, lct_path_join(&path, dir, name, err), done);
   if (!lct_path_exists(path.data)) goto done;
   LCT_TRY_GOTO(s, lct_file_read(path.data, MAX_FILE_BYTES, &data, err), done);
-  s = lct_json_parse(data.data, data.len, MAX_DEPTH, path.data, out, err);
+  s = lct_json_parse(data.data, data.len, MAX_DEPTH, flags, path.data, out, err);
 done:
   lct_buf_free(&path);
   lct_buf_free(&data);
@@ -59,8 +59,8 @@ static int scan_ids(const json_t *root, const char *eos, int32_t *eos_id) {
 
 static lct_status read_vocab(const char *dir, lct_synth_vocab *out, lct_error *err) {
   json_t *root = NULL, *config = NULL;
-  lct_status s = load_json(dir, "tokenizer.json", &root, err);
-  if (s == LCT_OK) s = load_json(dir, "tokenizer_config.json", &config, err);
+  lct_status s = load_json(dir, "tokenizer.json", 0, &root, err);
+  if (s == LCT_OK) s = load_json(dir, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &config, err);
   if (s == LCT_OK) {
     const json_t *token = json_object_get(config, "eos_token");
     const char *eos = json_string_value(json_is_object(token) ? json_object_get(token, "content") : token);
