@@ -31,7 +31,7 @@ build_needs() {
   need_tool python3 python3
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   local library
-  for library in libc6-dev ca-certificates libdnnl-dev libyaml-dev libjansson-dev libpcre2-dev libutf8proc-dev libzstd-dev zlib1g-dev \
+  for library in libc6-dev ca-certificates libdnnl-dev libyaml-dev libjansson-dev libpcre2-dev zlib1g-dev \
     libdeflate-dev libmd-dev; do
     need_library "$library"
   done
