@@ -50,7 +50,9 @@ static void gather_head(const lct_files *f, const lct_file_spec *spec, int head,
   }
 }
 
-static lct_status write_file(lct_files *f, token_file *t, int entry, lct_error *err) {
+static lct_status write_file(lct_files *f, token_file *t, const void *arg, lct_error *err) {
+  int entry = t->entries[*(const int *)arg * LCT_N_SOURCES + LCT_SOURCE_ATTN_WEIGHTS];
+  if (entry < 0) return LCT_OK;
   size_t bytes = (size_t)t->spec->n_tokens * (size_t)t->spec->n_keys * f->elem_bytes;
   char *block = NULL;
   LCT_TRY(lct_alloc_aligned(&block, bytes, 1, "attention weights of a head", err));
@@ -63,21 +65,4 @@ static lct_status write_file(lct_files *f, token_file *t, int entry, lct_error *
   return s;
 }
 
-lct_status files_write_attention(lct_files *f, int layer, lct_error *err) {
-  lct_status status = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (size_t i = 0; i < f->n_files; i++) {
-    int entry = f->files[i].entries[layer * LCT_N_SOURCES + LCT_SOURCE_ATTN_WEIGHTS];
-    if (entry < 0) continue;
-    lct_error local = {0};
-    lct_status put = write_file(f, &f->files[i], entry, &local);
-    if (put != LCT_OK) {
-#pragma omp critical
-      if (status == LCT_OK) {
-        status = put;
-        if (err != NULL) *err = local;
-      }
-    }
-  }
-  return status;
-}
+lct_status files_write_attention(lct_files *f, int layer, lct_error *err) { return files_for_each(f, write_file, &layer, err); }

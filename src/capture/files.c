@@ -133,16 +133,15 @@ void files_convert(lct_files *f, const float *src, void *dst, size_t n) {
   f->saturated += saturated;
 }
 
-static lct_status put_slices(lct_files *f, token_file *t, int entry, int row0, int n, size_t row_bytes, lct_error *err) {
-  for (int32_t r = 0; r < t->spec->n_ranges; r++) {
-    lct_kv_range range = t->spec->ranges[r];
-    int from = range.first > row0 ? range.first : row0;
-    int to = range.first + range.n < row0 + n ? range.first + range.n : row0 + n;
-    if (from >= to) continue;
-    LCT_TRY(lct_npz_put(t->npz, entry, (char *)f->rows + (size_t)(from - row0) * row_bytes, (size_t)(to - from) * row_bytes, err));
-  }
-  return LCT_OK;
-}
+/* Rows of one source and layer on their way into the files. */
+typedef struct {
+  lct_source source;
+  int layer; /* -1: a global source */
+  int row0, n;
+  const float *data;
+  int64_t ld;
+  size_t row_bytes; /* of a converted row */
+} shown_rows;
 
 void files_qkv_last(lct_files *f, token_file *t, lct_source s, int layer, const float *row) {
   size_t nq = (size_t)(f->cfg.n_heads * f->cfg.head_dim), nkv = (size_t)(f->cfg.n_kv_heads * f->cfg.head_dim);
@@ -158,33 +157,51 @@ void files_qkv_last(lct_files *f, token_file *t, lct_source s, int layer, const 
 
 static int32_t last_row(const lct_file_spec *s) { return s->ranges[s->n_ranges - 1].first + s->ranges[s->n_ranges - 1].n - 1; }
 
-lct_status lct_files_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
-  lct_files *f = ctx;
-  size_t width = (size_t)lct_source_width(s, &f->cfg), row_bytes = width * f->elem_bytes;
-  int at = layer < 0 ? 0 : layer;
-  if (layer >= 0 && !f->layers[layer]) return LCT_OK;
-  LCT_TRY(lct_grow(&f->rows, &f->cap_rows, (size_t)n * width, f->elem_bytes, "converted rows", err));
-#pragma omp parallel for schedule(static)
-  for (int r = 0; r < n; r++) files_convert(f, data + (size_t)r * (size_t)ld, (char *)f->rows + (size_t)r * row_bytes, width);
+/* The file's slice of the rows: those of its ranges, ascending. */
+static lct_status put_slices(lct_files *f, token_file *t, const void *arg, lct_error *err) {
+  const shown_rows *r = arg;
+  int32_t last = last_row(t->spec);
+  if (t->spec->qkv_last && last >= r->row0 && last < r->row0 + r->n) {
+    files_qkv_last(f, t, r->source, r->layer, r->data + (size_t)(last - r->row0) * (size_t)r->ld);
+  }
+  int entry = t->entries[(r->layer < 0 ? 0 : r->layer) * LCT_N_SOURCES + (int)r->source];
+  for (int32_t i = 0; entry >= 0 && i < t->spec->n_ranges; i++) {
+    lct_kv_range range = t->spec->ranges[i];
+    int from = range.first > r->row0 ? range.first : r->row0;
+    int to = range.first + range.n < r->row0 + r->n ? range.first + range.n : r->row0 + r->n;
+    if (from >= to) continue;
+    const char *rows = (const char *)f->rows + (size_t)(from - r->row0) * r->row_bytes;
+    LCT_TRY(lct_npz_put(t->npz, entry, rows, (size_t)(to - from) * r->row_bytes, err));
+  }
+  return LCT_OK;
+}
+
+lct_status files_for_each(lct_files *f, file_task task, const void *arg, lct_error *err) {
   lct_status status = LCT_OK;
 #pragma omp parallel for schedule(dynamic)
   for (size_t i = 0; i < f->n_files; i++) {
-    token_file *t = &f->files[i];
-    int32_t last = last_row(t->spec);
-    if (t->spec->qkv_last && last >= row0 && last < row0 + n) files_qkv_last(f, t, s, layer, data + (size_t)(last - row0) * (size_t)ld);
-    int entry = t->entries[at * LCT_N_SOURCES + (int)s];
-    if (entry < 0) continue;
     lct_error local = {0};
-    lct_status put = put_slices(f, t, entry, row0, n, row_bytes, &local);
-    if (put != LCT_OK) {
+    lct_status done = task(f, &f->files[i], arg, &local);
+    if (done != LCT_OK) {
 #pragma omp critical
       if (status == LCT_OK) {
-        status = put;
+        status = done;
         if (err != NULL) *err = local;
       }
     }
   }
   return status;
+}
+
+lct_status lct_files_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+  lct_files *f = ctx;
+  size_t width = (size_t)lct_source_width(s, &f->cfg), row_bytes = width * f->elem_bytes;
+  if (layer >= 0 && !f->layers[layer]) return LCT_OK;
+  LCT_TRY(lct_grow(&f->rows, &f->cap_rows, (size_t)n * width, f->elem_bytes, "converted rows", err));
+#pragma omp parallel for schedule(static)
+  for (int r = 0; r < n; r++) files_convert(f, data + (size_t)r * (size_t)ld, (char *)f->rows + (size_t)r * row_bytes, width);
+  shown_rows rows = {s, layer, row0, n, data, ld, row_bytes};
+  return files_for_each(f, put_slices, &rows, err);
 }
 
 lct_status lct_files_finish(lct_files *f, lct_error *err) {

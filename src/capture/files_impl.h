@@ -33,6 +33,9 @@ struct lct_files {
   int64_t bytes;
 };
 
+/* Runs task on every file, files in parallel; the first failure is the one told. */
+typedef lct_status (*file_task)(lct_files *f, token_file *t, const void *arg, lct_error *err);
+lct_status files_for_each(lct_files *f, file_task task, const void *arg, lct_error *err) LCT_CHECKED;
 /* Writes the dense weights of a finished layer into every file that wants them. */
 lct_status files_write_attention(lct_files *f, int layer, lct_error *err) LCT_CHECKED;
 /* Element conversion to the stored type, counting saturation. */

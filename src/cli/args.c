@@ -92,7 +92,7 @@ int args_parse(const arg_spec *s, int argc, char **argv, const char **args) {
     } else if (options && a[0] == '-' && a[1] != '\0') {
       if (take(s, argc, argv, &i) != 0) return -1;
     } else {
-      if (s->max_args >= 0 && n >= s->max_args) return complain(s, "one argument too many: ", a);
+      if (n >= s->max_args) return complain(s, "one argument too many: ", a);
       args[n++] = a;
     }
   }

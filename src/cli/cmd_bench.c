@@ -29,8 +29,7 @@ int cli_bench(int argc, char **argv) {
       {"--threads", "-t", ARG_INT, &threads, "N", "threads to compute with (default: all)"},
       {0}};
   const arg_spec spec = {"bench", "MODEL [options]", "Measures prefill and decode; one JSON line each.", options, 1, 1};
-  const char *args[64];
-  if (argc > 63) argc = 63;
+  const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;
   if (repeats < 1 || repeats > 1000 || prompts < 1 || tokens < 1) {

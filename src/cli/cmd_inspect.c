@@ -10,8 +10,7 @@ int cli_inspect(int argc, char **argv) {
                                 {0}};
   const arg_spec spec = {"inspect", "MODEL [options]", "Shows a model's configuration, parameters, bytes per part, chat template and hashes.",
                          options, 1, 1};
-  const char *args[64];
-  if (argc > 63) argc = 63;
+  const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;
   lct_error err = {0};

@@ -12,8 +12,7 @@ int cli_report(int argc, char **argv) {
       {"--quiet", "-q", ARG_FLAG, &quiet, NULL, "do not print the report's path"},
       {0}};
   const arg_spec spec = {"report", "RUN_DIR [options]", "Writes RUN_DIR/report.html from a finished or partial run.", options, 1, 1};
-  const char *args[64];
-  if (argc > 63) argc = 63;
+  const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;
   lct_error err = {0};

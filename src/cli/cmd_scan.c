@@ -95,8 +95,7 @@ int cli_scan(int argc, char **argv) {
                          "Runs every prefix of the scenario's conversation and its references through the model, once a distinct token,\n"
                          "and scores every layer of every snapshot against every reference.",
                          options, 1, 1};
-  const char *args[64];
-  if (argc > 63) argc = 63;
+  const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;
   progress p = progress_new(a.quiet || a.json);

@@ -16,8 +16,7 @@ int cli_synth(int argc, char **argv) {
       {0}};
   const arg_spec spec = {"synth", "--like NAME DIR [options]", "Writes a Hugging Face folder with random weights of exactly that shape.",
                          options, 0, 1};
-  const char *args[64];
-  if (argc > 63) argc = 63;
+  const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;
   if (list) {
