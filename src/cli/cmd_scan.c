@@ -84,7 +84,7 @@ int cli_scan(int argc, char **argv) {
       {"--output", "-o", ARG_STRING, &a.scan.output, "DIR", "parent of the run directory (default: the scenario's output.dir)"},
       {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens", "what to store (default pooled; tokens: whole tensors as .npz)"},
       {"--precision", NULL, ARG_CHOICE, &a.precision, "exact|fast", "float32, or bf16 GEMM inputs (default exact)"},
-      {"--chat-template", NULL, ARG_STRING, &a.scan.chat_template, "NAME", "chatml, qwen2, qwen2.5, qwen3, smollm2 or llama3"},
+      {"--chat-template", NULL, ARG_STRING, &a.scan.chat_template, "NAME", "instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ..."},
       {"--no-thinking", NULL, ARG_FLAG, &a.scan.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},
       {"--threads", "-t", ARG_INT, &a.threads, "N", "threads to compute with (default: all)"},
       {"--no-report", NULL, ARG_FLAG, &a.no_report, NULL, "do not write report.html"},

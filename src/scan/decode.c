@@ -167,9 +167,9 @@ lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int
   }
   for (int i = 0; i < n && status == LCT_OK; i++) status = record(s, prompts[i], logits + (size_t)i * (size_t)s->cfg.vocab, err);
   drop_finished(&d);
-  int64_t total = (int64_t)n * s->scenario->generation.max_new_tokens;
+  int64_t total = (int64_t)n * s->scenario->generation.max_new_tokens, before = s->result->tokens_generated - n;
   for (int step = 1; status == LCT_OK && d.n_active > 0; step++) {
-    scan_report(s, "decode", s->result->tokens_generated, total, total);
+    scan_report(s, "decode", s->result->tokens_generated - before, total, total);
     status = run_step(&d, step, err);
     drop_finished(&d);
   }

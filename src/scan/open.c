@@ -42,9 +42,10 @@ static lct_status choose_template(scan *s, lct_error *err) {
   } else {
     const char *jinja = lct_tokenizer_chat_template(s->tokenizer);
     if (jinja == NULL) {
-      return lct_fail(err, LCT_E_UNSUPPORTED,
-                      "%s has no chat template; name one with --chat-template (chatml, qwen2, qwen2.5, qwen3, smollm2, llama3)",
+#define TEMPLATE_NAME(id, name, what) " " name
+      return lct_fail(err, LCT_E_UNSUPPORTED, "%s has no chat template; name one with --chat-template, one of:" LCT_TEMPLATES(TEMPLATE_NAME),
                       s->model_path);
+#undef TEMPLATE_NAME
     }
     LCT_TRY(lct_template_recognise(jinja, &s->template, err));
   }
