@@ -38,7 +38,7 @@ options:
   -o, --output DIR                   parent of the run directory (default: the scenario's output.dir)
   --keep scores|pooled|tokens        what to store (default pooled; tokens: whole tensors as .npz)
   --precision exact|fast             float32, or bf16 GEMM inputs (default exact)
-  --chat-template NAME               chatml, qwen2, qwen2.5, qwen3, smollm2 or llama3
+  --chat-template NAME               instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ...
   --no-thinking                      Qwen3: render with enable_thinking=False
   -t, --threads N                    threads to compute with (default: all)
   --no-report                        do not write report.html
