@@ -83,7 +83,7 @@ typedef struct {
   int threads;               /* 0: all */
   void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
   void *progress_ctx;
-  const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer or file */
+  const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer */
 } lct_scan_options;
 
 typedef struct {

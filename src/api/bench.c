@@ -1,7 +1,7 @@
 /* Prefill and decode, timed on the whole engine. */
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "plan/plan.h"
 
@@ -11,12 +11,6 @@ typedef struct {
   lct_engine *engine;
   float *logits;
 } bench;
-
-static double now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static lct_status open_bench(const char *model, lct_precision precision, int threads, int n_logits, bench *b, lct_error *err) {
   LCT_TRY(lct_model_resolve(model, NULL, &b->path, err));
@@ -75,9 +69,9 @@ lct_status lct_bench_prefill(const char *model, lct_precision precision, int thr
   if (s == LCT_OK) s = lct_plan_new(&plan, err);
   if (s == LCT_OK) s = add_prompts(plan, b.model, n_prompts, n_tokens, err);
   for (int r = -1; r < repeats && s == LCT_OK; r++) {
-    double t0 = now();
+    double t0 = lct_seconds();
     s = prefill_once(&b, plan, n_prompts, err);
-    if (r >= 0) seconds[r] = now() - t0;
+    if (r >= 0) seconds[r] = lct_seconds() - t0;
   }
   lct_plan_free(plan);
   close_bench(&b);
@@ -108,9 +102,9 @@ lct_status lct_bench_decode(const char *model, lct_precision precision, int thre
   if (s == LCT_OK) s = lct_kv_new(b.engine, n_prompt + n_tokens, &kv, err);
   if (s == LCT_OK) s = lct_engine_forward(b.engine, lct_plan_batch(plan, 0), kv, NULL, NULL, 0, NULL, NULL, err);
   for (int r = -1; r < repeats && s == LCT_OK; r++) {
-    double t0 = now();
+    double t0 = lct_seconds();
     s = decode_once(&b, kv, n_prompt, n_tokens, err);
-    if (r >= 0) seconds[r] = now() - t0;
+    if (r >= 0) seconds[r] = lct_seconds() - t0;
   }
   if (b.engine != NULL) lct_kv_free(b.engine, kv);
   lct_plan_free(plan);

@@ -6,9 +6,8 @@
  * Threads: every op runs on its own number of threads (lct_backend_options.n_threads); the caller's OpenMP settings are left
  * alone.
  * libgomp's waiting threads spin; it reads how long from the environment when it is loaded, so a program must set it before.
- * GOMP_SPINCOUNT=1000 costs nothing on an idle machine; measured on two cores that other work shared, products of 256 rows took
- * 2 to 7 times less than with the default, single rows about the same. OMP_WAIT_POLICY=passive was as good or better there, but
- * costs about 28 us a parallel loop on an idle machine.
+ * GOMP_SPINCOUNT=1000 keeps the short waits between ops short and leaves a shared machine's other work alone;
+ * OMP_WAIT_POLICY=passive wakes its threads through the kernel at every parallel loop.
  * LCT_CPU_ISA=base|avx2|avx512 in the environment forces a lower instruction set than the machine's best (for tests). */
 #ifndef LCT_CPU_CPU_H
 #define LCT_CPU_CPU_H

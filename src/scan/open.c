@@ -3,20 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "scan/scan_impl.h"
 
 const lct_source scan_scored[SCAN_N_SCORED] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT,
                                                LCT_SOURCE_MLP_DOWN_OUT};
-
-double scan_now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-bool scan_cancelled(const scan *s) { return s->o->cancel != NULL && *s->o->cancel; }
 
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens) {
   if (s->o->progress == NULL) return;

@@ -152,16 +152,16 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   /* a reply re-tokenised is about as long as it was generated; one that does not fit runs afresh */
   slots += b->n_prompts * (new_tokens + new_tokens / 2 + 16);
   LCT_TRY(lct_kv_new(s->engine, slots, &b->kv, err));
-  double t0 = scan_now();
+  double t0 = lct_seconds();
   LCT_TRY(run_prefill(s, b, err));
-  double t1 = scan_now();
+  double t1 = lct_seconds();
   s->result->seconds_prefill += t1 - t0;
   for (int i = 0; i < b->n_prompts; i++) LCT_TRY(keep_first_state(s, b->prompts[i], err));
   LCT_TRY(scan_decode(s, b->plan, b->prompts, b->n_prompts, b->kv, b->logits, err));
-  double t2 = scan_now();
+  double t2 = lct_seconds();
   s->result->seconds_decode += t2 - t1;
   LCT_TRY(scan_reply(s, b->plan, b->prompts, b->n_prompts, b->kv, reply_base, slots, err));
-  s->result->seconds_prefill += scan_now() - t2;
+  s->result->seconds_prefill += lct_seconds() - t2;
   return LCT_OK;
 }
 

@@ -12,12 +12,12 @@ static lct_status open_engine(scan *s, lct_error *err) {
 }
 
 static lct_status write_all(scan *s, lct_error *err) {
-  double t0 = scan_now();
+  double t0 = lct_seconds();
   scan_report(s, "write", 0, 1, 0);
   LCT_TRY(scan_write_manifests(s, err));
   if (s->o->keep == LCT_KEEP_POOLED) LCT_TRY(scan_write_vectors(s, err));
   for (size_t i = 0; i < s->n_prompts; i++) LCT_TRY(scan_write_scores(s, &s->prompts[i], err));
-  s->result->seconds_write = scan_now() - t0;
+  s->result->seconds_write = lct_seconds() - t0;
   return LCT_OK;
 }
 
@@ -34,7 +34,7 @@ static lct_status run_and_write(scan *s, lct_error *err) {
   if (status == LCT_OK || status == LCT_E_CANCELLED) {
     lct_error write_err = {0};
     lct_status written = write_all(s, &write_err);
-    s->result->seconds_total = scan_now() - s->t_start;
+    s->result->seconds_total = lct_seconds() - s->t_start;
     if (written == LCT_OK) written = scan_write_state(s, status == LCT_OK ? "done" : "partial", &write_err);
     if (status == LCT_OK && written != LCT_OK) {
       if (err != NULL) *err = write_err;
@@ -52,14 +52,14 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
   *result = (lct_scan_result){0};
   int caller_threads = omp_get_max_threads();
   if (o->threads > 0) omp_set_num_threads(o->threads);
-  scan s = {.o = o, .result = result, .t_start = scan_now()};
+  scan s = {.o = o, .result = result, .t_start = lct_seconds()};
   time_t now = time(NULL);
   struct tm utc;
   (void)strftime(s.created_at, sizeof s.created_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
   lct_status status = scan_open(&s, err);
   if (status == LCT_OK) status = scan_tokenise(&s, err);
   if (status == LCT_OK) status = open_engine(&s, err);
-  result->seconds_load = scan_now() - s.t_start;
+  result->seconds_load = lct_seconds() - s.t_start;
   if (status == LCT_OK) {
     result->n_prompts = (int)s.n_prompts;
     result->n_references = s.n_references;

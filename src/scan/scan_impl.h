@@ -2,6 +2,7 @@
 #ifndef LCT_SCAN_IMPL_H
 #define LCT_SCAN_IMPL_H
 
+#include "base/clock.h"
 #include "capture/files.h"
 #include "capture/pool.h"
 #include "engine/sampler.h"
@@ -111,9 +112,7 @@ lct_status scan_write_manifests(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_write_vectors(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_write_scores(scan *s, const scan_prompt *p, lct_error *err) LCT_CHECKED;
 /* helpers */
-double scan_now(void);
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens);
-bool scan_cancelled(const scan *s);
 char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) LCT_PRINTF(3, 4); /* in the arena; NULL: out of memory */
 
 #endif

@@ -3,17 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "model/gguf.h"
 #include "text/tokenizer.h"
-
-static double now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static lct_status encode_all(lct_encoder *e, const lct_map *texts, lct_tokens *out, size_t *n_tokens, lct_error *err) {
   *n_tokens = 0;
@@ -53,9 +47,9 @@ int main(int argc, char **argv) {
   if (s == LCT_OK) printf("{\"tokens\": %zu, \"seconds\": [", n_tokens);
   int repeats = atoi(argv[3]);
   for (int r = 0; r < repeats && s == LCT_OK; r++) {
-    double t0 = now();
+    double t0 = lct_seconds();
     s = encode_all(e, &texts, &out, &n_tokens, &err);
-    printf("%s%.6f", r > 0 ? ", " : "", now() - t0);
+    printf("%s%.6f", r > 0 ? ", " : "", lct_seconds() - t0);
   }
   if (s == LCT_OK) printf("]}\n");
   else fprintf(stderr, "tok_bench: %s\n", err.message);
