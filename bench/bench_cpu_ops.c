@@ -73,10 +73,10 @@ static void bench_linear(int64_t k, int64_t n) {
     BEST(s, (double)k * (double)n * m > 1e10 ? 5 : 30, CHECK(ops->linear(be, weight, x, k, m, y, n, &err)));
     printf("  n=%d %.0f GF/s", m, 2e-9 * m * (double)k * (double)n / s);
   }
-  ops->set_decode(be, true);
+  CHECK(ops->begin_batch(be, &(lct_batch){.decode = true}, NULL, &err));
   BEST(s, 20, CHECK(ops->linear(be, weight, x, k, 1, y, n, &err)));
   printf("  decode %.1f GB/s of bf16 (%.0f us)\n", (double)(k * n) * 2e-9 / s, s * 1e6);
-  ops->set_decode(be, false);
+  CHECK(ops->begin_batch(be, &(lct_batch){.decode = false}, NULL, &err));
   ops->weight_free(be, weight);
   free(w);
   free(x);
@@ -116,12 +116,11 @@ static void bench_rows(int n, int hidden, int inter, int n_heads, int n_kv, int 
   for (int i = 0; i < n; i++) pos[i] = i;
   memset(y, 0, (size_t)n * (size_t)hidden * 4);
   double norm, silu, rope, scan;
-  int64_t bad;
   BEST(norm, 20, CHECK(ops->add_rmsnorm(be, x, y, cs, 1e-5f, n, hidden, act, &err)));
   BEST(silu, 20, CHECK(ops->silu_mul(be, gu, n, inter, act, &err)));
   BEST(rope, 20, CHECK(ops->split_rope(be, qkv, &shape, NULL, NULL, 1e-5f, cs, pos, pos, n, q, kv, &err)));
-  BEST(scan, 20, CHECK(ops->first_nonfinite(be, x, n, hidden, &bad, &err)));
-  printf("rows %d x %d/%d: add_rmsnorm %.0f us, silu_mul %.0f us, split_rope %.0f us, first_nonfinite %.0f us\n", n, hidden,
+  BEST(scan, 20, CHECK(ops->finite_check(be, x, n, hidden, 0, &err)));
+  printf("rows %d x %d/%d: add_rmsnorm %.0f us, silu_mul %.0f us, split_rope %.0f us, finite_check %.0f us\n", n, hidden,
          inter, norm * 1e6, silu * 1e6, rope * 1e6, scan * 1e6);
   void *all[] = {x, y, gu, act, qkv, q, kv.k, kv.v, cs, pos};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);

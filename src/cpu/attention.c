@@ -186,10 +186,10 @@ lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shap
   return LCT_OK;
 }
 
-/* Scores of one task into out (n_heads, n, n_keys), whose first row is row0 of the segment; then softmax. */
+/* Scores of one task into out (n_heads, n, n_keys), whose first row is row0 of the segment and first head is head0; then softmax. */
 static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, const float *k,
-                  int row0, int n, int64_t n_keys, float *out, workspace *ws) {
-  int group = group_of(s), last = it->seg->pos0 + it->row0 + it->n;
+                  int row0, int n, int head0, int n_heads, int64_t n_keys, float *out, workspace *ws) {
+  int group = group_of(s), first = kv_head * group - head0, last = it->seg->pos0 + it->row0 + it->n;
   load_rows(s, it, kv_head, q, ws);
   cursor c = {.seg = it->seg};
   for (int key0 = 0; key0 < last; key0 += LCT_TILE_KEYS) {
@@ -198,21 +198,25 @@ static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it
     for (int b = first_block(&ws->a, key0); b < ws->a.n_rows; b += LCT_ROW_BLOCK) {
       be->kernels->attn_scores(&ws->a, b, ws->kt, ws->s);
       for (int r = b; r < b + LCT_ROW_BLOCK && r < it->n * group; r++) {
-        float *to = out + ((int64_t)(kv_head * group + r % group) * n + it->row0 - row0 + r / group) * n_keys + key0;
+        int head = first + r % group;
+        if (head < 0 || head >= n_heads) continue;
+        float *to = out + ((int64_t)head * n + it->row0 - row0 + r / group) * n_keys + key0;
         memcpy(to, ws->s + (r - b) * LCT_TILE_KEYS, (size_t)keys * sizeof(float));
       }
     }
   }
   for (int r = 0; r < it->n * group; r++) {
     int64_t seen = it->seg->pos0 + it->row0 + r / group + 1;
-    float *to = out + ((int64_t)(kv_head * group + r % group) * n + it->row0 - row0 + r / group) * n_keys;
+    int head = first + r % group;
+    if (head < 0 || head >= n_heads) continue;
+    float *to = out + ((int64_t)head * n + it->row0 - row0 + r / group) * n_keys;
     be->kernels->softmax(to, (int)seen);
     memset(to + seen, 0, (size_t)(n_keys - seen) * sizeof(float));
   }
 }
 
 lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
-                                lct_kv_layer kv, float *out, lct_error *err) {
+                                int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) {
   size_t stride = 0;
   LCT_TRY(prepare(be, s, &stride, err));
   int step = rows_per_task(s), n_items = (n + step - 1) / step;
@@ -224,8 +228,9 @@ lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_s
 #pragma omp for schedule(dynamic) collapse(2)
     for (int i = 0; i < n_items; i++) {
       for (int h = 0; h < s->n_kv_heads; h++) {
+        if ((h + 1) * group_of(s) <= head0 || h * group_of(s) >= head0 + n_heads) continue;
         item it = {seg, row0 - seg->row0 + i * step, n - i * step < step ? n - i * step : step};
-        weigh(be, s, &it, h, q, kv.k, row0 - seg->row0, n, n_keys, out, &ws);
+        weigh(be, s, &it, h, q, kv.k, row0 - seg->row0, n, head0, n_heads, n_keys, out, &ws);
       }
     }
   }

@@ -86,7 +86,7 @@ static size_t default_budget(void) {
 
 static void backend_close(lct_backend *be) {
   if (be == NULL) return;
-  lct_gemm_close(be);
+  lct_cpu_gemm_close(be);
   free(be->pad);
   free(be->rows);
   free(be->stream_packed);
@@ -105,10 +105,11 @@ static lct_status backend_open(const lct_backend_options *o, lct_backend **out, 
   lct_backend *be = NULL;
   LCT_TRY(lct_calloc(&be, 1, sizeof *be, "CPU backend", err));
   be->kernels = kernels;
+  be->bad_index = -1;
   be->precision = o->precision;
   be->n_threads = o->n_threads == 0 ? omp_get_num_procs() : o->n_threads;
   be->weight_budget = o->weight_budget_bytes == 0 ? default_budget() : o->weight_budget_bytes;
-  lct_status status = lct_gemm_open(be, err);
+  lct_status status = lct_cpu_gemm_open(be, err);
   if (status != LCT_OK) {
     backend_close(be);
     return status;
@@ -117,7 +118,31 @@ static lct_status backend_open(const lct_backend_options *o, lct_backend **out, 
   return LCT_OK;
 }
 
-static void backend_set_decode(lct_backend *be, bool decode) { be->decode = decode; }
+static lct_status begin_batch(lct_backend *be, const lct_batch *batch, const lct_attn_shape *s, lct_error *err) {
+  (void)s;
+  (void)err;
+  be->decode = batch->decode;
+  return LCT_OK;
+}
+
+/* Weights are used as the file has them, or rounded to bf16, which has float32's range. */
+static lct_status conversion(lct_backend *be, lct_conversion *out, lct_error *err) {
+  (void)be;
+  (void)err;
+  *out = (lct_conversion){0};
+  return LCT_OK;
+}
+
+static lct_status choose(lct_backend *be, const void *logits, int64_t ld, int n, int vocab, const lct_sampling *s, const uint32_t *steps,
+                         int top_k, lct_choice *choices, lct_error *err) {
+  (void)be;
+  for (int i = 0; i < n; i++) {
+    const float *row = (const float *)logits + i * ld;
+    LCT_TRY(lct_logits_describe(row, vocab, top_k, choices[i].top, &choices[i].stats, err));
+    LCT_TRY(lct_sample(s, row, vocab, 0, steps[i], &choices[i].token, err));
+  }
+  return LCT_OK;
+}
 
 static lct_dtype in_dtype(const lct_backend *be) { return be->precision == LCT_PRECISION_FAST ? LCT_DTYPE_BF16 : LCT_DTYPE_F32; }
 
@@ -169,7 +194,8 @@ const lct_ops *lct_cpu_ops(void) {
       .in_dtype = in_dtype,
       .out_dtype = out_dtype,
       .kv_row_bytes = kv_row_bytes,
-      .set_decode = backend_set_decode,
+      .mlp_rows = 512, /* they fit the last-level cache */
+      .begin_batch = begin_batch,
       .alloc = host_alloc,
       .free = host_free,
       .upload = host_copy,
@@ -178,6 +204,7 @@ const lct_ops *lct_cpu_ops(void) {
       .weight_free = lct_cpu_weight_free,
       .embedding_new = embedding_new,
       .embedding_free = embedding_free,
+      .conversion = conversion,
       .embed = lct_cpu_embed,
       .linear = lct_cpu_linear,
       .rmsnorm = lct_cpu_rmsnorm,
@@ -188,7 +215,10 @@ const lct_ops *lct_cpu_ops(void) {
       .silu_mul = lct_cpu_silu_mul,
       .silu = lct_cpu_silu,
       .read_rows = lct_cpu_read_rows,
-      .first_nonfinite = lct_cpu_first_nonfinite,
+      .gather_rows = lct_cpu_gather_rows,
+      .finite_check = lct_cpu_finite_check,
+      .finite_read = lct_cpu_finite_read,
+      .choose = choose,
   };
   return &ops;
 }

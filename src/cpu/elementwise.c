@@ -105,7 +105,11 @@ lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, 
   return LCT_OK;
 }
 
-lct_status lct_cpu_first_nonfinite(lct_backend *be, const float *x, int n, int dim, int64_t *index, lct_error *err) {
+lct_status lct_cpu_gather_rows(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err) {
+  return lct_cpu_read_rows(be, src, LCT_DTYPE_F32, dim, rows, n, dim, dst, err);
+}
+
+lct_status lct_cpu_finite_check(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err) {
   (void)err;
   int64_t total = (int64_t)n * dim, first = INT64_MAX;
 #pragma omp parallel num_threads(be->n_threads) reduction(min : first) if (total >= 4 * LCT_PARALLEL_MIN)
@@ -115,6 +119,17 @@ lct_status lct_cpu_first_nonfinite(lct_backend *be, const float *x, int n, int d
     int64_t i = be->kernels->first_nonfinite(x + a, b - a);
     if (i >= 0) first = a + i;
   }
-  *index = first == INT64_MAX ? -1 : first;
+  if (first != INT64_MAX && (be->bad_index < 0 || tag < be->bad_tag)) {
+    be->bad_tag = tag;
+    be->bad_index = first;
+  }
+  return LCT_OK;
+}
+
+lct_status lct_cpu_finite_read(lct_backend *be, int *tag, int64_t *index, lct_error *err) {
+  (void)err;
+  *tag = be->bad_tag;
+  *index = be->bad_index;
+  be->bad_index = -1;
   return LCT_OK;
 }

@@ -265,7 +265,7 @@ static void free_shapes(lct_backend *be) {
   }
 }
 
-lct_status lct_gemm_open(lct_backend *be, lct_error *err) {
+lct_status lct_cpu_gemm_open(lct_backend *be, lct_error *err) {
   /* oneDNN's other GEMM cuts its sums by the number of rows and threads: without AVX-512 ours is used */
   if (strcmp(be->kernels->isa, "avx512") != 0) return LCT_OK;
   DNNL_TRY(dnnl_engine_create(&be->engine, dnnl_cpu, 0), "engine", 0, 0, 0);
@@ -276,7 +276,7 @@ lct_status lct_gemm_open(lct_backend *be, lct_error *err) {
   return LCT_OK;
 }
 
-void lct_gemm_close(lct_backend *be) {
+void lct_cpu_gemm_close(lct_backend *be) {
   free_shapes(be);
   if (be->stream != NULL) (void)dnnl_stream_destroy(be->stream);
   if (be->engine != NULL) (void)dnnl_engine_destroy(be->engine);

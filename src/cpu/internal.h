@@ -54,6 +54,8 @@ struct lct_backend {
   int n_threads;
   bool decode;
   bool use_dnnl;
+  int bad_tag; /* of the first element that was not finite */
+  int64_t bad_index; /* -1: none so far */
   dnnl_engine_t engine;
   dnnl_stream_t stream;
   lct_gemm_shape *shapes;
@@ -81,8 +83,8 @@ lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const cha
 void lct_cpu_share(int64_t n, int64_t *begin, int64_t *end);
 
 /* gemm.c: oneDNN, or our own kernel. */
-lct_status lct_gemm_open(lct_backend *be, lct_error *err) LCT_CHECKED;
-void lct_gemm_close(lct_backend *be);
+lct_status lct_cpu_gemm_open(lct_backend *be, lct_error *err) LCT_CHECKED;
+void lct_cpu_gemm_close(lct_backend *be);
 lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_shape **out, lct_error *err) LCT_CHECKED;
 lct_status lct_gemm_bind(lct_backend *be, lct_weight *w, lct_error *err) LCT_CHECKED; /* memory objects of weight and bias */
 /* y (n, out) = x (n, in) W^T + b over packed weights. */
@@ -100,7 +102,7 @@ lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, i
 lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
                              void *out, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
-                                lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
+                                int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
 
 /* elementwise.c */
 lct_status lct_cpu_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x,
@@ -116,6 +118,8 @@ lct_status lct_cpu_silu_mul(lct_backend *be, const void *gu, int n, int dim, voi
 lct_status lct_cpu_silu(lct_backend *be, const void *gu, int n, int dim, float *act, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
                              float *dst, lct_error *err) LCT_CHECKED;
-lct_status lct_cpu_first_nonfinite(lct_backend *be, const float *x, int n, int dim, int64_t *index, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_gather_rows(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_finite_check(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_finite_read(lct_backend *be, int *tag, int64_t *index, lct_error *err) LCT_CHECKED;
 
 #endif

@@ -37,4 +37,18 @@ void lct_kv_free(lct_engine *e, lct_kv *kv);
 lct_status lct_engine_forward(lct_engine *e, const lct_batch *batch, lct_kv *kv, const lct_tap *tap, const int32_t *logit_rows,
                               int n_logit_rows, float *logits, const volatile int *cancel, lct_error *err) LCT_CHECKED;
 
+typedef struct {
+  const int32_t *rows; /* (n) rows of the batch whose logits are wanted */
+  int n;
+  float *logits;       /* (n, vocab) f32 on the host, or NULL */
+  lct_choice *choices; /* (n), or NULL: the next tokens, with sampling at steps[i] and the top_k most probable */
+  const lct_sampling *sampling;
+  const uint32_t *steps; /* (n) */
+  int top_k;
+} lct_heads;
+
+/* As lct_engine_forward; what is wanted of the logits need not come to the host. */
+lct_status lct_engine_run(lct_engine *e, const lct_batch *batch, lct_kv *kv, const lct_tap *tap, const lct_heads *heads,
+                          const volatile int *cancel, lct_error *err) LCT_CHECKED;
+
 #endif

@@ -10,8 +10,6 @@ typedef struct {
   lct_weight *qkv, *o, *gate_up, *down;
 } engine_layer;
 
-/* Rows of the MLP's widest activations held at once: they fit the last-level cache and bound the workspace. */
-#define LCT_MLP_ROWS 512
 /* Rows of logits held at once. */
 #define LCT_LOGIT_ROWS 128
 
@@ -23,9 +21,9 @@ typedef struct {
   void *q;                         /* (rows, n_heads*head_dim), at most 4 bytes an element */
   void *ctx;                       /* (rows, n_heads*head_dim) in */
   void *y;                         /* (rows, hidden) out */
-  void *gate_up;                   /* (LCT_MLP_ROWS, 2*intermediate) out */
-  void *act;                       /* (LCT_MLP_ROWS, intermediate) in */
-  float *silu;                     /* (LCT_MLP_ROWS, intermediate) f32, only with the mlp_act tap */
+  void *gate_up;                   /* (ops->mlp_rows, 2*intermediate) out */
+  void *act;                       /* (ops->mlp_rows, intermediate) in */
+  float *silu;                     /* (ops->mlp_rows, intermediate) f32, only with the mlp_act tap */
   void *logits;                    /* (LCT_LOGIT_ROWS, vocab) out */
   float *head_x;                   /* (LCT_LOGIT_ROWS, hidden) f32 */
   void *head_h;                    /* (LCT_LOGIT_ROWS, hidden) in */

@@ -36,13 +36,23 @@ static lct_status show(const pass *p, lct_source s, int layer, int row0, int n, 
   return LCT_OK;
 }
 
-static lct_status check_finite(const pass *p, int layer, lct_source s, lct_error *err) {
+/* Tags of the residual stream's checks: 0 the embeddings, l + 1 what layer l leaves. */
+static lct_status read_finite(const pass *p, lct_error *err) {
+  int tag = 0;
   int64_t at = -1;
-  LCT_TRY(p->ops->first_nonfinite(p->be, p->e->ws.x, p->n, p->e->cfg.hidden, &at, err));
+  LCT_TRY(p->ops->finite_read(p->be, &tag, &at, err));
   if (at < 0) return LCT_OK;
   int row = (int)(at / p->e->cfg.hidden);
-  return lct_fail(err, LCT_E_NUMERIC, "not a finite number in layer %d, %s, token %d (id %d, position %d), dimension %d", layer,
-                  lct_source_name(s), row, p->batch->tokens[row], p->batch->positions[row], (int)(at % p->e->cfg.hidden));
+  return lct_fail(err, LCT_E_NUMERIC, "not a finite number in layer %d, %s, token %d (id %d, position %d), dimension %d",
+                  tag == 0 ? 0 : tag - 1, lct_source_name(tag == 0 ? LCT_SOURCE_EMBEDDINGS : LCT_SOURCE_HIDDEN_OUT), row,
+                  p->batch->tokens[row], p->batch->positions[row], (int)(at % p->e->cfg.hidden));
+}
+
+/* What was found is read at once where that costs nothing: on the host, and where this layer's taps wait for the device anyway. */
+static lct_status check_finite(const pass *p, int tag, lct_error *err) {
+  LCT_TRY(p->ops->finite_check(p->be, p->e->ws.x, p->n, p->e->cfg.hidden, tag, err));
+  bool shown = p->tap != NULL && p->tap->wanted != 0 && (tag == 0 || p->tap->layers == NULL || p->tap->layers[tag - 1]);
+  return p->ops->host_memory || shown ? read_finite(p, err) : LCT_OK;
 }
 
 /* Dense softmax weights, a block of query rows at a time, sized to the staging buffer. */
@@ -58,7 +68,7 @@ static lct_status show_attention(const pass *p, int layer, lct_kv_layer kv, lct_
     }
     for (int row = seg->row0; row < seg->row0 + seg->n_rows; row += (int)step) {
       int left = seg->row0 + seg->n_rows - row, n = left < (int)step ? left : (int)step;
-      LCT_TRY(p->ops->attn_weights(p->be, e->ws.q, &e->attn, seg, row, n, kv, e->ws.stage, err));
+      LCT_TRY(p->ops->attn_weights(p->be, e->ws.q, &e->attn, seg, row, n, 0, e->cfg.n_heads, kv, e->ws.stage, err));
       LCT_TRY(p->tap->attn(p->tap->ctx, layer, s, row, n, (int)n_keys, e->ws.stage, err));
     }
   }
@@ -108,14 +118,13 @@ static lct_status mlp_rows(const pass *p, int layer, int row0, int n, lct_error 
 static lct_status mlp_block(const pass *p, int layer, lct_error *err) {
   lct_engine *e = p->e;
   engine_workspace *w = &e->ws;
-  for (int row = 0; row < p->n; row += LCT_MLP_ROWS) {
-    LCT_TRY(mlp_rows(p, layer, row, p->n - row < LCT_MLP_ROWS ? p->n - row : LCT_MLP_ROWS, err));
-  }
+  int step = p->ops->mlp_rows;
+  for (int row = 0; row < p->n; row += step) LCT_TRY(mlp_rows(p, layer, row, p->n - row < step ? p->n - row : step, err));
   LCT_TRY(show(p, LCT_SOURCE_MLP_DOWN_OUT, layer, 0, p->n, w->y, p->ops->out_dtype(p->be), e->cfg.hidden, 0, err));
   bool last = layer + 1 == e->cfg.n_layers;
   LCT_TRY(p->ops->add_rmsnorm(p->be, w->x, w->y, last ? NULL : e->layers[layer + 1].attn_norm, e->cfg.rms_eps, p->n, e->cfg.hidden,
                               last ? NULL : w->h, err));
-  LCT_TRY(check_finite(p, layer, LCT_SOURCE_HIDDEN_OUT, err));
+  LCT_TRY(check_finite(p, layer + 1, err));
   return show(p, LCT_SOURCE_HIDDEN_OUT, layer, 0, p->n, w->x, LCT_DTYPE_F32, e->cfg.hidden, 0, err);
 }
 
@@ -137,17 +146,22 @@ static lct_status show_logits(const pass *p, lct_error *err) {
   return LCT_OK;
 }
 
-static lct_status read_logits(const pass *p, const int32_t *rows, int n_rows, float *logits, lct_error *err) {
+static lct_status run_heads(const pass *p, const lct_heads *heads, lct_error *err) {
   engine_workspace *w = &p->e->ws;
   size_t hidden = (size_t)p->e->cfg.hidden, vocab = (size_t)p->e->cfg.vocab;
   int cap = w->cap_rows < LCT_LOGIT_ROWS ? w->cap_rows : LCT_LOGIT_ROWS;
-  for (int i = 0; i < n_rows; i += cap) {
-    int n = n_rows - i < cap ? n_rows - i : cap;
-    LCT_TRY(p->ops->read_rows(p->be, w->x, LCT_DTYPE_F32, (int64_t)hidden, rows + i, n, (int)hidden, w->stage, err));
-    LCT_TRY(p->ops->upload(p->be, w->head_x, w->stage, (size_t)n * hidden * 4, err));
+  for (int i = 0; i < heads->n; i += cap) {
+    int n = heads->n - i < cap ? heads->n - i : cap;
+    LCT_TRY(p->ops->gather_rows(p->be, w->x, heads->rows + i, n, (int)hidden, w->head_x, err));
     LCT_TRY(head_rows(p, w->head_x, n, err));
-    LCT_TRY(p->ops->read_rows(p->be, w->logits, p->ops->out_dtype(p->be), (int64_t)vocab, NULL, n, (int)vocab,
-                              logits + (size_t)i * vocab, err));
+    if (heads->logits != NULL) {
+      LCT_TRY(p->ops->read_rows(p->be, w->logits, p->ops->out_dtype(p->be), (int64_t)vocab, NULL, n, (int)vocab,
+                                heads->logits + (size_t)i * vocab, err));
+    }
+    if (heads->choices != NULL) {
+      LCT_TRY(p->ops->choose(p->be, w->logits, (int64_t)vocab, n, (int)vocab, heads->sampling, heads->steps + i, heads->top_k,
+                             heads->choices + i, err));
+    }
   }
   return LCT_OK;
 }
@@ -189,19 +203,25 @@ static lct_status prepare(pass *p, lct_kv **kv, lct_error *err) {
   }
   size_t bytes = (size_t)p->n * sizeof(int32_t);
   LCT_TRY(p->ops->upload(p->be, e->ws.d_slots, e->ws.slots, bytes, err));
-  p->ops->set_decode(p->be, p->batch->decode);
-  return p->ops->upload(p->be, e->ws.d_positions, p->batch->positions, bytes, err);
+  LCT_TRY(p->ops->upload(p->be, e->ws.d_positions, p->batch->positions, bytes, err));
+  return p->ops->begin_batch(p->be, p->batch, &e->attn, err);
 }
 
 lct_status lct_engine_forward(lct_engine *e, const lct_batch *batch, lct_kv *kv, const lct_tap *tap, const int32_t *logit_rows,
                               int n_logit_rows, float *logits, const volatile int *cancel, lct_error *err) {
+  lct_heads heads = {.rows = logit_rows, .n = n_logit_rows, .logits = logits};
+  return lct_engine_run(e, batch, kv, tap, &heads, cancel, err);
+}
+
+lct_status lct_engine_run(lct_engine *e, const lct_batch *batch, lct_kv *kv, const lct_tap *tap, const lct_heads *heads,
+                          const volatile int *cancel, lct_error *err) {
   pass p = {.e = e, .ops = e->ops, .be = e->be, .batch = batch, .tap = tap, .n = batch->n_rows};
   LCT_TRY(prepare(&p, &kv, err));
   engine_workspace *w = &e->ws;
   const lct_config *c = &e->cfg;
   LCT_TRY(p.ops->embed(p.be, e->embed, batch->tokens, p.n, w->x, err));
   LCT_TRY(show(&p, LCT_SOURCE_EMBEDDINGS, -1, 0, p.n, w->x, LCT_DTYPE_F32, c->hidden, 0, err));
-  LCT_TRY(check_finite(&p, 0, LCT_SOURCE_EMBEDDINGS, err));
+  LCT_TRY(check_finite(&p, 0, err));
   LCT_TRY(p.ops->rmsnorm(p.be, w->x, e->layers[0].attn_norm, c->rms_eps, p.n, c->hidden, w->h, err));
   for (int l = 0; l < c->n_layers; l++) {
     if (cancel != NULL && *cancel) return lct_fail(err, LCT_E_CANCELLED, "interrupted at layer %d of %d", l, c->n_layers);
@@ -212,5 +232,6 @@ lct_status lct_engine_forward(lct_engine *e, const lct_batch *batch, lct_kv *kv,
     if (tap != NULL && tap->layer_done != NULL) tap->layer_done(tap->ctx, l);
   }
   if (wants(&p, LCT_SOURCE_LOGITS, -1)) LCT_TRY(show_logits(&p, err));
-  return n_logit_rows > 0 ? read_logits(&p, logit_rows, n_logit_rows, logits, err) : LCT_OK;
+  if (!p.ops->host_memory) LCT_TRY(read_finite(&p, err));
+  return run_heads(&p, heads, err);
 }

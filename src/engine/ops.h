@@ -124,6 +124,7 @@ const lct_ops *lct_cpu_ops(void);
 
 /* The CUDA backend (cuda/): f16 or bf16 GEMM inputs and outputs, f32 accumulation. NULL in a build without CUDA. */
 const lct_ops *lct_cuda_ops(void);
+const char *lct_cuda_build(void); /* "CUDA 13.0", "no CUDA" */
 
 typedef struct {
   char name[256];

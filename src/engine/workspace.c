@@ -35,7 +35,7 @@ static lct_status alloc_rows(lct_engine *e, size_t rows, lct_error *err) {
   const lct_config *c = &e->cfg;
   size_t in = engine_dtype_bytes(e->ops->in_dtype(e->be)), out = engine_dtype_bytes(e->ops->out_dtype(e->be));
   size_t hidden = (size_t)c->hidden, heads = (size_t)(c->n_heads * c->head_dim), kv = (size_t)(c->n_kv_heads * c->head_dim);
-  size_t inter = (size_t)c->intermediate, mlp_rows = rows < LCT_MLP_ROWS ? rows : LCT_MLP_ROWS;
+  size_t inter = (size_t)c->intermediate, mlp_rows = rows < (size_t)e->ops->mlp_rows ? rows : (size_t)e->ops->mlp_rows;
   size_t head_rows = rows < LCT_LOGIT_ROWS ? rows : LCT_LOGIT_ROWS;
   const struct {
     void *slot;

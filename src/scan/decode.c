@@ -10,7 +10,6 @@ typedef struct {
   scan_prompt **active; /* prompts still generating; row i of the pass is active[i] */
   int n_active;
   lct_kv *kv;
-  float *logits;          /* (n_active, vocab) */
   int32_t *tokens, *positions, *rows;
   lct_segment *segments;
   lct_kv_range *ranges;   /* (n_active, max path + 1) */
@@ -25,21 +24,46 @@ static bool is_end(const scan *s, int32_t token) {
   return false;
 }
 
-/* Chooses the next token of prompt p from its logits and records the step. */
-static lct_status record(scan *s, scan_prompt *p, const float *logits, lct_error *err) {
+lct_status scan_ask(scan *s, scan_prompt **prompts, int n, const int32_t *rows, lct_heads *heads, lct_error *err) {
   const lct_scenario *sc = s->scenario;
+  s->sampling = (lct_sampling){.do_sample = sc->generation.do_sample, .temperature = sc->generation.temperature,
+                               .top_k = sc->generation.top_k, .top_p = sc->generation.top_p, .seed = (uint64_t)sc->generation.seed};
+  int k = sc->capture.top_k_probs;
+  *heads = (lct_heads){.rows = rows, .n = n, .sampling = &s->sampling, .top_k = k < s->cfg.vocab ? k : s->cfg.vocab};
+  uint32_t *steps = NULL;
+  LCT_TRY(lct_calloc(&heads->choices, (size_t)n, sizeof *heads->choices, "choices", err));
+  LCT_TRY(lct_calloc(&steps, (size_t)n, sizeof *steps, "choices", err));
+  heads->steps = steps;
+  for (int i = 0; i < n; i++) {
+    steps[i] = (uint32_t)prompts[i]->n_steps;
+    scan_step *step = &prompts[i]->steps[prompts[i]->n_steps];
+    LCT_TRY(lct_calloc(&step->top, (size_t)heads->top_k, sizeof *step->top, "top-k", err));
+    heads->choices[i].top = step->top;
+  }
+  return LCT_OK;
+}
+
+static void record(scan *s, scan_prompt *p, const lct_choice *c) {
   scan_step *step = &p->steps[p->n_steps];
-  int k = sc->capture.top_k_probs < s->cfg.vocab ? sc->capture.top_k_probs : s->cfg.vocab;
-  LCT_TRY(lct_calloc(&step->top, (size_t)k, sizeof *step->top, "top-k", err));
-  LCT_TRY(lct_logits_describe(logits, s->cfg.vocab, k, step->top, &step->stats, err));
-  lct_sampling sampling = {.do_sample = sc->generation.do_sample, .temperature = sc->generation.temperature,
-                           .top_k = sc->generation.top_k, .top_p = sc->generation.top_p, .seed = (uint64_t)sc->generation.seed};
-  LCT_TRY(lct_sample(&sampling, logits, s->cfg.vocab, 0, (uint32_t)p->n_steps, &step->token, err));
+  step->token = c->token;
+  step->stats = c->stats;
   step->input_token = p->n_steps > 0 ? p->steps[p->n_steps - 1].token : -1;
   p->n_steps++;
   s->result->tokens_generated++;
-  p->finished = is_end(s, step->token) || p->n_steps >= sc->generation.max_new_tokens;
-  return LCT_OK;
+  p->finished = is_end(s, step->token) || p->n_steps >= s->scenario->generation.max_new_tokens;
+}
+
+void scan_chosen(scan *s, scan_prompt **prompts, lct_heads *heads, bool chosen) {
+  for (int i = 0; i < heads->n && heads->choices != NULL; i++) {
+    if (chosen) {
+      record(s, prompts[i], &heads->choices[i]);
+    } else {
+      free(heads->choices[i].top);
+      prompts[i]->steps[prompts[i]->n_steps].top = NULL;
+    }
+  }
+  free((void *)(uintptr_t)heads->steps);
+  free(heads->choices);
 }
 
 static void drop_finished(decode *d) {
@@ -123,11 +147,14 @@ static lct_status run_step(decode *d, int step, lct_error *err) {
   lct_tap tap = {.ctx = d, .rows = on_rows, .attn = on_attention};
   for (int i = 0; i < SCAN_N_SCORED; i++) tap.wanted |= LCT_SOURCE_BIT(scan_scored[i]);
   if (s->files != NULL) tap.wanted |= lct_files_wanted(s->files);
-  LCT_TRY(lct_engine_forward(s->engine, &batch, d->kv, &tap, d->rows, d->n_active, d->logits, s->o->cancel, err));
+  lct_heads heads = {0};
+  lct_status status = scan_ask(s, d->active, d->n_active, d->rows, &heads, err);
+  if (status == LCT_OK) status = lct_engine_run(s->engine, &batch, d->kv, &tap, &heads, s->o->cancel, err);
+  scan_chosen(s, d->active, &heads, status == LCT_OK);
+  LCT_TRY(status);
   if (s->files != NULL) LCT_TRY(finish_files(d, step, err));
   s->result->tokens_computed += d->n_active;
   s->result->tokens_prefix_by_prefix += d->n_active;
-  for (int i = 0; i < d->n_active; i++) LCT_TRY(record(s, d->active[i], d->logits + (size_t)i * (size_t)s->cfg.vocab, err));
   return LCT_OK;
 }
 
@@ -158,14 +185,13 @@ static lct_status set_reply(scan *s, scan_prompt *p, lct_error *err) {
   return status;
 }
 
-lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, float *logits, lct_error *err) {
-  decode d = {.s = s, .plan = plan, .n_active = n, .kv = kv, .logits = logits};
+lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, lct_error *err) {
+  decode d = {.s = s, .plan = plan, .n_active = n, .kv = kv};
   lct_status status = lct_calloc(&d.active, (size_t)n, sizeof(scan_prompt *), "decode", err);
   if (status == LCT_OK) {
     memcpy(d.active, prompts, (size_t)n * sizeof *prompts);
     status = reserve(&d, n, err);
   }
-  for (int i = 0; i < n && status == LCT_OK; i++) status = record(s, prompts[i], logits + (size_t)i * (size_t)s->cfg.vocab, err);
   drop_finished(&d);
   int64_t total = (int64_t)n * s->scenario->generation.max_new_tokens, before = s->result->tokens_generated - n;
   for (int step = 1; status == LCT_OK && d.n_active > 0; step++) {

@@ -18,7 +18,6 @@ typedef struct {
   int32_t *logit_rows;   /* (n_prompts) rows of their last tokens */
   int n_prompts;
   lct_kv *kv;
-  float *logits; /* (n_prompts, vocab) */
 } prefill;
 
 static lct_status plan_items(scan *s, lct_plan *plan, int32_t *numbers, int32_t *n, lct_error *err) {
@@ -57,7 +56,7 @@ static lct_status collect_prompts(scan *s, prefill *b, int32_t number, lct_error
     b->logit_rows[b->n_prompts] = lct_plan_seq_row(b->plan, item->seq, (int32_t)item->tokens.len - 1);
     b->prompts[b->n_prompts++] = &s->prompts[i];
   }
-  return lct_alloc_aligned(&b->logits, (size_t)b->n_prompts * (size_t)s->cfg.vocab, sizeof *b->logits, "logits", err);
+  return LCT_OK;
 }
 
 /* The files of a batch: one an item, and step_000 of each prompt over the same rows as its last snapshot. */
@@ -133,7 +132,11 @@ static lct_status run_prefill(scan *s, prefill *b, lct_error *err) {
   if (s->files != NULL) LCT_TRY(begin_files(s, b, err));
   s->progress.per_layer = b->batch->n_rows;
   lct_tap tap = scan_tap(s);
-  LCT_TRY(lct_engine_forward(s->engine, b->batch, b->kv, &tap, b->logit_rows, b->n_prompts, b->logits, s->o->cancel, err));
+  lct_heads heads = {0};
+  lct_status status = scan_ask(s, b->prompts, b->n_prompts, b->logit_rows, &heads, err);
+  if (status == LCT_OK) status = lct_engine_run(s->engine, b->batch, b->kv, &tap, &heads, s->o->cancel, err);
+  scan_chosen(s, b->prompts, &heads, status == LCT_OK);
+  LCT_TRY(status);
   if (s->files != NULL) LCT_TRY(finish_files(s, b, err));
   for (int32_t i = 0; i < b->n_items; i++) s->items[b->items[i]].done = true;
   return LCT_OK;
@@ -157,7 +160,7 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   double t1 = lct_seconds();
   s->result->seconds_prefill += t1 - t0;
   for (int i = 0; i < b->n_prompts; i++) LCT_TRY(keep_first_state(s, b->prompts[i], err));
-  LCT_TRY(scan_decode(s, b->plan, b->prompts, b->n_prompts, b->kv, b->logits, err));
+  LCT_TRY(scan_decode(s, b->plan, b->prompts, b->n_prompts, b->kv, err));
   double t2 = lct_seconds();
   s->result->seconds_decode += t2 - t1;
   LCT_TRY(scan_reply(s, b->plan, b->prompts, b->n_prompts, b->kv, reply_base, slots, err));
@@ -170,7 +173,6 @@ static void prefill_free(scan *s, prefill *b) {
   free(b->items);
   free(b->prompts);
   free(b->logit_rows);
-  free(b->logits);
 }
 
 static void begin_phase(scan *s, const char *phase, const lct_plan *plan) {

@@ -64,6 +64,7 @@ typedef struct {
   unsigned char *layers; /* (n_layers) 0/1: capture.layers */
   int32_t *eos;
   int n_eos;
+  lct_sampling sampling;
   char run_dir[4096];
   char created_at[32];
   scan_prompt *prompts;
@@ -100,8 +101,12 @@ lct_tap scan_tap(scan *s);
 lct_status scan_pool_rows(const scan_item *item, int32_t number, const lct_kv_range *ranges, int32_t n_ranges, lct_arena *arena,
                           lct_pool_rows *out, lct_error *err) LCT_CHECKED;
 int32_t scan_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t to, lct_kv_range *out);
-/* decode.c: generates for the prompts of a batch whose prefill is in kv; logits (n, vocab) of their last tokens. */
-lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, float *logits, lct_error *err) LCT_CHECKED;
+/* decode.c: asks a pass for the next token of each prompt; heads (zeroed by the caller) borrows prompts, rows and s until scan_chosen,
+ * which records what came and frees it (also after a failure, with chosen false). */
+lct_status scan_ask(scan *s, scan_prompt **prompts, int n, const int32_t *rows, lct_heads *heads, lct_error *err) LCT_CHECKED;
+void scan_chosen(scan *s, scan_prompt **prompts, lct_heads *heads, bool chosen);
+/* Generates for the prompts of a batch whose prefill is in kv and whose first tokens are recorded. */
+lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, lct_error *err) LCT_CHECKED;
 /* reply.c: the snapshots with the replies, over the prefill's keys or, where whole tensors are kept, afresh. */
 lct_status scan_reply(scan *s, const lct_plan *plan, scan_prompt **prompts, int n, lct_kv *kv, int32_t kv_base, int32_t kv_slots,
                       lct_error *err) LCT_CHECKED;

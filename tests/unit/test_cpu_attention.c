@@ -54,7 +54,7 @@ static void check_golden(lct_backend *be, lct_precision precision, int i) {
   int rows = c.n > 1 ? 2 : 1; /* the weights of the last rows */
   size_t n_weights = (size_t)(c.shape.n_heads * rows * c.n);
   float *p = test_blank(n_weights);
-  assert_ok(ops->attn_weights(be, c.q, &c.shape, &seg, c.n - rows, rows, kv, p, &err));
+  assert_ok(ops->attn_weights(be, c.q, &c.shape, &seg, c.n - rows, rows, 0, c.shape.n_heads, kv, p, &err));
   assert_close(p, want, n_weights, 3e-6);
   for (size_t j = 0; j < n_weights; j++) assert_true(want[j] != 0 || p[j] < 1e-30f);
   assert_canaries(p, n_weights * 4, (n_weights + 16) * 4);
@@ -94,10 +94,17 @@ static void check_cuts(lct_backend *be, const attn_case *c, const int *cuts, int
   const lct_segment *last = &segs[n_segs - 1];
   size_t rows = (size_t)last->n_rows, keys = (size_t)c->n, heads = (size_t)c->shape.n_heads;
   float *all = test_blank(heads * rows * keys), *one = test_blank(heads * keys);
-  assert_ok(ops->attn_weights(be, c->q, &c->shape, last, last->row0, (int)rows, (lct_kv_layer){k, v}, all, &err));
+  assert_ok(ops->attn_weights(be, c->q, &c->shape, last, last->row0, (int)rows, 0, c->shape.n_heads, (lct_kv_layer){k, v}, all, &err));
   for (size_t r = 0; r < rows; r++) {
-    assert_ok(ops->attn_weights(be, c->q, &c->shape, last, last->row0 + (int)r, 1, (lct_kv_layer){k, v}, one, &err));
-    for (size_t h = 0; h < heads; h++) assert_memory_equal(one + h * keys, all + (h * rows + r) * keys, keys * 4);
+    assert_ok(ops->attn_weights(be, c->q, &c->shape, last, last->row0 + (int)r, 1, 0, c->shape.n_heads, (lct_kv_layer){k, v}, one, &err));
+    for (size_t h = 0; h < heads; h++) {
+      assert_memory_equal(one + h * keys, all + (h * rows + r) * keys, keys * 4);
+      float *head = test_blank(keys);
+      assert_ok(ops->attn_weights(be, c->q, &c->shape, last, last->row0 + (int)r, 1, (int)h, 1, (lct_kv_layer){k, v}, head, &err));
+      assert_memory_equal(head, one + h * keys, keys * 4);
+      assert_canaries(head, keys * 4, (keys + 16) * 4);
+      free(head);
+    }
   }
   free(all);
   free(one);

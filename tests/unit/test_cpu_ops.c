@@ -30,7 +30,7 @@ static void check_linear(lct_backend *be, lct_precision precision, int i, lct_dt
   lct_weight *weight = NULL;
   assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t0, &t1}, (const lct_tensor *[]){&tb, &none}, 2, &weight, &err));
   float *in = as_in(precision, x, (size_t)(rows * k));
-  ops->set_decode(be, decode);
+  assert_ok(ops->begin_batch(be, &(lct_batch){.decode = decode}, NULL, &err));
   for (int r = 0; r < rows; r += 2) { /* two rows a call, the last alone; ldy wider than the matrix */
     const char *xr = (const char *)in + (size_t)(r * k) * (precision == LCT_PRECISION_FAST ? 2 : 4);
     assert_ok(ops->linear(be, weight, xr, k, rows - r < 2 ? rows - r : 2, y + r * ldy, ldy, &err));
@@ -83,7 +83,7 @@ static void test_decode_f16(void **state) {
     lct_weight *b = NULL;
     assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t16}, NULL, 1, &a, &err));
     assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t32}, NULL, 1, &b, &err));
-    ops->set_decode(be, true);
+    assert_ok(ops->begin_batch(be, &(lct_batch){.decode = true}, NULL, &err));
     for (int n = 1; n <= ROWS; n++) {
       float *got = test_blank(N * ROWS);
       float *want = test_blank(N * ROWS);
@@ -275,29 +275,40 @@ static void test_rope(void **state) {
   for (int i = 0; i < 3; i++) FOR_EACH_BACKEND(check_rope(be, i));
 }
 
-static void check_first_nonfinite(lct_backend *be) {
+static int64_t first_bad(lct_backend *be, const float *x, int n, int dim) {
+  int tag = 0;
+  int64_t at = 0;
+  assert_ok(lct_cpu_ops()->finite_check(be, x, n, dim, 3, &err));
+  assert_ok(lct_cpu_ops()->finite_read(be, &tag, &at, &err));
+  if (at >= 0) assert_int_equal(tag, 3);
+  return at;
+}
+
+static void check_finite(lct_backend *be) {
   enum { N = 37, DIM = 4001 };
   const lct_ops *ops = lct_cpu_ops();
   float *x = test_values(1, (size_t)N * DIM, 2);
   static const int64_t places[] = {0, 15, 16, 4095, 4096, 5000, 74000, (int64_t)N * DIM - 1};
-  int64_t at = 0;
-  assert_ok(ops->first_nonfinite(be, x, N, DIM, &at, &err)); /* NaN behind the end does not count */
-  assert_int_equal(at, -1);
+  assert_int_equal(first_bad(be, x, N, DIM), -1); /* NaN behind the end does not count */
   x[3] = 3.4e38f;
   x[4] = -1e-40f;
-  assert_ok(ops->first_nonfinite(be, x, N, DIM, &at, &err));
-  assert_int_equal(at, -1);
+  assert_int_equal(first_bad(be, x, N, DIM), -1);
   for (int i = 7; i >= 0; i--) { /* from the back: the first one counts */
     x[places[i]] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -INFINITY;
-    assert_ok(ops->first_nonfinite(be, x, N, DIM, &at, &err));
-    assert_int_equal(at, places[i]);
+    assert_int_equal(first_bad(be, x, N, DIM), places[i]);
   }
+  int tag = 0;
+  int64_t at = 0;
+  for (int i = 7; i >= 0; i--) assert_ok(ops->finite_check(be, x + places[i], 1, 1, 10 + i, &err)); /* the lowest tag is kept */
+  assert_ok(ops->finite_check(be, x + places[3], 1, 1, 90, &err));
+  assert_ok(ops->finite_read(be, &tag, &at, &err));
+  assert_true(tag == 10 && at == 0);
   free(x);
 }
 
-static void test_first_nonfinite(void **state) {
+static void test_finite(void **state) {
   (void)state;
-  FOR_EACH_BACKEND(check_first_nonfinite(be));
+  FOR_EACH_BACKEND(check_finite(be));
 }
 
 static void test_copies(void **state) {
@@ -361,7 +372,7 @@ int main(void) {
       cmocka_unit_test(test_norm),
       cmocka_unit_test(test_silu),
       cmocka_unit_test(test_rope),
-      cmocka_unit_test(test_first_nonfinite),
+      cmocka_unit_test(test_finite),
       cmocka_unit_test(test_copies),
       cmocka_unit_test(test_describe),
   };
