@@ -3,7 +3,7 @@
  * T below is the 16-bit type `t` of GEMM inputs and outputs, keys and values: LCT_DTYPE_F16 or LCT_DTYPE_BF16. Matrices are row-major
  * and dense unless a leading dimension (in elements) is given; base addresses are 256-byte aligned (cudaMalloc), rows 16-byte aligned
  * where a kernel says so. A launcher checks the limits it relies on (LCT_E_UNSUPPORTED names them), launches on the stream, checks the
- * launch (LCT_E_INTERNAL names the kernel) and never synchronises. n == 0 launches nothing and succeeds.
+ * launch (LCT_E_DEVICE names the kernel) and never synchronises. n == 0 launches nothing and succeeds.
  * A row's result depends on that row alone, bit for bit. */
 #ifndef LCT_CUDA_KERNELS_H
 #define LCT_CUDA_KERNELS_H

@@ -41,6 +41,7 @@ typedef enum {
   LCT_E_LIMIT,       /* a stated limit is exceeded: context length, nesting, size */
   LCT_E_NUMERIC,     /* NaN or Inf where a number must be */
   LCT_E_CANCELLED,   /* the caller's cancel flag was set */
+  LCT_E_DEVICE,      /* the GPU failed; its engine cannot be used any more */
   LCT_E_INTERNAL     /* a library below us failed in a way that should not happen */
 } lct_status;
 
@@ -59,8 +60,15 @@ typedef struct {
   size_t content_len;
 } lct_message;
 
-/* exact: float32 throughout, relative error per tap <= 1e-5 against transformers in float32. fast: bf16 GEMM inputs. */
-typedef enum { LCT_PRECISION_EXACT, LCT_PRECISION_FAST } lct_precision;
+/* exact: float32 throughout, relative error per tap <= 1e-5 against transformers in float32; the CPU's default, and only there.
+ * fast: 16-bit GEMM inputs, f32 sums: bf16 on the CPU, f16 on a GPU, whose default it is. f16, bf16: that type, where it is had. */
+typedef enum {
+  LCT_PRECISION_AUTO,
+  LCT_PRECISION_EXACT,
+  LCT_PRECISION_FAST,
+  LCT_PRECISION_F16,
+  LCT_PRECISION_BF16
+} lct_precision;
 
 /* What a scan leaves on disk. scores: scores.json, scores.csv. pooled: also one vector per snapshot, source and layer.
  * tokens: every tensor the scenario's `capture` asks for, for every token. */
