@@ -4,13 +4,13 @@
     python tests/oracle/gen_parity.py LLMCT_GPU      (the program; only its command `synth` is used)
 
 A file tests/goldens/parity/NAME.bin, little-endian:
-  "LCTPAR1\\0"; char like[16]; u64 seed; char sha256[64] of model.safetensors
+  "LCTPAR2\\0"; char like[16]; u64 seed; char sha256[64] of model.safetensors
   i32 n_layers, vocab, n_prompts
   per prompt: i32 n_tokens, n_rows; i32 ids[n_tokens]; i32 rows[n_rows] (positions whose values are stored whole)
   i32 prompt, n; i32 ids[n]: what greedy decoding adds to that prompt
   i32 n_taps; per tap:
     char source[16]; i32 layer (-1: global), width (attn_weights: heads)
-    f32 error of the oracle in bfloat16 against itself in float32: relative L2 over the stored rows of all prompts
+    f32 errors of the oracle in bfloat16 and in float16 against itself in float32: relative L2 over the stored rows of all prompts
     per prompt: f32 norm: L2 norm over all its rows
                 f32 values (n_rows, width); of attn_weights (heads, position + 1) for each row
                 f32 projections (n_tokens, 2) of every row: sums of its elements with the signs of sign()
@@ -180,11 +180,13 @@ def make(llmct, like, seed, folder):
     exact = [taps.run(ids) for ids, _ in cases]
     taps.close()
     reply, margin = greedy(model, cases[1][0], N_GREEDY)
-    taps = Taps(load(folder, torch.bfloat16))
-    rough = [taps.run(ids) for ids, _ in cases]
+    rough = []
+    for dtype in (torch.bfloat16, torch.float16):
+        taps = Taps(load(folder, dtype))
+        rough.append([taps.run(ids) for ids, _ in cases])
 
     weights = pathlib.Path(folder, "model.safetensors").read_bytes()
-    blob = b"LCTPAR1\0" + like.encode().ljust(16, b"\0") + struct.pack("<Q", seed) + hashlib.sha256(weights).hexdigest().encode()
+    blob = b"LCTPAR2\0" + like.encode().ljust(16, b"\0") + struct.pack("<Q", seed) + hashlib.sha256(weights).hexdigest().encode()
     blob += i32(cfg.num_hidden_layers, cfg.vocab_size, len(cases))
     for ids, rows in cases:
         blob += i32(len(ids), len(rows), *ids, *rows)
@@ -193,9 +195,9 @@ def make(llmct, like, seed, folder):
     blob += i32(len(keys))
     for key in keys:
         stored = [chosen(t[key], rows) for t, (_, rows) in zip(exact, cases)]
-        error = relative([chosen(t[key], rows) for t, (_, rows) in zip(rough, cases)], stored)
+        errors = [relative([chosen(t[key], rows) for t, (_, rows) in zip(half, cases)], stored) for half in rough]
         x = exact[0][key]
-        blob += key[0].encode().ljust(16, b"\0") + i32(key[1], x.shape[0] if x.ndim == 3 else x.shape[1]) + f32(error)
+        blob += key[0].encode().ljust(16, b"\0") + i32(key[1], x.shape[0] if x.ndim == 3 else x.shape[1]) + f32(errors)
         for t, values in zip(exact, stored):
             blob += f32(np.linalg.norm(t[key].astype(np.float64))) + f32(values) + f32(project(t[key]))
     (OUT / f"{like}.bin").write_bytes(blob)

@@ -11,6 +11,19 @@
 #include "engine/engine.h"
 #include "model/synth.h"
 
+/* The same tests run over both backends: the CPU's, and with TEST_CUDA the GPU's (or the host shim of it). A backend has two precisions;
+ * TEST_TYPE is the oracle's type whose error bounds it: 0 bfloat16, 1 float16. */
+#ifdef TEST_CUDA
+#define TEST_OPS lct_cuda_ops()
+#define TEST_FIRST LCT_PRECISION_F16
+#define TEST_SECOND LCT_PRECISION_BF16
+#else
+#define TEST_OPS lct_cpu_ops()
+#define TEST_FIRST LCT_PRECISION_EXACT
+#define TEST_SECOND LCT_PRECISION_FAST
+#endif
+#define TEST_TYPE(precision) ((precision) == LCT_PRECISION_F16)
+
 #define ALL_SOURCES ((1u << LCT_N_SOURCES) - 1)
 
 typedef struct {
@@ -45,7 +58,7 @@ static inline tiny tiny_make(const char *like, uint64_t seed) {
 static inline lct_engine *open_engine(const lct_model *m, lct_precision precision, int n_threads) {
   lct_engine *e = NULL;
   lct_error err;
-  assert_ok(lct_engine_new(m, lct_cpu_ops(), &(lct_backend_options){.precision = precision, .n_threads = n_threads}, &e, &err));
+  assert_ok(lct_engine_new(m, TEST_OPS, &(lct_backend_options){.precision = precision, .n_threads = n_threads}, &e, &err));
   return e;
 }
 

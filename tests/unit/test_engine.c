@@ -95,17 +95,17 @@ static void check_trie(const char *like, lct_precision precision) {
   tiny_remove(&t);
 }
 
-static void test_trie_exact(void **state) {
+static void test_trie_first(void **state) {
   (void)state;
-  check_trie("tiny-qwen2", LCT_PRECISION_EXACT);
-  check_trie("tiny-qwen3", LCT_PRECISION_EXACT);
-  check_trie("tiny-llama", LCT_PRECISION_EXACT);
+  check_trie("tiny-qwen2", TEST_FIRST);
+  check_trie("tiny-qwen3", TEST_FIRST);
+  check_trie("tiny-llama", TEST_FIRST);
 }
 
-static void test_trie_fast(void **state) {
+static void test_trie_second(void **state) {
   (void)state;
-  check_trie("tiny-qwen2", LCT_PRECISION_FAST);
-  check_trie("tiny-qwen3", LCT_PRECISION_FAST);
+  check_trie("tiny-qwen2", TEST_SECOND);
+  check_trie("tiny-qwen3", TEST_SECOND);
 }
 
 /* More rows than the MLP's and the head's blocks hold, more positions than the first rope table, and the engine's buffers growing
@@ -124,7 +124,7 @@ static void test_long_and_wide(void **state) {
   tiny t = tiny_make("tiny-qwen2", SEED);
   lct_error err;
   for (int threads = 1; threads <= 2; threads++) {
-    lct_engine *e = open_engine(t.model, LCT_PRECISION_EXACT, threads);
+    lct_engine *e = open_engine(t.model, TEST_FIRST, threads);
     lct_plan *together = plan_of(p, n, N + 1, 1 << 20);
     shown runs[N + 2];
     lct_plan *plans[N + 2];
@@ -198,7 +198,7 @@ static void test_prefill_over_kept_keys(void **state) {
   for (int model = 0; model < 2; model++) {
     tiny t = tiny_make(model == 0 ? "tiny-qwen2" : "tiny-qwen3", SEED);
     for (int mode = 0; mode < 4; mode++) {
-      lct_engine *e = open_engine(t.model, mode < 2 ? LCT_PRECISION_EXACT : LCT_PRECISION_FAST, 1 + mode % 2);
+      lct_engine *e = open_engine(t.model, mode < 2 ? TEST_FIRST : TEST_SECOND, 1 + mode % 2);
       for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) check_pieces(e, ids, cuts[i][0], cuts[i][1], cuts[i][2]);
       lct_engine_free(e);
     }
@@ -259,7 +259,7 @@ static void test_decode(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-qwen2", SEED);
   for (int mode = 0; mode < 4; mode++) {
-    lct_engine *e = open_engine(t.model, mode < 2 ? LCT_PRECISION_EXACT : LCT_PRECISION_FAST, 1 + mode % 2);
+    lct_engine *e = open_engine(t.model, mode < 2 ? TEST_FIRST : TEST_SECOND, 1 + mode % 2);
     check_decode(e);
     lct_engine_free(e);
   }
@@ -271,7 +271,7 @@ static void test_attention_weights(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-qwen3", SEED);
   prompts *p = make_prompts();
-  lct_engine *e = open_engine(t.model, LCT_PRECISION_EXACT, 2);
+  lct_engine *e = open_engine(t.model, TEST_FIRST, 2);
   lct_plan *plan = plan_of(p->p, p->n, N_PROMPTS, 1 << 20);
   const lct_batch *b = lct_plan_batch(plan, 0);
   shown k = run_all(e, b, NULL);
@@ -298,7 +298,7 @@ static void test_attention_weights(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_trie_exact),    cmocka_unit_test(test_trie_fast),
+      cmocka_unit_test(test_trie_first),    cmocka_unit_test(test_trie_second),
       cmocka_unit_test(test_long_and_wide), cmocka_unit_test(test_prefill_over_kept_keys),
       cmocka_unit_test(test_decode),        cmocka_unit_test(test_attention_weights),
   };
