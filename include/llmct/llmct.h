@@ -50,7 +50,7 @@ typedef struct {
   char message[2048];
 } lct_error;
 
-/* "0.1.0 (oneDNN 2.6.3, no CUDA)": static storage. */
+/* "0.1.0 (oneDNN 2.6.3, no CUDA)" or "... CUDA 13.0)": valid in the calling thread until it ends. */
 LCT_API const char *lct_version(void);
 
 /* One message of a conversation. content may hold any bytes; invalid UTF-8 is replaced before use. */
@@ -60,15 +60,33 @@ typedef struct {
   size_t content_len;
 } lct_message;
 
+<<<<<<< HEAD
 /* exact: float32 throughout, relative error per tap <= 1e-5 against transformers in float32; the CPU's default, and only there.
  * fast: 16-bit GEMM inputs, f32 sums: bf16 on the CPU, f16 on a GPU, whose default it is. f16, bf16: that type, where it is had. */
 typedef enum {
   LCT_PRECISION_AUTO,
+=======
+/* What the model's matrices are multiplied in; sums and the residual stream are float32 everywhere.
+ * CPU: exact = float32 throughout, relative error per tap <= 1e-5 against transformers in float32; fast = bf16 inputs, bf16 is another
+ * name for it; auto = exact. GPU: f16 or bf16 inputs; auto and fast = f16. The rest is LCT_E_UNSUPPORTED. */
+typedef enum {
+  LCT_PRECISION_AUTO = 0,
+>>>>>>> 260725e (API: devices, precisions by device, one options struct for the benches)
   LCT_PRECISION_EXACT,
   LCT_PRECISION_FAST,
   LCT_PRECISION_F16,
   LCT_PRECISION_BF16
 } lct_precision;
+<<<<<<< HEAD
+=======
+LCT_API const char *lct_precision_name(lct_precision p); /* "auto", "exact", "fast", "f16", "bf16" */
+
+/* Devices are named "auto" (the first GPU this build can use, else the CPU), "cpu", "cuda" (cuda:0) and "cuda:N". Where a device is
+ * NULL, the environment variable LCT_DEVICE names it, else it is "auto". */
+
+/* What there is to compute on, and what "auto" would use; as text or as one JSON object. */
+LCT_API lct_status lct_devices(bool json, char **text, lct_error *err) LCT_CHECKED;
+>>>>>>> 260725e (API: devices, precisions by device, one options struct for the benches)
 
 /* What a scan leaves on disk. scores: scores.json, scores.csv. pooled: also one vector per snapshot, source and layer.
  * tokens: every tensor the scenario's `capture` asks for, for every token. */
@@ -86,9 +104,10 @@ typedef struct {
   const char *output;        /* NULL: the scenario's output.dir */
   const char *chat_template; /* name of a known template; NULL: recognised from the model */
   bool no_thinking;          /* Qwen3: enable_thinking=False */
+  const char *device;        /* "auto", "cpu", "cuda:N"; NULL: see above */
   lct_precision precision;
   lct_keep keep;
-  int threads;               /* 0: all */
+  int threads;               /* of the CPU; 0: all */
   void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
   void *progress_ctx;
   const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer */
@@ -96,12 +115,20 @@ typedef struct {
 
 typedef struct {
   char run_dir[4096];
+  bool written;              /* all that was complete is in run_dir: after LCT_OK and LCT_E_CANCELLED, and after most other failures */
+  char device[16];           /* that was used: "cpu", "cuda:0" */
+  char device_name[256];     /* what it is */
+  lct_precision precision;   /* that was used */
   int n_prompts, n_snapshots, n_references, n_layers;
   int64_t tokens_computed, tokens_prefix_by_prefix, tokens_generated;
   double seconds_load, seconds_prefill, seconds_decode, seconds_write, seconds_total;
   int64_t tensor_bytes;      /* bytes of tensors written */
   int64_t tensor_bytes_full; /* about what LCT_KEEP_TOKENS writes for this scenario: prompts and references, not the reply */
   size_t saturated;          /* values that became Inf in the stored type */
+  /* of the weights, on their way to the device's type: became Inf, became zero, were not finite in the file */
+  int64_t weights_overflow, weights_underflow, weights_nonfinite;
+  /* a GPU ran out of memory once: tokens of the batch that did not fit, and at most how many the later ones have; 0: it did not */
+  int32_t batch_rows_failed, batch_rows_shrunk_to;
   size_t utf8_replaced;      /* invalid UTF-8 sequences replaced in the scenario */
 } lct_scan_result;
 
@@ -109,7 +136,8 @@ typedef struct {
 LCT_API void lct_text_free(char *text);
 
 /* Runs one scenario file. LCT_E_CANCELLED leaves a valid partial run (scan.json: "state": "partial"), named by result->run_dir; any
- * other failure after the directory was made leaves it with state "running" or "failed", never "done". */
+ * other failure after the directory was made leaves it with state "running" or "failed", never "done". A failure of the device or of
+ * the numbers leaves what was complete as valid as an interrupted run's (result->written). */
 LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
 
 /* What a model is: configuration, parameters, bytes per part, chat template and hashes; as text or as one JSON object. `check` also
@@ -137,13 +165,28 @@ LCT_API lct_status lct_report_compare(const char *run_dir, const char *published
 /* Tokens of a text by a model's tokenizer, one line each: id, byte range, text. add_special: apply the post-processor. */
 LCT_API lct_status lct_tokenize(const char *model, const char *text, size_t len, bool add_special, char **out, lct_error *err) LCT_CHECKED;
 
-/* Measures: runs n_prompts different random prompts of n_tokens tokens each through the model, last-token logits of each included,
- * once to warm up and `repeats` times for the clock; seconds[repeats] is the caller's. */
-LCT_API lct_status lct_bench_prefill(const char *model, lct_precision precision, int threads, int n_prompts, int n_tokens, int repeats,
-                                     double *seconds, lct_error *err) LCT_CHECKED;
-/* As lct_bench_prefill, for n_tokens decode steps of one sequence after a prompt of n_prompt tokens. */
-LCT_API lct_status lct_bench_decode(const char *model, lct_precision precision, int threads, int n_prompt, int n_tokens, int repeats,
-                                    double *seconds, lct_error *err) LCT_CHECKED;
+/* Measurements: the whole engine on random tokens, once to warm up and `repeats` times for the clock. */
+typedef struct {
+  const char *model;
+  const char *device; /* as lct_scan_options.device */
+  lct_precision precision;
+  int threads;        /* of the CPU; 0: all */
+  int n_prompts;      /* different prompts of a prefill; a decode has one */
+  int n_tokens;       /* of a prompt */
+  int n_decode;       /* tokens to decode after the prompt */
+  int repeats;
+} lct_bench_options;
+
+typedef struct {
+  char device[16], device_name[256];
+  lct_precision precision; /* that was used */
+  double *seconds;         /* (repeats), the caller's */
+} lct_bench_result;
+
+/* n_prompts prompts of n_tokens tokens each, last-token logits of each included. */
+LCT_API lct_status lct_bench_prefill(const lct_bench_options *o, lct_bench_result *result, lct_error *err) LCT_CHECKED;
+/* n_decode decode steps of one sequence after a prompt of n_tokens tokens. */
+LCT_API lct_status lct_bench_decode(const lct_bench_options *o, lct_bench_result *result, lct_error *err) LCT_CHECKED;
 
 #ifdef __cplusplus
 }

@@ -1,22 +1,27 @@
 /* Prefill and decode, timed on the whole engine. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "engine/engine.h"
+#include "engine/device.h"
 #include "plan/plan.h"
 
 typedef struct {
+  lct_device device;
   char *path;
   lct_model *model;
   lct_engine *engine;
   float *logits;
 } bench;
 
-static lct_status open_bench(const char *model, lct_precision precision, int threads, int n_logits, bench *b, lct_error *err) {
-  LCT_TRY(lct_model_resolve(model, NULL, &b->path, err));
+static lct_status open_bench(const lct_bench_options *o, int n_logits, bench *b, lct_bench_result *result, lct_error *err) {
+  LCT_TRY(lct_device_resolve(o->device, o->precision, &b->device, err));
+  result->precision = b->device.precision;
+  (void)snprintf(result->device, sizeof result->device, "%s", b->device.label);
+  (void)snprintf(result->device_name, sizeof result->device_name, "%s", b->device.name);
+  LCT_TRY(lct_model_resolve(o->model, NULL, &b->path, err));
   LCT_TRY(lct_model_open(b->path, &b->model, err));
-  lct_backend_options o = {.precision = precision, .n_threads = threads};
-  LCT_TRY(lct_engine_new(b->model, lct_cpu_ops(), &o, &b->engine, err));
+  LCT_TRY(lct_device_engine(&b->device, b->model, o->threads, &b->engine, err));
   return lct_alloc_aligned(&b->logits, (size_t)n_logits * (size_t)b->model->config.vocab, sizeof *b->logits, "logits", err);
 }
 
@@ -33,16 +38,16 @@ static int32_t token(const lct_model *m, int p, int k) {
   return (int32_t)(x % (uint32_t)m->config.vocab);
 }
 
-static lct_status add_prompts(lct_plan *plan, const lct_model *m, int n_prompts, int n_tokens, lct_error *err) {
+static lct_status add_prompts(const bench *b, lct_plan *plan, int n_prompts, int n_tokens, lct_error *err) {
   int32_t *ids = NULL, seq = 0;
   LCT_TRY(lct_calloc(&ids, (size_t)n_tokens, sizeof *ids, "token ids", err));
   lct_status s = LCT_OK;
   for (int p = 0; p < n_prompts && s == LCT_OK; p++) {
-    for (int k = 0; k < n_tokens; k++) ids[k] = token(m, p, k);
+    for (int k = 0; k < n_tokens; k++) ids[k] = token(b->model, p, k);
     s = lct_plan_add(plan, ids, (size_t)n_tokens, &seq, err);
   }
   free(ids);
-  return s == LCT_OK ? lct_plan_build(plan, 4096, err) : s;
+  return s == LCT_OK ? lct_plan_build(plan, b->device.batch_rows, err) : s;
 }
 
 /* One pass over every batch of the plan; the logits of each prompt's last token are computed as generation would need them. */
@@ -61,17 +66,16 @@ static lct_status prefill_once(bench *b, const lct_plan *plan, int n_prompts, lc
   return s;
 }
 
-lct_status lct_bench_prefill(const char *model, lct_precision precision, int threads, int n_prompts, int n_tokens, int repeats,
-                             double *seconds, lct_error *err) {
+lct_status lct_bench_prefill(const lct_bench_options *o, lct_bench_result *result, lct_error *err) {
   bench b = {0};
   lct_plan *plan = NULL;
-  lct_status s = open_bench(model, precision, threads, n_prompts, &b, err);
+  lct_status s = open_bench(o, o->n_prompts, &b, result, err);
   if (s == LCT_OK) s = lct_plan_new(&plan, err);
-  if (s == LCT_OK) s = add_prompts(plan, b.model, n_prompts, n_tokens, err);
-  for (int r = -1; r < repeats && s == LCT_OK; r++) {
+  if (s == LCT_OK) s = add_prompts(&b, plan, o->n_prompts, o->n_tokens, err);
+  for (int r = -1; r < o->repeats && s == LCT_OK; r++) {
     double t0 = lct_seconds();
-    s = prefill_once(&b, plan, n_prompts, err);
-    if (r >= 0) seconds[r] = lct_seconds() - t0;
+    s = prefill_once(&b, plan, o->n_prompts, err);
+    if (r >= 0) result->seconds[r] = lct_seconds() - t0;
   }
   lct_plan_free(plan);
   close_bench(&b);
@@ -91,20 +95,19 @@ static lct_status decode_once(bench *b, lct_kv *kv, int n_prompt, int n_tokens, 
   return LCT_OK;
 }
 
-lct_status lct_bench_decode(const char *model, lct_precision precision, int threads, int n_prompt, int n_tokens, int repeats,
-                            double *seconds, lct_error *err) {
+lct_status lct_bench_decode(const lct_bench_options *o, lct_bench_result *result, lct_error *err) {
   bench b = {0};
   lct_plan *plan = NULL;
   lct_kv *kv = NULL;
-  lct_status s = open_bench(model, precision, threads, 1, &b, err);
+  lct_status s = open_bench(o, 1, &b, result, err);
   if (s == LCT_OK) s = lct_plan_new(&plan, err);
-  if (s == LCT_OK) s = add_prompts(plan, b.model, 1, n_prompt, err);
-  if (s == LCT_OK) s = lct_kv_new(b.engine, n_prompt + n_tokens, &kv, err);
+  if (s == LCT_OK) s = add_prompts(&b, plan, 1, o->n_tokens, err);
+  if (s == LCT_OK) s = lct_kv_new(b.engine, o->n_tokens + o->n_decode, &kv, err);
   if (s == LCT_OK) s = lct_engine_forward(b.engine, lct_plan_batch(plan, 0), kv, NULL, NULL, 0, NULL, NULL, err);
-  for (int r = -1; r < repeats && s == LCT_OK; r++) {
+  for (int r = -1; r < o->repeats && s == LCT_OK; r++) {
     double t0 = lct_seconds();
-    s = decode_once(&b, kv, n_prompt, n_tokens, err);
-    if (r >= 0) seconds[r] = lct_seconds() - t0;
+    s = decode_once(&b, kv, o->n_tokens, o->n_decode, err);
+    if (r >= 0) result->seconds[r] = lct_seconds() - t0;
   }
   if (b.engine != NULL) lct_kv_free(b.engine, kv);
   lct_plan_free(plan);

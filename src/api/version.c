@@ -1,10 +1,15 @@
 #include <dnnl.h>
+#include <stdio.h>
 
-#include "llmct/llmct.h"
+#include "engine/ops.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
 const char *lct_version(void) {
-  return LCT_VERSION " (oneDNN " TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(DNNL_VERSION_PATCH) ", no CUDA)";
+  /* put together anew at every call, the same each time; a thread's own, so that no two write it at once */
+  static _Thread_local char text[128];
+  (void)snprintf(text, sizeof text, "%s (oneDNN " TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(DNNL_VERSION_PATCH) ", %s)",
+                 LCT_VERSION, lct_cuda_build());
+  return text;
 }
