@@ -60,25 +60,16 @@ typedef struct {
   size_t content_len;
 } lct_message;
 
-<<<<<<< HEAD
-/* exact: float32 throughout, relative error per tap <= 1e-5 against transformers in float32; the CPU's default, and only there.
- * fast: 16-bit GEMM inputs, f32 sums: bf16 on the CPU, f16 on a GPU, whose default it is. f16, bf16: that type, where it is had. */
-typedef enum {
-  LCT_PRECISION_AUTO,
-=======
 /* What the model's matrices are multiplied in; sums and the residual stream are float32 everywhere.
  * CPU: exact = float32 throughout, relative error per tap <= 1e-5 against transformers in float32; fast = bf16 inputs, bf16 is another
  * name for it; auto = exact. GPU: f16 or bf16 inputs; auto and fast = f16. The rest is LCT_E_UNSUPPORTED. */
 typedef enum {
   LCT_PRECISION_AUTO = 0,
->>>>>>> 260725e (API: devices, precisions by device, one options struct for the benches)
   LCT_PRECISION_EXACT,
   LCT_PRECISION_FAST,
   LCT_PRECISION_F16,
   LCT_PRECISION_BF16
 } lct_precision;
-<<<<<<< HEAD
-=======
 LCT_API const char *lct_precision_name(lct_precision p); /* "auto", "exact", "fast", "f16", "bf16" */
 
 /* Devices are named "auto" (the first GPU this build can use, else the CPU), "cpu", "cuda" (cuda:0) and "cuda:N". Where a device is
@@ -86,7 +77,6 @@ LCT_API const char *lct_precision_name(lct_precision p); /* "auto", "exact", "fa
 
 /* What there is to compute on, and what "auto" would use; as text or as one JSON object. */
 LCT_API lct_status lct_devices(bool json, char **text, lct_error *err) LCT_CHECKED;
->>>>>>> 260725e (API: devices, precisions by device, one options struct for the benches)
 
 /* What a scan leaves on disk. scores: scores.json, scores.csv. pooled: also one vector per snapshot, source and layer.
  * tokens: every tensor the scenario's `capture` asks for, for every token. */

@@ -12,6 +12,13 @@ int cli_inspect(int argc, char **argv);
 int cli_synth(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_devices(int argc, char **argv);
+
+/* For the help of a command that runs a model. */
+#define CLI_DEVICE_WHAT "auto|cpu|cuda:N"
+#define CLI_DEVICE_HELP "auto: a GPU when there is one (default: LCT_DEVICE, else auto)"
+#define CLI_PRECISION_WHAT "auto|exact|fast|f16|bf16"
+#define CLI_PRECISION_HELP "CPU: exact (default), fast or bf16; GPU: f16 (default, fast) or bf16"
 
 /* "llmct-gpu: error: ..." on stderr; the exit code that belongs to the status. */
 int cli_fail(lct_status status, const lct_error *err);

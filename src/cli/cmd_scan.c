@@ -28,18 +28,40 @@ static void print_json(const lct_scan_result *r, const char *state, const char *
   printf(", \"report\": ");
   if (report != NULL) print_json_string(report);
   else printf("null");
-  printf(", \"prompts\": %d, \"snapshots\": %d, \"references\": %d, \"layers\": %d, \"tokens_computed\": %lld, "
+  printf(", \"device\": \"%s\", \"device_name\": ", r->device);
+  print_json_string(r->device_name);
+  printf(", \"precision\": \"%s\", \"prompts\": %d, \"snapshots\": %d, \"references\": %d, \"layers\": %d, \"tokens_computed\": %lld, "
          "\"tokens_prefix_by_prefix\": %lld, \"tokens_generated\": %lld, \"seconds_load\": %.4f, \"seconds_prefill\": %.4f, "
          "\"seconds_decode\": %.4f, \"seconds_write\": %.4f, \"seconds_total\": %.4f, \"tensor_bytes\": %lld, \"saturated\": %zu, "
-         "\"utf8_replaced\": %zu}\n",
-         r->n_prompts, r->n_snapshots, r->n_references, r->n_layers, (long long)r->tokens_computed,
+         "\"utf8_replaced\": %zu",
+         lct_precision_name(r->precision), r->n_prompts, r->n_snapshots, r->n_references, r->n_layers, (long long)r->tokens_computed,
          (long long)r->tokens_prefix_by_prefix, (long long)r->tokens_generated, r->seconds_load, r->seconds_prefill, r->seconds_decode,
          r->seconds_write, r->seconds_total, (long long)r->tensor_bytes, r->saturated, r->utf8_replaced);
+  printf(", \"weights_overflow\": %lld, \"weights_underflow\": %lld, \"weights_nonfinite\": %lld, \"batch_rows_failed\": %d, "
+         "\"batch_rows_shrunk_to\": %d}\n",
+         (long long)r->weights_overflow, (long long)r->weights_underflow, (long long)r->weights_nonfinite, r->batch_rows_failed,
+         r->batch_rows_shrunk_to);
+}
+
+static const char *weights(int64_t n) { return n == 1 ? "weight" : "weights"; }
+
+static void print_warnings(const lct_scan_result *r) {
+  long long over = r->weights_overflow, under = r->weights_underflow, nonfinite = r->weights_nonfinite;
+  const char *type = lct_precision_name(r->precision);
+  if (over > 0) {
+    printf("warning        %lld %s became Inf in %s%s\n", over, weights(over), type,
+           r->precision == LCT_PRECISION_F16 ? ": use --precision bf16" : "");
+  }
+  if (under > 0) printf("warning        %lld %s too small for %s became zero\n", under, weights(under), type);
+  if (nonfinite > 0) printf("warning        %lld %s NaN or Inf in the model's files\n", nonfinite, nonfinite == 1 ? "weight is" : "weights are");
+  if (r->saturated > 0) printf("warning        %zu values saturated in the stored type\n", r->saturated);
+  if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences in the scenario were replaced\n", r->utf8_replaced);
 }
 
 static void print_summary(const lct_scan_result *r, int keep, const char *report) {
   printf("run            %s\n", r->run_dir);
   if (report != NULL) printf("report         %s\n", report);
+  printf("device         %s (%s), %s\n", r->device, r->device_name, lct_precision_name(r->precision));
   printf("captured       %d snapshot%s, %d reference%s, %d layers\n", r->n_snapshots, r->n_snapshots == 1 ? "" : "s", r->n_references,
          r->n_references == 1 ? "" : "s", r->n_layers);
   printf("tokens         %lld computed; prefix by prefix it would be %lld (%.1fx)\n", (long long)r->tokens_computed,
@@ -50,30 +72,35 @@ static void print_summary(const lct_scan_result *r, int keep, const char *report
   printf("tensors        %.1f MB written", (double)r->tensor_bytes / 1e6);
   if (keep != LCT_KEEP_TOKENS) printf("; --keep tokens writes every token's, about %.1f GB", (double)r->tensor_bytes_full / 1e9);
   putchar('\n');
-  if (r->saturated > 0) printf("warning        %zu values saturated in the stored type\n", r->saturated);
-  if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences in the scenario were replaced\n", r->utf8_replaced);
+  print_warnings(r);
 }
 
-static int finish(const scan_args *a, lct_status status, const lct_scan_result *r, lct_error *err) {
+/* What there is to show: all of a run that is done, what was complete of one that was interrupted or failed. */
+static int show(const scan_args *a, lct_status status, const char *state, const lct_scan_result *r) {
   char *report = NULL, *table = NULL;
-  bool cancelled = status == LCT_E_CANCELLED;
-  if (status == LCT_OK || cancelled) {
-    lct_error report_err;
-    if (!a->no_report && lct_report(r->run_dir, &report, &report_err) != LCT_OK) {
-      return cli_fail(LCT_E_INTERNAL, &report_err);
-    }
-    if (a->json) {
-      print_json(r, cancelled ? "partial" : "done", report);
-    } else if (!a->quiet) {
-      if (!cancelled && lct_report_table(r->run_dir, 100, &table, &report_err) == LCT_OK) printf("%s\n", table);
-      print_summary(r, a->keep, report);
-    }
+  lct_error err;
+  lct_status made = a->no_report ? LCT_OK : lct_report(r->run_dir, &report, &err);
+  if (made != LCT_OK && status == LCT_OK) return cli_fail(LCT_E_INTERNAL, &err);
+  if (a->json) {
+    print_json(r, state, report);
+  } else if (!a->quiet) {
+    if (status == LCT_OK && lct_report_table(r->run_dir, 100, &table, &err) == LCT_OK) printf("%s\n", table);
+    print_summary(r, a->keep, report);
   }
   lct_text_free(report);
   lct_text_free(table);
-  if (status == LCT_OK) return EXIT_DONE;
-  int code = cli_fail(status, err);
-  if (cancelled) fprintf(stderr, "llmct-gpu: what was captured is in %s, marked as partial\n", r->run_dir);
+  return EXIT_DONE;
+}
+
+static int finish(const scan_args *a, lct_status status, const lct_scan_result *r, const lct_error *err) {
+  const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "partial" : "failed";
+  if (r->batch_rows_shrunk_to > 0 && !a->quiet && !a->json) {
+    fprintf(stderr, "llmct-gpu: out of GPU memory at %d tokens a batch; going on with %d\n", r->batch_rows_failed, r->batch_rows_shrunk_to);
+  }
+  int code = r->written ? show(a, status, state, r) : EXIT_DONE;
+  if (status == LCT_OK) return code;
+  code = cli_fail(status, err);
+  if (r->written) fprintf(stderr, "llmct-gpu: what was captured is in %s, marked as %s\n", r->run_dir, state);
   return code;
 }
 
@@ -83,10 +110,11 @@ int cli_scan(int argc, char **argv) {
       {"--model", "-m", ARG_STRING, &a.scan.model, "MODEL", "folder, .gguf file or Hub id (default: the scenario's model.id)"},
       {"--output", "-o", ARG_STRING, &a.scan.output, "DIR", "parent of the run directory (default: the scenario's output.dir)"},
       {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens", "what to store (default pooled; tokens: whole tensors as .npz)"},
-      {"--precision", NULL, ARG_CHOICE, &a.precision, "exact|fast", "float32, or bf16 GEMM inputs (default exact)"},
+      {"--device", "-d", ARG_STRING, &a.scan.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
+      {"--precision", NULL, ARG_CHOICE, &a.precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
       {"--chat-template", NULL, ARG_STRING, &a.scan.chat_template, "NAME", "instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ..."},
       {"--no-thinking", NULL, ARG_FLAG, &a.scan.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},
-      {"--threads", "-t", ARG_INT, &a.threads, "N", "threads to compute with (default: all)"},
+      {"--threads", "-t", ARG_INT, &a.threads, "N", "threads of the CPU (default: all)"},
       {"--no-report", NULL, ARG_FLAG, &a.no_report, NULL, "do not write report.html"},
       {"--quiet", "-q", ARG_FLAG, &a.quiet, NULL, "print errors only"},
       {"--json", NULL, ARG_FLAG, &a.json, NULL, "print the summary as one JSON object"},

@@ -21,6 +21,7 @@ static const command commands[] = {
     {"synth", cli_synth, "write random weights in a real model's shape, for tests and benchmarks"},
     {"tokenize", cli_tokenize, "show the tokens of a text"},
     {"bench", cli_bench, "measure prefill and decode on this machine"},
+    {"devices", cli_devices, "show what there is to compute on, and what would be used"},
 };
 
 /* A signal handler can reach nothing but a global. */

@@ -33,17 +33,17 @@ void lct_device_cpu_name(char *out, size_t n) {
 }
 
 lct_status lct_precision_resolve(bool gpu, lct_precision asked, lct_precision *out, lct_error *err) {
-  static const lct_precision cpu[] = {LCT_PRECISION_EXACT, LCT_PRECISION_EXACT, LCT_PRECISION_FAST, LCT_PRECISION_AUTO, LCT_PRECISION_FAST};
+  static const lct_precision cpu[] = {LCT_PRECISION_EXACT, LCT_PRECISION_EXACT, LCT_PRECISION_FAST, LCT_PRECISION_AUTO,
+                                      LCT_PRECISION_FAST}; /* AUTO: it cannot */
   static const lct_precision cuda[] = {LCT_PRECISION_F16, LCT_PRECISION_AUTO, LCT_PRECISION_F16, LCT_PRECISION_F16, LCT_PRECISION_BF16};
   if ((unsigned)asked >= sizeof cpu / sizeof *cpu) {
     return lct_fail(err, LCT_E_USAGE, "precision: expected auto, exact, fast, f16 or bf16, found number %d", (int)asked);
   }
   *out = (gpu ? cuda : cpu)[asked];
   if (*out != LCT_PRECISION_AUTO) return LCT_OK;
-  return gpu ? lct_fail(err, LCT_E_UNSUPPORTED,
-                        "precision exact: float32 throughout runs on the CPU only: --device cpu; a GPU computes in f16 (default) or bf16")
-             : lct_fail(err, LCT_E_UNSUPPORTED,
-                        "precision f16 runs on a GPU only; the CPU computes in float32 (exact, the default) or with bf16 inputs (fast or bf16)");
+  return lct_fail(err, LCT_E_UNSUPPORTED, "%s",
+                  gpu ? "precision exact: float32 throughout runs on the CPU only: --device cpu; a GPU computes in f16 (default) or bf16"
+                      : "precision f16 runs on a GPU only; the CPU computes in exact (default), or fast, which is bf16");
 }
 
 int lct_device_auto(void) {
@@ -67,8 +67,8 @@ static lct_status use_gpu(int number, lct_device *out, lct_error *err) {
   }
   LCT_TRY(lct_cuda_gpu(number, &gpu, err));
   if (!gpu.usable) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "cuda:%d cannot be used: this build (%s) has no code for %s with compute capability %d.%d", number,
-                    lct_cuda_build(), gpu.name, gpu.sm / 10, gpu.sm % 10);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "cuda:%d cannot be used: this build (%s) has no code for %s with compute capability %d.%d",
+                    number, lct_cuda_build(), gpu.name, gpu.sm / 10, gpu.sm % 10);
   }
   *out = (lct_device){.gpu = true, .number = number, .ops = lct_cuda_ops(), .batch_rows = GPU_BATCH_ROWS};
   (void)snprintf(out->label, sizeof out->label, "cuda:%d", number);

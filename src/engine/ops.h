@@ -138,7 +138,5 @@ typedef struct {
 /* How many GPUs there are. LCT_E_UNSUPPORTED says why none can be used: no CUDA in this build, no driver, no device. */
 lct_status lct_cuda_count(int *n, lct_error *err);
 lct_status lct_cuda_gpu(int device, lct_gpu *out, lct_error *err);
-/* "CUDA 13.0" (what the kernels were built with) or "no CUDA": static storage. */
-const char *lct_cuda_build(void);
 
 #endif

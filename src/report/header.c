@@ -94,6 +94,12 @@ static void machine_tile(lct_html *h, const lct_run *r) {
   tile_open(h, "Precision and machine");
   text_or_dash(h, r->precision);
   tile_more(h);
+  if (r->device != NULL && strcmp(r->device, "cpu") != 0) {
+    text_or_dash(h, r->device_name);
+    lct_html_raw(h, " (");
+    text_or_dash(h, r->device);
+    lct_html_raw(h, "); ");
+  }
   text_or_dash(h, r->cpu);
   lct_html_raw(h, ", ");
   count_or_dash(h, r->threads);
@@ -127,11 +133,17 @@ static void banner(lct_html *h, const lct_run *r) {
   if (strcmp(r->state, "done") == 0) return;
   size_t with_scores = 0;
   for (size_t i = 0; i < r->n_prompts; i++) with_scores += r->prompts[i].scores != NULL ? 1 : 0;
-  bool partial = strcmp(r->state, "partial") == 0;
-  lct_html_fmt(h, "<div class=\"banner\" role=\"status\">%s <span>%s %zu of %zu prompts have scores.</span></div>\n",
-               partial ? "Partial run." : "This run has not finished.",
-               partial ? "It was interrupted; what is shown here is valid, the rest was never computed."
-                       : "The report shows what was there when it was written.",
+  bool partial = strcmp(r->state, "partial") == 0, failed = strcmp(r->state, "failed") == 0;
+  lct_html_fmt(h, "<div class=\"banner\" role=\"status\">%s <span>",
+               partial ? "Partial run." : failed ? "This run failed." : "This run has not finished.");
+  if (failed) {
+    lct_html_text(h, r->error != NULL ? r->error : "The reason is not known");
+    lct_html_raw(h, ". ");
+  }
+  lct_html_fmt(h, "%s %zu of %zu prompts have scores.</span></div>\n",
+               partial  ? "It was interrupted; what is shown here is valid, the rest was never computed."
+               : failed ? "What is shown here was complete by then and is valid."
+                        : "The report shows what was there when it was written.",
                with_scores, r->n_prompts);
 }
 

@@ -80,6 +80,8 @@ static lct_status read_groups(lct_run *r, const lct_json *root, const json_t *em
   LCT_TRY(opt_number(&at, "total", &r->s_total, err));
   LCT_TRY(sub_object(root, "machine", empty, &at, err));
   LCT_TRY(opt_string(r, &at, "cpu", &r->cpu, err));
+  LCT_TRY(opt_string(r, &at, "device", &r->device, err));
+  LCT_TRY(opt_string(r, &at, "device_name", &r->device_name, err));
   return opt_int(&at, "threads", &r->threads, err);
 }
 
@@ -109,8 +111,8 @@ static lct_status read_scan(lct_run *r, const lct_json *root, const json_t *empt
   LCT_TRY(lct_json_get_int(root, "version", INT64_MIN, INT64_MAX, &version, err));
   if (version != 1) return lct_fail(err, LCT_E_FORMAT, "%s: version: expected 1, found %lld", root->file, (long long)version);
   LCT_TRY(lct_json_get_string(root, "state", &text, err));
-  if (strcmp(text, "done") != 0 && strcmp(text, "partial") != 0 && strcmp(text, "running") != 0) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: state: expected done, partial or running, found \"%.60s\"", root->file, text);
+  if (strcmp(text, "done") != 0 && strcmp(text, "partial") != 0 && strcmp(text, "failed") != 0 && strcmp(text, "running") != 0) {
+    return lct_fail(err, LCT_E_FORMAT, "%s: state: expected done, partial, failed or running, found \"%.60s\"", root->file, text);
   }
   LCT_TRY(copy_text(r, text, &r->state, err));
   LCT_TRY(lct_json_get_string(root, "name", &text, err));
@@ -119,6 +121,7 @@ static lct_status read_scan(lct_run *r, const lct_json *root, const json_t *empt
   LCT_TRY(opt_string(r, root, "llmct_version", &r->version, err));
   LCT_TRY(opt_string(r, root, "precision", &r->precision, err));
   LCT_TRY(opt_string(r, root, "scenario_sha256", &r->scenario_sha256, err));
+  LCT_TRY(opt_string(r, root, "error", &r->error, err));
   LCT_TRY(opt_int(root, "saturated", &r->saturated, err));
   LCT_TRY(opt_int(root, "utf8_replaced", &r->utf8_replaced, err));
   LCT_TRY(read_groups(r, root, empty, err));

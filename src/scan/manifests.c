@@ -74,9 +74,10 @@ static lct_status write_run(scan *s, const json_t *scenario, const scan_prompt *
                                 "bos_token_id", id_or_null(lct_tokenizer_bos(s->tokenizer)), "eos_token_id",
                                 id_or_null(lct_tokenizer_eos(s->tokenizer)), "pad_token_id",
                                 id_or_null(lct_tokenizer_pad(s->tokenizer)), "chat_template", 1);
-  json_t *root = json_pack("{s:o, s:{s:s, s:o}, s:o, s:{s:s, s:s, s:s, s:s}, s:s}", "scenario", sub_scenario(scenario, p), "model", "id",
-                           id, "arch", arch, "tokenizer", tokenizer, "env", "llmct", lct_version(), "platform", platform, "device", "cpu",
-                           "precision", s->o->precision == LCT_PRECISION_EXACT ? "exact" : "fast", "created_at", s->created_at);
+  json_t *env = json_pack("{s:s, s:s, s:s, s:s, s:s}", "llmct", lct_version(), "platform", platform, "device", s->device.label,
+                          "device_name", s->device.name, "precision", lct_precision_name(s->device.precision));
+  json_t *root = json_pack("{s:o, s:{s:s, s:o}, s:o, s:o, s:s}", "scenario", sub_scenario(scenario, p), "model", "id", id, "arch", arch,
+                           "tokenizer", tokenizer, "env", env, "created_at", s->created_at);
   set_tokens(s, root, &scan_prompt_item(s, p)->tokens, "prompt_token_ids", "prompt_tokens");
   char *path = scan_printf(s, err, "%s/%s/run.json", s->run_dir, p->label);
   if (path == NULL) {

@@ -77,17 +77,6 @@ lct_status scan_write_json(json_t *root, const char *path, lct_error *err) {
   return status;
 }
 
-static void cpu_name(char *out, size_t n) {
-  (void)snprintf(out, n, "unknown");
-  lct_buf b = {0};
-  if (lct_file_read("/proc/cpuinfo", 1 << 22, &b, NULL) == LCT_OK) {
-    const char *line = strstr(b.data, "model name");
-    const char *colon = line != NULL ? strchr(line, ':') : NULL;
-    if (colon != NULL) (void)snprintf(out, n, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-  }
-  lct_buf_free(&b);
-}
-
 static json_t *names(const scan *s, bool references) {
   json_t *a = json_array();
   if (references) {
@@ -106,25 +95,49 @@ static json_t *model_json(const scan *s) {
                    "n_params", (json_int_t)lct_model_n_params(s->model), "hash", s->model->hash);
 }
 
-lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
-  char cpu[128];
-  cpu_name(cpu, sizeof cpu);
+/* What it ran on. */
+static lct_status machine_json(const scan *s, json_t **out, lct_error *err) {
+  char cpu[256];
+  lct_device_cpu_name(cpu, sizeof cpu);
   lct_buf backend = {0};
-  LCT_TRY(lct_cpu_describe(&backend, err));
+  LCT_TRY(s->device.gpu ? lct_buf_puts(&backend, lct_cuda_build(), err) : lct_cpu_describe(&backend, err));
+  *out = json_pack("{s:s, s:i, s:s, s:s, s:s}", "cpu", cpu, "threads", scan_threads(s), "device", s->device.label, "device_name",
+                   s->device.name, "backend", backend.data);
+  lct_buf_free(&backend);
+  return LCT_OK;
+}
+
+/* What is only said where it happened. */
+static void set_notes(const scan *s, json_t *root) {
   const lct_scan_result *r = s->result;
+  if (root == NULL) return;
+  if (r->weights_overflow + r->weights_underflow + r->weights_nonfinite > 0) {
+    json_object_set_new(root, "weights", json_pack("{s:I, s:I, s:I}", "overflow", (json_int_t)r->weights_overflow, "underflow",
+                                                   (json_int_t)r->weights_underflow, "nonfinite", (json_int_t)r->weights_nonfinite));
+  }
+  if (r->batch_rows_shrunk_to > 0) {
+    json_object_set_new(root, "out_of_memory", json_pack("{s:i, s:i}", "batch_rows_failed", r->batch_rows_failed, "batch_rows_shrunk_to",
+                                                         r->batch_rows_shrunk_to));
+  }
+  if (s->failure != NULL) json_object_set_new(root, "error", json_string(s->failure));
+}
+
+lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
+  const lct_scan_result *r = s->result;
+  json_t *machine = NULL;
+  LCT_TRY(machine_json(s, &machine, err));
   json_t *root = json_pack(
-      "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:{s:s, s:i, s:s}, "
-      "s:o, s:o, s:I, s:I, s:I}",
+      "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:o, s:o, s:o, "
+      "s:I, s:I, s:I}",
       "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
-      lct_version(), "precision", s->o->precision == LCT_PRECISION_EXACT ? "exact" : "fast", "scenario_sha256", s->scenario->sha256, "keep",
+      lct_version(), "precision", lct_precision_name(s->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
       scan_keep_name(s->o->keep), "model", model_json(s), "template", "name", lct_template_name(s->template.kind), "hash",
       s->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
       "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
-      r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", "cpu", cpu, "threads", scan_threads(s),
-      "backend", backend.data != NULL ? backend.data : "",
-      "references", names(s, true), "prompts", names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced",
-      (json_int_t)r->utf8_replaced, "tensor_bytes", (json_int_t)r->tensor_bytes);
-  lct_buf_free(&backend);
+      r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", machine, "references", names(s, true), "prompts",
+      names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "tensor_bytes",
+      (json_int_t)r->tensor_bytes);
+  set_notes(s, root);
   char *path = scan_printf(s, err, "%s/scan.json", s->run_dir);
   if (path == NULL) {
     json_decref(root);

@@ -33,10 +33,8 @@ static lct_status run_afresh(scan *s, const reply *replies, int n, lct_error *er
     for (size_t k = 0; ids != NULL && k < item->tokens.len; k++) ids[k] = item->tokens.data[k].id;
     if (status == LCT_OK) status = lct_plan_add(plan, ids, item->tokens.len, &item->seq, err);
   }
-  if (status == LCT_OK) status = lct_plan_build(plan, INT32_MAX, err);
+  if (status == LCT_OK) status = lct_plan_build(plan, s->max_rows, err);
   if (status == LCT_OK) {
-    s->result->tokens_computed += lct_plan_n_tokens(plan);
-    s->result->tokens_prefix_by_prefix += lct_plan_n_tokens_naive(plan);
     int32_t *numbers = lct_arena_alloc(&s->arena, (size_t)n * sizeof *numbers);
     for (int i = 0; numbers != NULL && i < n; i++) numbers[i] = replies[i].number;
     status = numbers == NULL ? lct_fail(err, LCT_E_NOMEM, "out of memory for replies") : scan_run_items(s, plan, numbers, n, "reply", err);

@@ -7,8 +7,22 @@
 #include "scan/scan_impl.h"
 
 static lct_status open_engine(scan *s, lct_error *err) {
-  lct_backend_options o = {.precision = s->o->precision, .n_threads = s->o->threads};
-  return lct_engine_new(s->model, lct_cpu_ops(), &o, &s->engine, err);
+  LCT_TRY(lct_device_engine(&s->device, s->model, s->o->threads, &s->engine, err));
+  lct_conversion c;
+  LCT_TRY(lct_engine_conversion(s->engine, &c, err));
+  s->result->weights_overflow = c.overflow;
+  s->result->weights_underflow = c.underflow;
+  s->result->weights_nonfinite = c.nonfinite;
+  s->max_rows = s->device.batch_rows;
+  return LCT_OK;
+}
+
+static lct_status choose_device(scan *s, lct_error *err) {
+  LCT_TRY(lct_device_resolve(s->o->device, s->o->precision, &s->device, err));
+  s->result->precision = s->device.precision;
+  (void)snprintf(s->result->device, sizeof s->result->device, "%s", s->device.label);
+  (void)snprintf(s->result->device_name, sizeof s->result->device_name, "%s", s->device.name);
+  return LCT_OK;
 }
 
 static lct_status write_all(scan *s, lct_error *err) {
@@ -21,30 +35,39 @@ static lct_status write_all(scan *s, lct_error *err) {
   return LCT_OK;
 }
 
-/* After the directory exists: whatever happens, scan.json says how it ended. */
+static void take_files(scan *s) {
+  if (s->files == NULL) return;
+  s->result->saturated += lct_files_saturated(s->files);
+  s->result->tensor_bytes += lct_files_bytes(s->files);
+  lct_files_free(s->files);
+  s->files = NULL;
+}
+
+/* After the directory exists: whatever happens, scan.json says how it ended, and what was complete by then is written; only where the
+ * system refuses to store things nothing more is tried. */
 static lct_status run_and_write(scan *s, lct_error *err) {
+  lct_error own = {0}, later = {0};
   LCT_TRY(scan_write_state(s, "running", err));
+  if (err == NULL) err = &own;
   lct_status status = scan_run(s, err);
-  if (s->files != NULL) {
-    s->result->saturated = lct_files_saturated(s->files);
-    s->result->tensor_bytes += lct_files_bytes(s->files);
-    lct_files_free(s->files);
-    s->files = NULL;
+  take_files(s);
+  const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "partial" : "failed";
+  if (status != LCT_OK && status != LCT_E_CANCELLED) s->failure = err->message;
+  lct_status written = status == LCT_E_IO ? LCT_E_IO : write_all(s, &later);
+  s->result->seconds_total = lct_seconds() - s->t_start;
+  if (written != LCT_OK) state = "failed";
+  if (written != LCT_OK && status == LCT_OK) {
+    *err = later;
+    status = written;
+    s->failure = err->message;
   }
-  if (status == LCT_OK || status == LCT_E_CANCELLED) {
-    lct_error write_err = {0};
-    lct_status written = write_all(s, &write_err);
-    s->result->seconds_total = lct_seconds() - s->t_start;
-    if (written == LCT_OK) written = scan_write_state(s, status == LCT_OK ? "done" : "partial", &write_err);
-    if (status == LCT_OK && written != LCT_OK) {
-      if (err != NULL) *err = write_err;
-      status = written;
-    }
+  /* the first failure is the one to tell; a full disk may refuse this line too */
+  lct_status said = scan_write_state(s, state, &later);
+  if (said != LCT_OK && status == LCT_OK) {
+    *err = later;
+    status = said;
   }
-  if (status != LCT_OK && status != LCT_E_CANCELLED) {
-    lct_error ignored; /* the first failure is the one to tell; a full disk may refuse this line too */
-    if (scan_write_state(s, "failed", &ignored) != LCT_OK) return status;
-  }
+  s->result->written = written == LCT_OK && said == LCT_OK;
   return status;
 }
 
@@ -56,7 +79,8 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
   time_t now = time(NULL);
   struct tm utc;
   (void)strftime(s.created_at, sizeof s.created_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  lct_status status = scan_open(&s, err);
+  lct_status status = choose_device(&s, err);
+  if (status == LCT_OK) status = scan_open(&s, err);
   if (status == LCT_OK) status = scan_tokenise(&s, err);
   if (status == LCT_OK) status = open_engine(&s, err);
   result->seconds_load = lct_seconds() - s.t_start;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "capture/files.h"
 #include "capture/pool.h"
+#include "engine/device.h"
 #include "engine/sampler.h"
 #include "scenario/scenario.h"
 #include "text/template.h"
@@ -59,7 +60,9 @@ typedef struct {
   lct_tokenizer *tokenizer;
   lct_encoder *encoder;
   lct_template template;
+  lct_device device;
   lct_engine *engine;
+  int32_t max_rows; /* tokens up to which small batches share a pass */
   lct_config cfg;
   unsigned char *layers; /* (n_layers) 0/1: capture.layers */
   int32_t *eos;
@@ -67,6 +70,7 @@ typedef struct {
   lct_sampling sampling;
   char run_dir[4096];
   char created_at[32];
+  const char *failure; /* what ended the scan, NULL: nothing so far */
   scan_prompt *prompts;
   size_t n_prompts;
   scan_item *items; /* references first */
@@ -93,7 +97,7 @@ const scan_item *scan_prompt_item(const scan *s, const scan_prompt *p);
 int64_t scan_tensor_bytes(const scan *s);
 /* Tokenises the snapshot with the reply. */
 lct_status scan_tokenise_reply(scan *s, scan_prompt *p, lct_error *err) LCT_CHECKED;
-/* run.c: everything that runs the model; and the prefill of given items, already in a built plan, with nothing generated. */
+/* run.c: everything that runs the model, once more with smaller batches when a GPU's memory is out; and the prefill of given items, already in a built plan, with nothing generated. */
 lct_status scan_run(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_run_items(scan *s, const lct_plan *plan, const int32_t *numbers, int32_t n, const char *phase, lct_error *err) LCT_CHECKED;
 /* taps.c */

@@ -322,7 +322,7 @@ static void damaged_run(void **state) {
   } CASES[] = {
       {"scan.json", "llmct-scan", "llmct-scores", "/scan.json: format: expected \"llmct-scan\", found \"llmct-scores\""},
       {"scan.json", "\"version\":1", "\"version\":9", "/scan.json: version: expected 1, found 9"},
-      {"scan.json", "\"done\"", "\"lost\"", "/scan.json: state: expected done, partial or running, found \"lost\""},
+      {"scan.json", "\"done\"", "\"lost\"", "/scan.json: state: expected done, partial, failed or running, found \"lost\""},
       {"scan.json", "\"prompt_0\"", "\"../prompt_0\"", "/scan.json: prompts[0]: \"../prompt_0\" is not the name of a folder"},
       {"scan.json", "\"prompt_0\"", "\"..\"", "/scan.json: prompts[0]: \"..\" is not the name of a folder"},
       {"scan.json", "\"prompt_0\"", "7", "/scan.json: prompts[0]: expected a string, found an integer"},
