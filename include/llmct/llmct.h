@@ -106,7 +106,7 @@ typedef struct {
 typedef struct {
   char run_dir[4096];
   bool written;              /* all that was complete is in run_dir: after LCT_OK and LCT_E_CANCELLED, and after most other failures */
-  char device[16];           /* that was used: "cpu", "cuda:0" */
+  char device[24];           /* that was used: "cpu", "cuda:0" */
   char device_name[256];     /* what it is */
   lct_precision precision;   /* that was used */
   int n_prompts, n_snapshots, n_references, n_layers;
@@ -168,7 +168,7 @@ typedef struct {
 } lct_bench_options;
 
 typedef struct {
-  char device[16], device_name[256];
+  char device[24], device_name[256];
   lct_precision precision; /* that was used */
   double *seconds;         /* (repeats), the caller's */
 } lct_bench_result;

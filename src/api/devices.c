@@ -27,7 +27,7 @@ static lct_status look(machine *m, lct_error *err) {
 }
 
 static json_t *gpu_json(const lct_gpu *g, int number) {
-  char device[16], capability[16];
+  char device[24], capability[24];
   (void)snprintf(device, sizeof device, "cuda:%d", number);
   (void)snprintf(capability, sizeof capability, "%d.%d", g->sm / 10, g->sm % 10);
   return json_pack("{s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:I, s:b}", "device", device, "name", g->name, "bytes", (json_int_t)g->bytes,
@@ -37,7 +37,7 @@ static json_t *gpu_json(const lct_gpu *g, int number) {
 }
 
 static char *as_json(const machine *m) {
-  char chosen[16] = "cpu";
+  char chosen[24] = "cpu";
   if (m->chosen >= 0) (void)snprintf(chosen, sizeof chosen, "cuda:%d", m->chosen);
   json_t *gpus = json_array();
   for (int i = 0; i < m->n_gpus; i++) json_array_append_new(gpus, gpu_json(&m->gpus[i], i));
@@ -51,7 +51,7 @@ static char *as_json(const machine *m) {
 
 static lct_status gpu_line(const machine *m, int i, lct_buf *b, lct_error *err) {
   const lct_gpu *g = &m->gpus[i];
-  char device[16];
+  char device[24];
   (void)snprintf(device, sizeof device, "cuda:%d", i);
   return lct_buf_printf(b, err, "%-8s %-5s %s: %.1f of %.1f GiB free, %d multiprocessors, compute capability %d.%d%s\n", device,
                         m->chosen == i ? "auto" : "", g->name, (double)g->bytes_free / (1 << 30), (double)g->bytes / (1 << 30), g->n_sm,

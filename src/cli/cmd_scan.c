@@ -53,7 +53,9 @@ static void print_warnings(const lct_scan_result *r) {
            r->precision == LCT_PRECISION_F16 ? ": use --precision bf16" : "");
   }
   if (under > 0) printf("warning        %lld %s too small for %s became zero\n", under, weights(under), type);
-  if (nonfinite > 0) printf("warning        %lld %s NaN or Inf in the model's files\n", nonfinite, nonfinite == 1 ? "weight is" : "weights are");
+  if (nonfinite > 0) {
+    printf("warning        %lld %s %s NaN or Inf in the model's files\n", nonfinite, weights(nonfinite), nonfinite == 1 ? "is" : "are");
+  }
   if (r->saturated > 0) printf("warning        %zu values saturated in the stored type\n", r->saturated);
   if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences in the scenario were replaced\n", r->utf8_replaced);
 }
@@ -112,7 +114,8 @@ int cli_scan(int argc, char **argv) {
       {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens", "what to store (default pooled; tokens: whole tensors as .npz)"},
       {"--device", "-d", ARG_STRING, &a.scan.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
       {"--precision", NULL, ARG_CHOICE, &a.precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
-      {"--chat-template", NULL, ARG_STRING, &a.scan.chat_template, "NAME", "instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ..."},
+      {"--chat-template", NULL, ARG_STRING, &a.scan.chat_template, "NAME",
+       "instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ..."},
       {"--no-thinking", NULL, ARG_FLAG, &a.scan.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},
       {"--threads", "-t", ARG_INT, &a.threads, "N", "threads of the CPU (default: all)"},
       {"--no-report", NULL, ARG_FLAG, &a.no_report, NULL, "do not write report.html"},

@@ -1,18 +1,22 @@
 /* The run directory: folders, scan.json, and Activation Lab's manifests. */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cpu/cpu.h"
 #include "scan/output_impl.h"
 
+/* A new folder: made here and by nobody else, also when two scans start within a second. */
 static lct_status make_run_dir(scan *s, lct_error *err) {
   const char *parent = s->o->output != NULL ? s->o->output : s->scenario->output.dir;
   char stamp[32];
   (void)snprintf(stamp, sizeof stamp, "%s", s->created_at);
+  LCT_TRY(lct_mkdirs(parent, err));
   for (char *c = stamp; *c != '\0'; c++) {
     if (*c == ':') *c = '-';
   }
@@ -20,11 +24,16 @@ static lct_status make_run_dir(scan *s, lct_error *err) {
     char suffix[16] = "";
     if (i > 1) (void)snprintf(suffix, sizeof suffix, "_%d", i);
     int n = snprintf(s->run_dir, sizeof s->run_dir, "%s/%s_%s%s", parent, s->scenario->name, stamp, suffix);
-    if (n < 0 || (size_t)n >= sizeof s->run_dir - 256) return lct_fail(err, LCT_E_LIMIT, "the output directory's path is too long: %s", parent);
-    if (!lct_path_exists(s->run_dir)) break;
+    if (n < 0 || (size_t)n >= sizeof s->run_dir - 256) {
+      return lct_fail(err, LCT_E_LIMIT, "the output directory's path is too long: %s", parent);
+    }
+    if (mkdir(s->run_dir, 0755) == 0) {
+      (void)snprintf(s->result->run_dir, sizeof s->result->run_dir, "%s", s->run_dir);
+      return LCT_OK;
+    }
+    if (errno != EEXIST) return lct_fail_errno(err, errno, "cannot create directory %s", s->run_dir);
   }
-  (void)snprintf(s->result->run_dir, sizeof s->result->run_dir, "%s", s->run_dir);
-  return lct_mkdirs(s->run_dir, err);
+  return lct_fail(err, LCT_E_LIMIT, "a thousand runs of this second are in %s", parent);
 }
 
 static lct_status set_paths(scan *s, lct_error *err) {

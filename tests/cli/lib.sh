@@ -1,7 +1,7 @@
-# For the CLI tests: runs the program, compares exactly. Sourced. LCT_CLI is the program, LCT_SOURCE_DIR the source tree.
+# For the CLI tests: runs the program, on the CPU unless a test says otherwise, compares exactly. Sourced. LCT_CLI is the program, LCT_SOURCE_DIR the source tree.
 # Exit code 77: nothing here could be tested; the reason is printed as "SKIP: ...".
 set -uo pipefail
-export LC_ALL=C
+export LC_ALL=C LCT_DEVICE=cpu
 failures=0
 t=$(mktemp -d)
 t=$(cd "$t" && pwd -P)

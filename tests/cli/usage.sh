@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 version=$("$LCT_CLI" --version)
-[[ $version =~ ^llmct-gpu\ [0-9]+\.[0-9]+\.[0-9]+\ \(oneDNN\ [0-9]+\.[0-9]+\.[0-9]+,\ no\ CUDA\)$ ]] || fail "--version: $version"
+[[ $version =~ ^llmct-gpu\ [0-9]+\.[0-9]+\.[0-9]+\ \(oneDNN\ [0-9]+\.[0-9]+\.[0-9]+,\ (no\ CUDA|CUDA\ [0-9]+\.[0-9]+)\)$ ]] || fail "--version: $version"
 
 help="$version: an MRI machine for Qwen-family language models
 
@@ -16,6 +16,7 @@ commands:
   synth      write random weights in a real model's shape, for tests and benchmarks
   tokenize   show the tokens of a text
   bench      measure prefill and decode on this machine
+  devices    show what there is to compute on, and what would be used
 
 llmct-gpu COMMAND --help explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some failed."
 run --help
@@ -37,14 +38,15 @@ options:
   -m, --model MODEL                  folder, .gguf file or Hub id (default: the scenario's model.id)
   -o, --output DIR                   parent of the run directory (default: the scenario's output.dir)
   --keep scores|pooled|tokens        what to store (default pooled; tokens: whole tensors as .npz)
-  --precision exact|fast             float32, or bf16 GEMM inputs (default exact)
+  -d, --device auto|cpu|cuda:N       auto: a GPU when there is one (default: LCT_DEVICE, else auto)
+  --precision auto|exact|fast|f16|bf16 CPU: exact (default), fast or bf16; GPU: f16 (default, fast) or bf16
   --chat-template NAME               instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ...
   --no-thinking                      Qwen3: render with enable_thinking=False
-  -t, --threads N                    threads to compute with (default: all)
+  -t, --threads N                    threads of the CPU (default: all)
   --no-report                        do not write report.html
   -q, --quiet                        print errors only
   --json                             print the summary as one JSON object" ""
-for command in report inspect synth tokenize bench; do
+for command in report inspect synth tokenize bench devices; do
   run $command --help
   [ "$code" = 0 ] && [[ $(head -n 1 out) == "usage: llmct-gpu $command "* ]] || fail "$command --help"
 done
@@ -79,7 +81,8 @@ wrong "--threads wants a whole number, not " scan s.yaml --threads=
 wrong "--threads wants a whole number, not 99999999999999999999" scan s.yaml -t 99999999999999999999
 wrong "--keep is one of scores|pooled|tokens, not all" scan s.yaml --keep all
 wrong "--keep is one of scores|pooled|tokens, not score" scan s.yaml --keep=score
-wrong "--precision is one of exact|fast, not half" scan s.yaml --precision half
+wrong "--precision is one of auto|exact|fast|f16|bf16, not half" scan s.yaml --precision half
+wrong "one argument too many: 0" devices 0
 wrong "needs --like NAME and a directory" synth
 wrong "needs --like NAME and a directory" synth folder
 wrong "needs --like NAME and a directory" synth --like tiny-qwen2
