@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Side-by-side measurements on one machine in one run: llmct-gpu against Activation Lab, transformers, llama.cpp, tokenizers.
+"""Side-by-side measurements on one machine's CPU in one run: llmct-gpu against Activation Lab, transformers, llama.cpp, tokenizers.
 
 Needs a Python with torch and transformers. Every row says what each side did; times are whole-process wall seconds for the scenario
 (both sides start from nothing and load the model), and seconds inside the process after a warm-up for prefill, decode and tokenising.
@@ -67,7 +67,7 @@ def scenario(a):
     write_scenario(lean, a.model, work / "runs", attention_weights=False, logits=False, top_k_probs=0)
     env = dict(os.environ, PYTHONPATH=str(Path(a.activation_lab) / "src"), HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     al = [sys.executable, "-c", "from activation_lab.cli import app; app()", "run"]
-    ours = [a.llmct, "scan", full, "-q", "-o", work / "runs"]
+    ours = [a.llmct, "scan", full, "-q", "--device", "cpu", "-o", work / "runs"]
     cases = [
         ("everything its YAML captures", "llmct-gpu", ours + ["--keep", "tokens"], None, "scan --keep tokens: same .npz entries, stored; scores and report too"),
         ("everything its YAML captures", "Activation Lab", al + [full], env, "activation-lab run: .npz deflated; no scores, no report"),
@@ -98,7 +98,7 @@ def scenario(a):
 
 
 def ours_bench(a, model, precision, prompts, tokens, decode):
-    command = [a.llmct, "bench", str(model), "--precision", precision, "--prompts", str(prompts), "--tokens", str(tokens), "--decode", str(decode),
+    command = [a.llmct, "bench", str(model), "--device", "cpu", "--precision", precision, "--prompts", str(prompts), "--tokens", str(tokens), "--decode", str(decode),
                "--repeats", str(max(a.repeats, 3)), "--threads", str(a.threads)]
     p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     lines = p.stdout.read().splitlines()
