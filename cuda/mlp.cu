@@ -6,8 +6,8 @@
 
 LCT_DEVICE float silu(float g) { return g / (1.0f + expf(-g)); }
 
-/* act (n, dim): T = silu(gate) * up with V 8, f32 = silu(gate) with V 4 (what a lane stores is 16 bytes). MUL says which. Grid: (n, parts of
- * a row). Block: up to THREADS; parts * block * UNROLL * V >= dim. Shared: none. Rows 16-byte aligned. */
+/* act (n, dim): T = silu(gate) * up with V 8, f32 = silu(gate) with V 4 (what a lane stores is 16 bytes). MUL says which. Grid: (n, parts
+ * of a row). Block: up to THREADS; parts * block * UNROLL * V >= dim. Shared: none. Rows 16-byte aligned. */
 template <typename T, typename O, int V, bool MUL>
 LCT_KERNEL(THREADS, 4) silu_kernel(const T *__restrict__ gu, int dim, O *__restrict__ act) {
   const T *gate = gu + (int64_t)blockIdx.x * 2 * dim;
@@ -35,8 +35,7 @@ template <typename T, typename O, int V, bool MUL>
 static void launch_silu(const void *gu, int n, int dim, void *act, cudaStream_t stream) {
   int pieces = dim / V, parts = lct_ceil_div(pieces, UNROLL * THREADS);
   int threads = lct_round_warps(lct_ceil_div(pieces, (int64_t)UNROLL * parts));
-  auto *kernel = silu_kernel<T, O, V, MUL>;
-  LCT_LAUNCH(kernel, lct_grid(n, parts), threads, 0, stream, (const T *)gu, dim, (O *)act);
+  LCT_LAUNCH((silu_kernel<T, O, V, MUL>), lct_grid(n, parts), threads, 0, stream, (const T *)gu, dim, (O *)act);
 }
 
 static lct_status check_mlp(const void *gu, int n, int dim, const void *act, const char *name, lct_error *err) {

@@ -117,10 +117,10 @@ norm_long_kernel(float *__restrict__ x, const T *__restrict__ y, const float *__
 
 template <typename T, bool ADD, int UNITS, bool WARP>
 static void launch_norm(const norm_args *a) {
-  auto *kernel = norm_kernel<T, UNITS, WARP, ADD>;
   int threads = WARP ? 32 * WARP_ROWS : lct_round_warps(lct_ceil_div(a->dim / 4, UNITS));
   int blocks = WARP ? lct_ceil_div(a->n, WARP_ROWS) : a->n;
-  LCT_LAUNCH(kernel, blocks, threads, SCRATCH_BYTES, a->stream, a->x, (const T *)a->y, a->w, a->eps, a->n, a->dim, (T *)a->h);
+  LCT_LAUNCH((norm_kernel<T, UNITS, WARP, ADD>), blocks, threads, SCRATCH_BYTES, a->stream, a->x, (const T *)a->y, a->w, a->eps, a->n,
+             a->dim, (T *)a->h);
 }
 
 template <typename T, bool ADD>
@@ -139,8 +139,8 @@ static lct_status run_norm(const norm_args *a, const char *name, lct_error *err)
   } else if (units <= 4 * MAX_THREADS) {
     launch_norm<T, ADD, 4, false>(a);
   } else {
-    auto *kernel = norm_long_kernel<T, ADD>;
-    LCT_LAUNCH(kernel, a->n, MAX_THREADS, SCRATCH_BYTES, a->stream, a->x, (const T *)a->y, a->w, a->eps, a->dim, (T *)a->h);
+    LCT_LAUNCH((norm_long_kernel<T, ADD>), a->n, MAX_THREADS, SCRATCH_BYTES, a->stream, a->x, (const T *)a->y, a->w, a->eps, a->dim,
+               (T *)a->h);
   }
   return lct_check_launch(name, err);
 }

@@ -9,10 +9,11 @@ typedef struct {
   int head_items, v_items; /* lanes of all heads of q and k, rounded up to warps; pieces of 8 elements of v */
 } row_shape;
 
-/* V pairs (i, i + head_dim/2) of one head: normalised over the head's lanes, rotated, stored. Every lane of the warp comes here: the sum is
- * the warp's business. `on`: this lane has pairs. */
+/* V pairs (i, i + head_dim/2) of one head: normalised over the head's lanes, rotated, stored. Every lane of the warp comes here; with
+ * `sums` (the same for all: a warp may hold heads of q and of k) they add their squares up. `on`: this lane has pairs. */
 template <typename T, int V>
-LCT_DEVICE void rotate_piece(const T *head, const float *norm, float eps, const float *cos_sin, int half, int lanes, int i, bool on, T *out) {
+LCT_DEVICE void rotate_piece(const T *head, bool sums, const float *norm, float eps, const float *cos_sin, int half, int lanes, int i,
+                             bool on, T *out) {
   float a[V], b[V];
 #pragma unroll
   for (int j = 0; j < V; j++) a[j] = b[j] = 0;
@@ -20,14 +21,17 @@ LCT_DEVICE void rotate_piece(const T *head, const float *norm, float eps, const 
     lct_load<T, V>(head + i, a);
     lct_load<T, V>(head + half + i, b);
   }
-  if (norm != nullptr) {
-    float sum = 0;
+  float sum = 0;
+  if (sums) {
 #pragma unroll
     for (int j = 0; j < V; j++) sum += a[j] * a[j] + b[j] * b[j];
     for (int m = lanes / 2; m > 0; m >>= 1) sum += lct_shfl_xor(sum, m);
+  }
+  if (!on) return;
+  if (norm != nullptr) {
     float inv = 1.0f / sqrtf(sum / (float)(2 * half) + eps);
 #pragma unroll
-    for (int j = 0; on && j < V; j += 4) {
+    for (int j = 0; j < V; j += 4) {
       float w[4], u[4];
       lct_load<float, 4>(norm + i + j, w);
       lct_load<float, 4>(norm + half + i + j, u);
@@ -38,7 +42,6 @@ LCT_DEVICE void rotate_piece(const T *head, const float *norm, float eps, const 
       }
     }
   }
-  if (!on) return;
 #pragma unroll
   for (int j = 0; j < V; j += 2) {
     float cs[4]; /* cos, sin, cos, sin */
@@ -72,8 +75,8 @@ split_rope_kernel(const T *__restrict__ qkv, row_shape s, const float *__restric
     int h = item / s.lanes, i = (item & (s.lanes - 1)) * V;
     bool is_q = h < s.n_q;
     T *out = is_q ? q + h * d : k + (h - s.n_q) * d;
-    const float *norm = is_q ? q_norm : k_norm;
-    rotate_piece<T, V>(qkv + h * d, norm, eps, cos_sin, half, s.lanes, i, h < s.n_q + s.n_k && i < half, out);
+    bool on = h < s.n_q + s.n_k && i < half, sums = q_norm != nullptr || k_norm != nullptr;
+    rotate_piece<T, V>(qkv + h * d, sums, is_q ? q_norm : k_norm, eps, cos_sin, half, s.lanes, i, on, out);
   }
   const T *values = qkv + (s.n_q + s.n_k) * d;
   int item = (int)threadIdx.x - s.head_items % (int)blockDim.x; /* the threads behind the last heads begin */
@@ -99,12 +102,12 @@ template <typename T, int V>
 static void launch_rope(const rope_args *a) {
   int d = a->s.head_dim, lanes = 1;
   while (lanes * V < d / 2) lanes *= 2;
-  row_shape s = {d, a->s.n_heads, a->s.n_kv_heads, lanes, lct_round_warps((a->s.n_heads + a->s.n_kv_heads) * lanes), a->s.n_kv_heads * d / 8};
+  int head_items = lct_round_warps((a->s.n_heads + a->s.n_kv_heads) * lanes);
+  row_shape s = {d, a->s.n_heads, a->s.n_kv_heads, lanes, head_items, a->s.n_kv_heads * d / 8};
   int items = s.head_items + s.v_items, rounds = lct_ceil_div(items, MAX_THREADS);
   int threads = lct_round_warps(lct_ceil_div(items, rounds));
-  auto *kernel = split_rope_kernel<T, V>;
-  LCT_LAUNCH(kernel, a->n, threads, 0, a->stream, (const T *)a->qkv, s, a->q_norm, a->k_norm, a->eps, a->cos_sin, a->positions, a->slots,
-             (T *)a->q, (T *)a->k, (T *)a->v);
+  LCT_LAUNCH((split_rope_kernel<T, V>), a->n, threads, 0, a->stream, (const T *)a->qkv, s, a->q_norm, a->k_norm, a->eps, a->cos_sin,
+             a->positions, a->slots, (T *)a->q, (T *)a->k, (T *)a->v);
 }
 
 template <typename T>
@@ -123,8 +126,9 @@ static lct_status check_rope(const rope_args *a, lct_error *err) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "split_rope: head_dim %d: expected a multiple of 8, at most 256", s.head_dim);
   }
   if (a->n < 0 || s.n_kv_heads <= 0 || s.n_heads <= 0 || s.n_heads % s.n_kv_heads != 0 || s.n_heads > 1 << 16) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "split_rope: %d rows of %d heads over %d KV heads: expected a whole number of heads a KV head", a->n,
-                    s.n_heads, s.n_kv_heads);
+    return lct_fail(err, LCT_E_UNSUPPORTED,
+                    "split_rope: %d rows of %d heads over %d KV heads: expected a whole number of heads a KV head", a->n, s.n_heads,
+                    s.n_kv_heads);
   }
   const void *pointers[] = {a->qkv, a->q, a->k, a->v, a->q_norm, a->k_norm, a->cos_sin};
   for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++) {

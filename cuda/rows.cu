@@ -4,6 +4,7 @@
 
 #define UNROLL 4
 #define THREADS 256
+#define COUNTS_BYTES 12
 
 /* dst[i] = f32(src[rows ? rows[i] : i][0..dim)): src (.., ld) S, dst (n, dim) f32; V elements an access: V divides dim and ld, and src is
  * aligned to V elements. Grid: ceil(n / (block / row_threads)). Block: a multiple of row_threads, up to THREADS; row_threads a
@@ -72,7 +73,7 @@ LCT_KERNEL(THREADS, 4) finite_kernel(const float *__restrict__ x, int64_t total,
 }
 
 /* dst[0..n) = T(src[0..n)), counts as lct_k_convert's. V elements an access: V 4 when src and dst are aligned to it, else 1. Grid:
- * ceil(n / (V * UNROLL * THREADS)). Block: THREADS. Shared: 3 uint32. */
+ * ceil(n / (V * UNROLL * THREADS)). Block: THREADS. Shared: COUNTS_BYTES. */
 template <typename S, typename T, int V>
 LCT_KERNEL(THREADS, 2) convert_kernel(const S *__restrict__ src, int64_t n, T *__restrict__ dst, uint64_t *__restrict__ counts) {
   LCT_SHARED(uint32_t, block_counts);
@@ -118,8 +119,8 @@ static void launch_gather(const void *src, int64_t ld, const int32_t *rows, int 
   int row_threads = lct_round_warps(lct_ceil_div(dim / V, UNROLL));
   if (row_threads > THREADS) row_threads = THREADS;
   int block_rows = row_threads < 128 ? 128 / row_threads : 1;
-  auto *kernel = gather_kernel<S, V>;
-  LCT_LAUNCH(kernel, lct_ceil_div(n, block_rows), block_rows * row_threads, 0, stream, (const S *)src, ld, rows, n, dim, row_threads, dst);
+  LCT_LAUNCH((gather_kernel<S, V>), lct_ceil_div(n, block_rows), block_rows * row_threads, 0, stream, (const S *)src, ld, rows, n, dim,
+             row_threads, dst);
 }
 
 template <typename S>
@@ -163,8 +164,8 @@ lct_status lct_k_gather(lct_dtype type, const void *src, int64_t ld, const int32
 lct_status lct_k_check_finite(const float *x, int n, int dim, int tag, uint64_t *first, cudaStream_t stream, lct_error *err) {
   int64_t total = (int64_t)n * dim;
   if (n < 0 || dim < 0 || tag < 0 || tag >= 1 << 24 || total >= INT64_C(1) << 40) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "check_finite: %d rows of %d elements, tag %d: expected fewer than 2^40 elements, a tag below 2^24",
-                    n, dim, tag);
+    return lct_fail(err, LCT_E_UNSUPPORTED,
+                    "check_finite: %d rows of %d elements, tag %d: expected fewer than 2^40 elements, a tag below 2^24", n, dim, tag);
   }
   if (!lct_aligned(x, 16)) return lct_fail(err, LCT_E_UNSUPPORTED, "check_finite: x is not aligned to 16 bytes");
   if (total == 0) return LCT_OK;
@@ -175,11 +176,11 @@ lct_status lct_k_check_finite(const float *x, int n, int dim, int tag, uint64_t 
 template <typename S, typename T>
 static void run_convert(const void *src, int64_t n, void *dst, uint64_t *counts, cudaStream_t stream) {
   if (lct_aligned(src, 4 * sizeof(S)) && lct_aligned(dst, 8)) {
-    auto *kernel = convert_kernel<S, T, 4>;
-    LCT_LAUNCH(kernel, lct_ceil_div(n, 4 * UNROLL * THREADS), THREADS, 3 * sizeof(uint32_t), stream, (const S *)src, n, (T *)dst, counts);
+    LCT_LAUNCH((convert_kernel<S, T, 4>), lct_ceil_div(n, 4 * UNROLL * THREADS), THREADS, COUNTS_BYTES, stream, (const S *)src, n, (T *)dst,
+               counts);
   } else {
-    auto *kernel = convert_kernel<S, T, 1>;
-    LCT_LAUNCH(kernel, lct_ceil_div(n, UNROLL * THREADS), THREADS, 3 * sizeof(uint32_t), stream, (const S *)src, n, (T *)dst, counts);
+    LCT_LAUNCH((convert_kernel<S, T, 1>), lct_ceil_div(n, UNROLL * THREADS), THREADS, COUNTS_BYTES, stream, (const S *)src, n, (T *)dst,
+               counts);
   }
 }
 
