@@ -44,7 +44,8 @@ static void check_rows(const mlp_case *c, const uint16_t *mul, const float *act)
     check_f32(act[i], (double)cpu_act[i], 2 * slack, i);
     if (isfinite(want) && isfinite(up)) {
       assert_rounded(c->t, mul[i], want * up, slack * fabs(up) + 0x1p-149, "silu(%g) * %g", g, up);
-      if (isfinite(cpu_mul[i])) assert_rounded(c->t, mul[i], (double)cpu_mul[i], 2 * slack * fabs(up) + 0x1p-149, "CPU silu(%g) * %g", g, up);
+      if (!isfinite(cpu_mul[i])) continue; /* beyond f32: nothing to compare with */
+      assert_rounded(c->t, mul[i], (double)cpu_mul[i], 2 * slack * fabs(up) + 0x1p-149, "CPU silu(%g) * %g", g, up);
     } else {
       assert_rounded(c->t, mul[i], (double)(float)want * up, 0, "silu(%g) * %g", g, up);
     }

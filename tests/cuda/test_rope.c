@@ -147,7 +147,9 @@ static void test_shapes(void **state) {
   const int ns[] = {1, 2, 8};
   for (int d = 0; d < N_OF(dims); d++) {
     for (int h = 0; h < N_OF(heads); h++) {
-      for (int norms = 0; norms < 4; norms++) run_case(test_types[(h + norms) % 2], heads[h][0], heads[h][1], dims[d], ns[(d + h) % 3], norms, 4);
+      for (int norms = 0; norms < 4; norms++) {
+        run_case(test_types[(h + norms) % 2], heads[h][0], heads[h][1], dims[d], ns[(d + h) % 3], norms, 4);
+      }
     }
   }
 }
