@@ -12,11 +12,15 @@ typedef struct {
   size_t bytes;
 } lct_scratch;
 
-/* The attention work of the current batch, made once by begin_batch and used by every layer. Device arrays, see kernels.h. */
+/* The attention work of the current batch, made once by begin_batch and used by every layer: lct_k_attention's arguments, or with
+ * `decode` lct_k_attention_decode's. The lists are device memory, all in one piece. */
 typedef struct {
   bool decode;
   int n_tiles, n_tokens, n_parts;
-  lct_scratch tiles, tokens, part_token, slots, rows, partial;
+  const lct_k_tile *tiles;
+  const lct_k_token *tokens;
+  const int32_t *part_token, *rows, *slots;
+  lct_scratch lists, partial;
   lct_scratch weights_slots, weights_out; /* of attn_weights */
 } lct_attn_work;
 
