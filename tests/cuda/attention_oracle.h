@@ -21,9 +21,10 @@
 #include "base/half.h"
 #include "kernels.h"
 
-#define GUARD 4096 /* bytes of 0xff behind every buffer */
+#define GUARD 4096 /* bytes of 0xff behind every buffer on the host and, unless oracle_guard is changed, on the device */
 
 static lct_error err;
+static size_t oracle_guard = GUARD; /* 0: a read behind a buffer is one behind an allocation, for those who can see that */
 
 #define assert_ok(expr)                                                              \
   do {                                                                               \
@@ -45,9 +46,9 @@ static inline void *oracle_alloc(size_t bytes) {
 /* host NULL: 0xff throughout */
 static inline void *to_device(const void *host, size_t bytes) {
   void *d = NULL;
-  assert_cuda(cudaMalloc(&d, bytes + GUARD));
-  assert_cuda(cudaMemset(d, 0xff, bytes + GUARD));
-  if (host != NULL && bytes > 0) assert_cuda(cudaMemcpy(d, host, bytes, cudaMemcpyHostToDevice));
+  assert_cuda(cudaMalloc(&d, bytes + oracle_guard));
+  assert_cuda(cudaMemset(d, 0xff, bytes + oracle_guard));
+  if (host != NULL) assert_cuda(cudaMemcpy(d, host, bytes, cudaMemcpyHostToDevice));
   return d;
 }
 
@@ -55,7 +56,7 @@ static inline void *to_device(const void *host, size_t bytes) {
 static inline void *from_device(void *d, size_t bytes) {
   unsigned char *p = oracle_alloc(bytes);
   assert_cuda(cudaDeviceSynchronize());
-  assert_cuda(cudaMemcpy(p, d, bytes + GUARD, cudaMemcpyDeviceToHost));
+  assert_cuda(cudaMemcpy(p, d, bytes + oracle_guard, cudaMemcpyDeviceToHost));
   assert_cuda(cudaFree(d));
   for (size_t i = bytes; i < bytes + GUARD; i++) assert_int_equal(p[i], 0xff);
   return p;
@@ -74,6 +75,15 @@ static inline float oracle_value(uint32_t a, uint32_t b, float size) {
   u ^= u >> 16;
   int steps = (int)(size * 8);
   return (float)((int)(u % (uint32_t)(2 * steps + 1)) - steps) / 8;
+}
+
+/* The smallest prime above n: of so many slots, i * step modulo it are n different ones and never slot 0. */
+static inline int oracle_slots(int n) {
+  for (int p = n + 1;; p++) {
+    int d = 2;
+    while (d * d <= p && p % d != 0) d++;
+    if (d * d > p && p > 1) return p;
+  }
 }
 
 /* One query row of one head over its keys: row j of k (and v) begins at keys[j]. */
