@@ -160,7 +160,7 @@ static void check_token(const scene *c, int token, const uint16_t *got) {
 }
 
 static void check_scene(const scene *c) {
-  int order[64];
+  int order[64] = {0};
   for (int i = 0; i < c->n_tokens; i++) order[i] = i;
   uint16_t *got = decode(c, order, c->n_tokens, 7);
   for (int i = 0; i < c->n_tokens; i++) check_token(c, i, got + (size_t)i * (size_t)width(c));
@@ -215,7 +215,7 @@ static void test_many_parts(void **state) {
 
 /* Alone, in another order, with its keys elsewhere: the same bits. */
 static void check_company(const scene *c) {
-  int order[64], n = c->n_tokens;
+  int order[64] = {0}, n = c->n_tokens;
   size_t w = (size_t)width(c);
   for (int i = 0; i < n; i++) order[i] = i;
   uint16_t *all = decode(c, order, n, 7);
