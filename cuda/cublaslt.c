@@ -55,8 +55,9 @@ static bool try_library(lct_cublaslt *lt, notes *n, const char *path) {
   if (lt->library == NULL) {
     const char *why = dlerror();
     size_t own = strlen(path);
-    if (why != NULL && strncmp(why, path, own) == 0 && strncmp(why + own, ": ", 2) == 0) why += own + 2; /* or it is named twice */
-    note(n, path, why == NULL ? "cannot be loaded" : why);
+    if (why == NULL) why = "cannot be loaded";
+    if (strncmp(why, path, own) == 0 && strncmp(why + own, ": ", 2) == 0) why += own + 2; /* or it is named twice */
+    note(n, path, strcmp(why, "cannot open shared object file: No such file or directory") == 0 ? "not found" : why);
     return false;
   }
   if (bind_functions(lt, n, path)) return true;
