@@ -41,7 +41,7 @@ lct_status lct_cuda_launched(lct_backend *be, lct_status status, const char *wha
   return be->sync ? lct_cuda_check(be, cudaStreamSynchronize(be->stream), what, err) : LCT_OK;
 }
 
-static lct_status device_alloc(lct_backend *be, size_t bytes, const char *what, void **out, lct_error *err) {
+lct_status lct_cuda_alloc(lct_backend *be, size_t bytes, const char *what, void **out, lct_error *err) {
   *out = NULL;
   cudaError_t code = cudaMalloc(out, bytes == 0 ? 1 : bytes);
   if (code != cudaErrorMemoryAllocation) return lct_cuda_check(be, code, what, err);
@@ -56,7 +56,7 @@ lct_status lct_cuda_reserve(lct_backend *be, lct_scratch *s, size_t bytes, const
   if (s->bytes >= bytes && s->p != NULL) return LCT_OK;
   lct_cuda_scratch_free(s);
   bytes += bytes / 4; /* sizes creep up from batch to batch: not every step should allocate */
-  LCT_TRY(device_alloc(be, bytes, what, &s->p, err));
+  LCT_TRY(lct_cuda_alloc(be, bytes, what, &s->p, err));
   s->bytes = bytes;
   return LCT_OK;
 }
@@ -71,6 +71,7 @@ static void backend_close(lct_backend *be) {
   (void)cudaSetDevice(be->device);
   if (be->stream != NULL) (void)cudaStreamSynchronize(be->stream);
   lct_gemm_close(be->gemm);
+  lct_cuda_upload_free(be->upload);
   lct_cuda_work_free(&be->work);
   lct_cuda_scratch_free(&be->stage);
   lct_cuda_scratch_free(&be->ids);
@@ -92,8 +93,8 @@ static lct_status open_device(lct_backend *be, const lct_backend_options *o, lct
   LCT_TRY(lct_cuda_check(be, cudaStreamCreateWithFlags(&be->stream, cudaStreamNonBlocking), "cudaStreamCreate", err));
   LCT_TRY(lct_cuda_check(be, cudaMallocHost(&be->pinned, PINNED_BYTES), "pinned host memory", err));
   be->pinned_bytes = PINNED_BYTES;
-  LCT_TRY(device_alloc(be, sizeof *be->d_first, "checks", (void **)&be->d_first, err));
-  LCT_TRY(device_alloc(be, 3 * sizeof *be->d_counts, "counters", (void **)&be->d_counts, err));
+  LCT_TRY(lct_cuda_alloc(be, sizeof *be->d_first, "checks", (void **)&be->d_first, err));
+  LCT_TRY(lct_cuda_alloc(be, 3 * sizeof *be->d_counts, "counters", (void **)&be->d_counts, err));
   LCT_TRY(lct_cuda_check(be, cudaMemsetAsync(be->d_first, 0xff, sizeof *be->d_first, be->stream), "cudaMemset", err));
   LCT_TRY(lct_cuda_check(be, cudaMemsetAsync(be->d_counts, 0, 3 * sizeof *be->d_counts, be->stream), "cudaMemset", err));
   return lct_gemm_open(be->t, be->stream, &be->gemm, err);
@@ -129,7 +130,7 @@ static size_t kv_row_bytes(const lct_backend *be, const lct_attn_shape *s) {
 static lct_status op_alloc(lct_backend *be, size_t bytes, void **out, lct_error *err) {
   *out = NULL;
   LCT_TRY(lct_cuda_alive(be, err));
-  return device_alloc(be, bytes, "a buffer", out, err);
+  return lct_cuda_alloc(be, bytes, "a buffer", out, err);
 }
 
 static void op_free(lct_backend *be, void *p) {

@@ -38,6 +38,7 @@ struct lct_backend {
   lct_scratch stage, ids; /* rows on their way to the host; row numbers and token ids on their way to the device */
   uint64_t *d_first;      /* first non-finite element, see lct_k_check_finite */
   uint64_t *d_counts;     /* (3) of lct_k_convert */
+  struct lct_upload *upload; /* weights.c: staging of weights, made by the first one */
 };
 
 /* devices.c: what machine code this build has, for messages */
@@ -49,6 +50,8 @@ lct_status lct_cuda_alive(const lct_backend *be, lct_error *err) LCT_CHECKED;
 lct_status lct_cuda_check(lct_backend *be, cudaError_t code, const char *what, lct_error *err) LCT_CHECKED;
 /* After a launcher: passes its status on (a failure poisons, but LCT_E_UNSUPPORTED), and waits when be->sync is set. */
 lct_status lct_cuda_launched(lct_backend *be, lct_status status, const char *what, lct_error *err) LCT_CHECKED;
+/* Device memory; LCT_E_NOMEM says how much was wanted and how much is free. */
+lct_status lct_cuda_alloc(lct_backend *be, size_t bytes, const char *what, void **out, lct_error *err) LCT_CHECKED;
 lct_status lct_cuda_reserve(lct_backend *be, lct_scratch *s, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 void lct_cuda_scratch_free(lct_scratch *s);
 
@@ -61,6 +64,7 @@ void lct_cuda_embedding_free(lct_backend *be, lct_embedding *e);
 lct_status lct_cuda_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
                            lct_error *err) LCT_CHECKED;
 lct_status lct_cuda_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x, lct_error *err) LCT_CHECKED;
+void lct_cuda_upload_free(struct lct_upload *u);
 lct_status lct_cuda_conversion(lct_backend *be, lct_conversion *out, lct_error *err) LCT_CHECKED;
 
 /* attention_work.c: fills be->work for the batch */

@@ -104,6 +104,14 @@ lct_status lct_k_attention_decode(lct_dtype t, const lct_k_attn *a, const lct_k_
 lct_status lct_k_attention_weights(lct_dtype t, const lct_k_attn *a, int row0, int n, int pos0, int n_keys, int head0, int n_heads,
                                    float *out, cudaStream_t stream, lct_error *err);
 
+/* ---- gemm_check.cu: trying a matrix product; sizes and leading dimensions are multiples of 8 ---- */
+
+/* x[0..n) T: numbers of [-2, 2) that depend on their place alone */
+lct_status lct_k_gemm_fill(lct_dtype t, int64_t n, void *x, cudaStream_t stream, lct_error *err);
+/* *count grows when the rows of a (n, dim) and b (n, dim), elements of two bytes, are not the same bits */
+lct_status lct_k_gemm_differ(const void *a, int64_t lda, const void *b, int64_t ldb, int n, int64_t dim, uint64_t *count,
+                             cudaStream_t stream, lct_error *err);
+
 #ifdef __cplusplus
 }
 #endif
