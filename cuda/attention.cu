@@ -4,8 +4,8 @@
 static lct_status check_shape(lct_dtype t, const lct_k_attn *a, int n_tiles, lct_error *err) {
   const lct_k_heads *s = &a->s;
   if (t != LCT_DTYPE_F16 && t != LCT_DTYPE_BF16) return lct_fail(err, LCT_E_UNSUPPORTED, "attention: queries must be f16 or bf16");
-  if (s->head_dim != 64 && s->head_dim != 96 && s->head_dim != 128 && s->head_dim != 256) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "attention: head_dim %d; the GPU can do 64, 96, 128, 256", s->head_dim);
+  if (s->head_dim != 32 && s->head_dim != 64 && s->head_dim != 96 && s->head_dim != 128 && s->head_dim != 256) {
+    return lct_fail(err, LCT_E_UNSUPPORTED, "attention: head_dim %d; the GPU can do 32, 64, 96, 128, 256", s->head_dim);
   }
   if (s->n_kv_heads < 1 || s->n_heads < 1 || s->n_heads % s->n_kv_heads != 0 || s->n_heads / s->n_kv_heads > LCT_ATTN_MAX_GROUP) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "attention: %d heads, %d KV heads; heads must be a multiple, at most %d times as many",

@@ -31,17 +31,19 @@ struct attn_layout {
 /* At least so many blocks on an SM: bounds the registers of a thread. */
 constexpr int attn_blocks(int d) { return d <= 128 ? 3 : 2; }
 
-/* Chunk c of row r lies at chunk c ^ attn_swizzle(r): only the low bits of c change, and rows a multiple of 8 apart agree. Rows of 192 bytes
- * begin at two places in the banks only, so that four permutations suffice (and 12 chunks allow no more). */
+/* Rows of 64 and of 192 bytes begin at two places in the banks only, so that four permutations suffice (and 4 or 12 chunks allow no more). */
+constexpr bool attn_narrow(int d) { return d == 32 || d == 96; }
+
+/* Chunk c of row r lies at chunk c ^ attn_swizzle(r): only the low bits of c change, and rows a multiple of 8 apart agree. */
 template <int D>
 LCT_DEVICE int attn_swizzle(int r) {
-  return D == 96 ? (r >> 1) & 3 : r & 7;
+  return attn_narrow(D) ? (r >> 1) & 3 : r & 7;
 }
 
 /* Offset in elements of chunk c ^ x, c known at compile time: few address registers, the rest are constants. */
 template <int D>
 LCT_DEVICE int attn_chunk(int c, int x) {
-  constexpr int LOW = D == 96 ? 3 : 7;
+  constexpr int LOW = attn_narrow(D) ? 3 : 7;
   return ((c & LOW) ^ x) * 8 + (c & ~LOW) * 8;
 }
 
@@ -151,7 +153,8 @@ LCT_DEVICE void attn_mask(float s[8][4], int key0, const int pos[2]) {
 }
 
 /* One step of the online softmax: scores become exp2(c s - c max), sums and outputs so far are brought to the new maximum. A tile of which
- * a row sees nothing changes nothing: its factor is exp2(0) = 1 and its terms exp2(-inf) = 0, both exact. (The first tile always
+ * a row sees nothing changes nothing: its factor is exp2(0) = 1 (the products are rounded: a fused one would leave their error) and its
+ * terms exp2(-inf) = 0, both exact. (The first tile always
  * has a key that is seen, so a maximum is never -inf afterwards.) */
 template <int D>
 LCT_DEVICE void attn_softmax(attn_rows<D> &w, float s[8][4], float c) {
@@ -162,7 +165,7 @@ LCT_DEVICE void attn_softmax(attn_rows<D> &w, float s[8][4], float c) {
     for (int n = 0; n < 8; n++) m = fmaxf(m, fmaxf(s[n][2 * h], s[n][2 * h + 1]));
     m = fmaxf(m, lct_shfl_xor(m, 1));
     m = fmaxf(m, lct_shfl_xor(m, 2));
-    float top = m * c, factor = lct_exp2(w.m[h] * c - top), sum = 0.0f;
+    float top = lct_mul_rn(m, c), factor = lct_exp2(lct_mul_rn(w.m[h], c) - top), sum = 0.0f;
     w.m[h] = m;
 #pragma unroll
     for (int n = 0; n < 8; n++) {
@@ -348,6 +351,7 @@ static void attn_launch_variant(const lct_k_attn *a, const lct_k_tile *tiles, in
 template <typename T>
 static void attn_launch(const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, bool deep, cudaStream_t stream) {
   switch (a->s.head_dim) {
+  case 32: attn_launch_variant<T, 32, 2>(a, tiles, n_tiles, stream); break;
   case 64: attn_launch_variant<T, 64, 2>(a, tiles, n_tiles, stream); break;
   case 96: attn_launch_variant<T, 96, 2>(a, tiles, n_tiles, stream); break;
   case 128:

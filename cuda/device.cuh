@@ -87,6 +87,7 @@ LCT_DEVICE uint64_t lct_atomic_min(uint64_t *p, uint64_t v) {
 }
 
 /* arithmetic that the compiler must not contract or reassociate: the same bits as on the host */
+LCT_DEVICE float lct_mul_rn(float a, float b) { return __fmul_rn(a, b); }
 LCT_DEVICE double lct_mul_rn(double a, double b) { return __dmul_rn(a, b); }
 LCT_DEVICE double lct_add_rn(double a, double b) { return __dadd_rn(a, b); }
 LCT_DEVICE double lct_fma_rn(double a, double b, double c) { return __fma_rn(a, b, c); }

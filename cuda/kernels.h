@@ -84,7 +84,7 @@ typedef struct {
   void *out;               /* (n_rows, n_heads*head_dim) T */
 } lct_k_attn;
 
-/* Causal attention of n_tiles query tiles; head_dim 64, 96, 128, 256; group <= LCT_ATTN_MAX_GROUP. f32 scores, softmax and sums. */
+/* Causal attention of n_tiles query tiles; head_dim 32, 64, 96, 128, 256; group <= LCT_ATTN_MAX_GROUP. f32 scores, softmax and sums. */
 lct_status lct_k_attention(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, cudaStream_t stream, lct_error *err);
 
 /* One decoded token: query row `row` over n_keys keys in n_parts = ceil(n_keys / LCT_ATTN_SPLIT) parts, whose partial results are

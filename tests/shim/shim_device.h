@@ -145,10 +145,29 @@ LCT_DEVICE uint64_t lct_atomic_min(uint64_t *p, uint64_t v) {
   return old;
 }
 
-/* ---- arithmetic; this code is compiled with -ffp-contract=off ---- */
+/* ---- arithmetic ---- */
 
-LCT_DEVICE double lct_mul_rn(double a, double b) { return a * b; }
-LCT_DEVICE double lct_add_rn(double a, double b) { return a + b; }
+/* Kernels are compiled here as nvcc compiles them, free to fuse a product with a sum; what passes through a register cannot be fused. */
+#if defined(__x86_64__)
+#define SHIM_ROUNDED(x) __asm__("" : "+x"(x))
+#else
+#define SHIM_ROUNDED(x) __asm__("" : "+w"(x))
+#endif
+LCT_DEVICE float lct_mul_rn(float a, float b) {
+  float product = a * b;
+  SHIM_ROUNDED(product);
+  return product;
+}
+LCT_DEVICE double lct_mul_rn(double a, double b) {
+  double product = a * b;
+  SHIM_ROUNDED(product);
+  return product;
+}
+LCT_DEVICE double lct_add_rn(double a, double b) { /* its operands are rounded if they are products */
+  SHIM_ROUNDED(a);
+  SHIM_ROUNDED(b);
+  return a + b;
+}
 LCT_DEVICE double lct_fma_rn(double a, double b, double c) { return fma(a, b, c); }
 LCT_DEVICE uint64_t lct_mulhi_u64(uint64_t a, uint64_t b) { return (uint64_t)((unsigned __int128)a * b >> 64); }
 /* flushes denormals, of x and of the result, as ex2.approx.ftz does */
