@@ -8,8 +8,8 @@ float32 (eager attention, TF32 off) is the truth. The rule, for every tap and ea
 at most twice that of transformers run in that type on that GPU with the same weights (eager; its matrix products accumulate in
 float32). One JSON line a model and type: the worst ratio of every source and where it is. Where transformers is exact, so must the engine be.
 
---invariance runs, instead, several prompts that share beginnings: each alone, all together, all together again, and wants every bit
-of every tap equal.
+--invariance runs, instead, several prompts that share beginnings, the longest of TOKENS: all together, each alone, all together again,
+in another process, and wants every bit of every tap equal.
 
 Exit code 1 when something is not as it must be, 3 when --seconds were over before the last model. Needs torch, transformers, numpy.
 """
@@ -174,36 +174,49 @@ def parity(a, like, n_tokens, parent):
     return all(results)
 
 
-def digests(a, folder, prompts, precision):
-    ids = np.concatenate([np.asarray([*p, -1], dtype="<i4") for p in prompts])
+def digests(a, folder, groups, precision):
+    """{(group, prompt): [(source, layer, hash), ...]} of one process; the prompts of a group are run together."""
+    ids = np.concatenate([np.asarray([i for p in g for i in (*p, -1)] + [-2], dtype="<i4") for g in groups])
     out = subprocess.run(command(a, folder, precision, "--digest"), input=ids.tobytes(), stdout=subprocess.PIPE, check=True)
-    return [line.split() for line in out.stdout.decode().splitlines()]
+    found = {}
+    for line in out.stdout.decode().splitlines():
+        group, prompt, *rest = line.split()
+        found.setdefault((int(group), int(prompt)), []).append(tuple(rest))
+    return found
 
 
-def invariance(a, like, parent):
-    """Prompts of 1 to 700 tokens; some begin alike, one lies inside another, two are equal but for the last token."""
-    t0 = time.monotonic()
+def invariance(a, like, longest, parent):
+    """Prompts of one token and more; some begin alike, one lies inside another, two are equal but for the last token."""
     folder = synth(a, like, parent)
     vocab = json.loads((folder / "config.json").read_text())["vocab_size"]
     rng = np.random.default_rng(9)
-    x, y = (rng.integers(0, vocab, a.longest).tolist() for _ in range(2))
-    n = a.longest
+    n = longest
+    x, y = (rng.integers(0, vocab, n).tolist() for _ in range(2))
     prompts = [x[:1], x[: n // 11], x[: n // 3] + y[:5], x, y[: n // 2 + 1], x[:-1] + [(x[-1] + 1) % vocab], y[: n // 7]]
     ok = True
     for precision in a.precisions:
-        chosen = a.ours or precision
-        together = digests(a, folder, prompts, chosen)
-        again = digests(a, folder, prompts, chosen)
-        alone = [[str(i), *line[1:]] for i, p in enumerate(prompts) for line in digests(a, folder, [p], chosen)]
-        for name, other in (("run twice", again), ("alone against together", alone)):
-            different = [" ".join(u[:3]) for u, v in zip(together, other) if u != v]
-            same = not different and len(together) == len(other) > 0
+        t0 = time.monotonic()
+        # together, each alone, together again; then together in another process, whose choices of algorithms are its own
+        groups = [prompts, *([p] for p in prompts), prompts]
+        one = digests(a, folder, groups, a.ours or precision)
+        other = digests(a, folder, [prompts], a.ours or precision)
+        together = [one.get((0, i)) for i in range(len(prompts))]
+        if n > 1 and together[3] == together[5]:
+            raise RuntimeError("the digests of two different prompts are equal: they see nothing")
+        checks = {
+            "alone against together": [one.get((1 + i, 0)) for i in range(len(prompts))],
+            "run twice": [one.get((1 + len(prompts), i)) for i in range(len(prompts))],
+            "another process": [other.get((0, i)) for i in range(len(prompts))],
+        }
+        for name, again in checks.items():
+            pairs = [(i, u, v) for i in range(len(prompts)) for u, v in zip(together[i] or [None], again[i] or [None])]
+            different = [f"prompt {i} {' '.join((u or v or ('nothing',))[:2])}" for i, u, v in pairs if u is None or u != v]
             report(
-                {"what": "gpu.invariance", "like": like, "precision": precision, "check": name, "result": "pass" if same else "fail",
-                 "prompts": len(prompts), "taps": len(together), "different": len(different), "first_different": different[:5],
-                 "seconds": round(time.monotonic() - t0, 2)}
+                {"what": "gpu.invariance", "like": like, "precision": precision, "check": name,
+                 "result": "fail" if different else "pass", "prompts": len(prompts), "longest": n, "taps": len(pairs),
+                 "different": len(different), "first_different": different[:5], "seconds": round(time.monotonic() - t0, 2)}
             )  # fmt: skip
-            ok = ok and same
+            ok = ok and not different
     return ok
 
 
@@ -218,7 +231,6 @@ def arguments():
     p.add_argument("--ours", help="precision given to the engine in place of the one compared (fast: to try this on a CPU)")
     p.add_argument("--folder", type=pathlib.Path, help="where models are made, and left")
     p.add_argument("--invariance", action="store_true")
-    p.add_argument("--longest", type=int, default=700, help="tokens of the longest prompt of --invariance")
     p.add_argument("--seconds", type=float, default=float("inf"), help="begin no further model after so many")
     return p.parse_args()
 
@@ -248,7 +260,7 @@ def main():
                 skipped = True
                 continue
             try:
-                ok = (invariance(a, like, parent) if a.invariance else parity(a, like, int(tokens or 300), parent)) and ok
+                ok = (invariance if a.invariance else parity)(a, like, int(tokens or 300), parent) and ok
             except (RuntimeError, subprocess.CalledProcessError) as e:
                 report({"what": what, "like": like, "result": "fail", "reason": str(e).strip().splitlines()[0][:300]})
                 ok = False

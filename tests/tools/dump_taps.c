@@ -3,7 +3,8 @@
  *   dump_taps MODEL [OPTIONS]            token ids (i32) from stdin; to stdout records of
  *                                        char source[16]; i32 layer, row0, n, width, heads; f32 values (heads, n, width)
  *   dump_taps MODEL [OPTIONS] --greedy N token ids from stdin; to stdout the N ids (i32) that greedy decoding adds
- *   dump_taps MODEL [OPTIONS] --digest   prompts from stdin, ended by -1 each, run together: "PROMPT SOURCE LAYER HASH" lines
+ *   dump_taps MODEL [OPTIONS] --digest   groups of prompts from stdin: a prompt ends with -1, a group with -2, its prompts are run
+ *                                        together; to stdout "GROUP PROMPT SOURCE LAYER HASH" lines
  *
  * OPTIONS: --device cpu|cuda:N, --precision exact|fast (cpu), f16|bf16 (cuda; f16 unless said). width is the source's width, of
  * attn_weights the number of keys; heads is 1 but for attn_weights. A digest covers every bit of a tap's rows in order of position, of
@@ -18,6 +19,7 @@
 
 #define MAX_IDS (1 << 20)
 #define FNV_BASIS 0xcbf29ce484222325u
+#define FNV_PRIME 0x100000001b3u
 
 typedef struct {
   const char *model;
@@ -65,10 +67,17 @@ typedef struct {
   uint64_t *hash; /* (n_sources, n_layers, n_rows) */
 } digest;
 
+/* FNV-1a over words, four chains side by side. */
 static uint64_t hash_words(uint64_t h, const void *data, size_t n_words) {
   const uint32_t *w = data;
-  for (size_t i = 0; i < n_words; i++) h = (h ^ w[i]) * 0x100000001b3u;
-  return h;
+  uint64_t chain[4] = {h, h + 1, h + 2, h + 3};
+  size_t i = 0;
+  for (; i + 4 <= n_words; i += 4) {
+    for (int k = 0; k < 4; k++) chain[k] = (chain[k] ^ w[i + (size_t)k]) * FNV_PRIME;
+  }
+  for (; i < n_words; i++) chain[0] = (chain[0] ^ w[i]) * FNV_PRIME;
+  for (int k = 1; k < 4; k++) chain[0] = (chain[0] ^ (chain[k] >> 29) ^ chain[k]) * FNV_PRIME;
+  return chain[0];
 }
 
 static uint64_t *row_hash(const digest *d, lct_source s, int layer, int row) {
@@ -96,7 +105,7 @@ static lct_status digest_attn(void *ctx, int layer, int segment, int row0, int n
   return LCT_OK;
 }
 
-static void print_digest(const digest *d, const lct_plan *p, int seq) {
+static void print_digest(const digest *d, const lct_plan *p, int group, int seq) {
   for (int s = 0; s < LCT_N_SOURCES; s++) {
     bool global = lct_source_is_global((lct_source)s);
     for (int layer = 0; layer < (global ? 1 : d->cfg->n_layers); layer++) {
@@ -104,17 +113,17 @@ static void print_digest(const digest *d, const lct_plan *p, int seq) {
       for (int pos = 0; pos < lct_plan_seq_len(p, seq); pos++) {
         h = hash_words(h, row_hash(d, (lct_source)s, layer, lct_plan_seq_row(p, seq, pos)), 2);
       }
-      printf("%d %s %d %016" PRIx64 "\n", seq, lct_source_name((lct_source)s), global ? -1 : layer, h);
+      printf("%d %d %s %d %016" PRIx64 "\n", group, seq, lct_source_name((lct_source)s), global ? -1 : layer, h);
     }
   }
 }
 
-static lct_status run_digest(lct_engine *e, const lct_plan *p, int n_seqs, lct_error *err) {
+static lct_status digest_group(lct_engine *e, const lct_plan *p, int group, int n_seqs, lct_error *err) {
   digest d = {.cfg = lct_engine_config(e), .batch = lct_plan_batch(p, 0)};
   LCT_TRY(lct_calloc(&d.hash, (size_t)LCT_N_SOURCES * (size_t)d.cfg->n_layers * (size_t)d.batch->n_rows, sizeof *d.hash, "digests", err));
   lct_tap tap = {.ctx = &d, .wanted = (1u << LCT_N_SOURCES) - 1, .rows = digest_rows, .attn = digest_attn};
   lct_status status = lct_engine_forward(e, d.batch, NULL, &tap, NULL, 0, NULL, NULL, err);
-  for (int seq = 0; status == LCT_OK && seq < n_seqs; seq++) print_digest(&d, p, seq);
+  for (int seq = 0; status == LCT_OK && seq < n_seqs; seq++) print_digest(&d, p, group, seq);
   free(d.hash);
   return status;
 }
@@ -154,15 +163,35 @@ static lct_status generate(lct_engine *e, const lct_batch *prompt, int n_new, lc
 }
 
 /* Prompts end at -1 or with the input. */
-static lct_status add_prompts(lct_plan *p, const int32_t *ids, size_t n, int *n_seqs, lct_error *err) {
-  for (size_t first = 0, i = 0; i <= n; i++) {
+static lct_status plan_prompts(const int32_t *ids, size_t n, lct_plan **out, int *n_seqs, lct_error *err) {
+  lct_plan *p = NULL;
+  *n_seqs = 0;
+  lct_status status = lct_plan_new(&p, err);
+  for (size_t first = 0, i = 0; status == LCT_OK && i <= n; i++) {
     if (i < n && ids[i] != -1) continue;
     int32_t seq = -1;
-    if (i > first) LCT_TRY(lct_plan_add(p, ids + first, i - first, &seq, err));
+    if (i > first) status = lct_plan_add(p, ids + first, i - first, &seq, err);
     if (i > first) *n_seqs = seq + 1;
     first = i + 1;
   }
-  return *n_seqs > 0 ? lct_plan_build(p, MAX_IDS, err) : lct_fail(err, LCT_E_USAGE, "no token ids on stdin");
+  if (status == LCT_OK && *n_seqs == 0) status = lct_fail(err, LCT_E_USAGE, "no token ids on stdin");
+  if (status == LCT_OK) status = lct_plan_build(p, MAX_IDS, err);
+  *out = p;
+  return status;
+}
+
+static lct_status run_digests(lct_engine *e, const int32_t *ids, size_t n, lct_error *err) {
+  int group = 0, n_seqs = 0;
+  lct_status status = LCT_OK;
+  for (size_t first = 0, i = 0; status == LCT_OK && i < n; i++) {
+    if (ids[i] != -2) continue;
+    lct_plan *p = NULL;
+    status = plan_prompts(ids + first, i - first, &p, &n_seqs, err);
+    if (status == LCT_OK) status = digest_group(e, p, group++, n_seqs, err);
+    lct_plan_free(p);
+    first = i + 1;
+  }
+  return status;
 }
 
 static lct_status run(const options *o, const int32_t *ids, size_t n, lct_error *err) {
@@ -172,11 +201,12 @@ static lct_status run(const options *o, const int32_t *ids, size_t n, lct_error 
   int n_seqs = 0;
   lct_status status = lct_model_open(o->model, &m, err);
   if (status == LCT_OK) status = lct_engine_new(m, o->ops, &o->backend, &e, err);
-  if (status == LCT_OK) status = lct_plan_new(&p, err);
-  if (status == LCT_OK) status = add_prompts(p, ids, n, &n_seqs, err);
-  if (status == LCT_OK && o->digest) status = run_digest(e, p, n_seqs, err);
-  else if (status == LCT_OK && o->n_greedy > 0) status = generate(e, lct_plan_batch(p, 0), o->n_greedy, err);
-  else if (status == LCT_OK) status = dump(e, lct_plan_batch(p, 0), err);
+  if (status == LCT_OK && o->digest) {
+    status = run_digests(e, ids, n, err);
+  } else if (status == LCT_OK) {
+    status = plan_prompts(ids, n, &p, &n_seqs, err);
+    if (status == LCT_OK) status = o->n_greedy > 0 ? generate(e, lct_plan_batch(p, 0), o->n_greedy, err) : dump(e, lct_plan_batch(p, 0), err);
+  }
   lct_plan_free(p);
   lct_engine_free(e);
   lct_model_free(m);
