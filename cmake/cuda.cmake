@@ -40,7 +40,7 @@ function(lct_cuda_objects objects_var libraries_var)
     set(${libraries_var} "" PARENT_SCOPE)
     return()
   endif()
-  set(flags -std=c++17 -O3 -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra -Werror all-warnings -Xptxas=-v,--warn-on-spills
+  set(flags -std=c++17 -O3 -lineinfo -Xcompiler=-fPIC,-fvisibility=${CMAKE_C_VISIBILITY_PRESET},-Wall,-Wextra -Werror all-warnings -Xptxas=-v,--warn-on-spills
     -I${CMAKE_SOURCE_DIR}/include -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/cuda)
   foreach(arch IN LISTS LCT_CUDA_ARCHS)
     list(APPEND flags -gencode=arch=compute_${arch},code=sm_${arch})

@@ -50,7 +50,7 @@ class Errors:
 
 
 def dumped(program, model, ids, fast):
-    p = subprocess.Popen([program, model] + ["--fast"] * fast, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p = subprocess.Popen([program, model] + ["--precision", "fast"] * fast, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     p.stdin.write(np.asarray(ids, dtype="<i4").tobytes())
     p.stdin.close()
     while head := p.stdout.read(HEADER.size):
