@@ -154,8 +154,6 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   for (int i = 0; i < b->n_prompts; i++) {
     b->prompts[i]->kv_base = slots;
     slots += new_tokens;
-    /* prefix by prefix, generation prefills the prompt again */
-    s->result->tokens_prefix_by_prefix += (int64_t)scan_prompt_item(s, b->prompts[i])->tokens.len;
   }
   int32_t reply_base = slots;
   /* a reply re-tokenised is about as long as it was generated; one that does not fit runs afresh */
@@ -166,7 +164,11 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   LCT_TRY(run_prefill(s, b, err));
   double t1 = lct_seconds();
   s->result->seconds_prefill += t1 - t0;
-  for (int i = 0; i < b->n_prompts; i++) LCT_TRY(keep_first_state(s, b->prompts[i], err));
+  for (int i = 0; i < b->n_prompts; i++) {
+    LCT_TRY(keep_first_state(s, b->prompts[i], err));
+    /* prefix by prefix, generation prefills the prompt again */
+    s->result->tokens_prefix_by_prefix += (int64_t)scan_prompt_item(s, b->prompts[i])->tokens.len;
+  }
   LCT_TRY(scan_decode(s, b->plan, b->prompts, b->n_prompts, b->kv, err));
   double t2 = lct_seconds();
   s->result->seconds_decode += t2 - t1;

@@ -86,13 +86,16 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
   result->seconds_load = lct_seconds() - s.t_start;
   if (status == LCT_OK) {
     result->n_prompts = (int)s.n_prompts;
-    result->n_references = s.n_references;
     result->n_layers = s.cfg.n_layers;
     result->tensor_bytes_full = scan_tensor_bytes(&s);
     status = scan_make_dirs(&s, err);
   }
   if (status == LCT_OK) status = run_and_write(&s, err);
-  for (int32_t i = s.n_references; s.items != NULL && i < s.n_items; i++) result->n_snapshots += s.items[i].done;
+  result->n_references = 0;
+  for (int32_t i = 0; s.items != NULL && i < s.n_items; i++) {
+    if (i < s.n_references) result->n_references += s.items[i].done;
+    else result->n_snapshots += s.items[i].done;
+  }
   scan_close(&s);
   omp_set_num_threads(caller_threads);
   return status;
