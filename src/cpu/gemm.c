@@ -216,7 +216,7 @@ static lct_status run_own(lct_backend *be, const lct_weight *w, const float *pan
   return LCT_OK;
 }
 
-lct_status lct_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
+lct_status lct_cpu_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
                         int64_t ldy, lct_error *err) {
   if (!w->shape->dnnl) return run_own(be, w, packed, x, ldx, n, y, ldy, err);
   int callers = omp_get_max_threads(); /* oneDNN takes the number of threads from OpenMP's setting for this thread */
@@ -244,10 +244,10 @@ static lct_status check_invariance(lct_backend *be, bool *same, lct_error *err) 
   lct_status status = lct_gemm_shape_get(be, K, N, &w.shape, err);
   if (status == LCT_OK) status = lct_gemm_bind(be, &w, err);
   *same = status == LCT_OK && w.shape->dnnl;
-  if (*same) status = lct_gemm_run(be, &w, buffer, x, K, M, want, N, err);
+  if (*same) status = lct_cpu_gemm_run(be, &w, buffer, x, K, M, want, N, err);
   for (int step = 5; status == LCT_OK && *same && step < LCT_N_LADDER; step++) {
     int m = lct_gemm_ladder[step], row = m < M - 5 ? 5 : M - m;
-    status = lct_gemm_run(be, &w, buffer, (const char *)x + (size_t)row * K * size, K, m, got, N, err);
+    status = lct_cpu_gemm_run(be, &w, buffer, (const char *)x + (size_t)row * K * size, K, m, got, N, err);
     *same = memcmp(got, want + row * N, (size_t)m * N * sizeof(float)) == 0;
   }
   if (w.w_mem != NULL) (void)dnnl_memory_destroy(w.w_mem);

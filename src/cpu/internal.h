@@ -88,7 +88,7 @@ void lct_cpu_gemm_close(lct_backend *be);
 lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_shape **out, lct_error *err) LCT_CHECKED;
 lct_status lct_gemm_bind(lct_backend *be, lct_weight *w, lct_error *err) LCT_CHECKED; /* memory objects of weight and bias */
 /* y (n, out) = x (n, in) W^T + b over packed weights. */
-lct_status lct_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
+lct_status lct_cpu_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
                         int64_t ldy, lct_error *err) LCT_CHECKED;
 
 /* weights.c */

@@ -173,12 +173,12 @@ lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, i
     gemv(be, w, x, ldx, n, y, ldy);
     return LCT_OK;
   }
-  if (w->packed != NULL) return lct_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
+  if (w->packed != NULL) return lct_cpu_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
   if (be->streamed != w) {
     be->streamed = NULL;
     LCT_TRY(lct_cpu_scratch(&be->stream_packed, &be->stream_bytes, packed_bytes(be, w), "streamed weights", err));
     LCT_TRY(pack(be, w, be->stream_packed, err));
     be->streamed = w;
   }
-  return lct_gemm_run(be, w, be->stream_packed, x, ldx, n, y, ldy, err);
+  return lct_cpu_gemm_run(be, w, be->stream_packed, x, ldx, n, y, ldy, err);
 }
