@@ -70,6 +70,7 @@ def compare_tokens(a, b):
             break
         assert s["generated_token_id"] == g["generated_token_id"], f"{b}: step {s['step']}: token {g['generated_token_id']}, on the CPU {s['generated_token_id']}"
         judged += 1
+    assert judged > 0, f"{a}: no step is clear"
     return judged, len(x)
 
 
