@@ -32,18 +32,19 @@ struct attn_layout {
 constexpr int attn_blocks(int d) { return d <= 128 ? 3 : 2; }
 
 /* Rows of 64 and of 192 bytes begin at two places in the banks only, so that four permutations suffice (and 4 or 12 chunks allow no more). */
-constexpr bool attn_narrow(int d) { return d == 32 || d == 96; }
+template <int D>
+constexpr bool ATTN_NARROW = D == 32 || D == 96;
 
 /* Chunk c of row r lies at chunk c ^ attn_swizzle(r): only the low bits of c change, and rows a multiple of 8 apart agree. */
 template <int D>
 LCT_DEVICE int attn_swizzle(int r) {
-  return attn_narrow(D) ? (r >> 1) & 3 : r & 7;
+  return ATTN_NARROW<D> ? (r >> 1) & 3 : r & 7;
 }
 
 /* Offset in elements of chunk c ^ x, c known at compile time: few address registers, the rest are constants. */
 template <int D>
 LCT_DEVICE int attn_chunk(int c, int x) {
-  constexpr int LOW = attn_narrow(D) ? 3 : 7;
+  constexpr int LOW = ATTN_NARROW<D> ? 3 : 7;
   return ((c & LOW) ^ x) * 8 + (c & ~LOW) * 8;
 }
 
