@@ -1,109 +1,66 @@
-/* What the tests of the row kernels share: device memory with canaries, inputs, the CPU backend, bounds.
+/* What the tests of the row kernels share, on top of cuda_test.h: the CPU backend, bounds.
  *
  * A kernel that computes in f32 and rounds once to T gives, for an exact value r and an f32 error of at most `slack`, something between
  * T(r - slack) and T(r + slack): rounding is monotone. That is what is asked, so no tolerance of the 16-bit type is guessed. */
 #ifndef LCT_ROWS_TEST_H
 #define LCT_ROWS_TEST_H
 
-#include <math.h>
+#include "cuda_test.h"
 
-#include <cuda_runtime_api.h>
-
-#include "test_support.h"
-
-#include "base/half.h"
 #include "engine/ops.h"
-#include "kernels.h"
 
-#define GUARD 4096 /* bytes of 0xff behind every buffer: NaN in every type */
 #define EPS32 0x1p-24
 
 static lct_error err;
-
-#define assert_cuda(expr)                                                                 \
-  do {                                                                                    \
-    cudaError_t cuda_ = (expr);                                                           \
-    if (cuda_ != cudaSuccess) fail_msg("%s failed: %s", #expr, cudaGetErrorString(cuda_)); \
-  } while (0)
 
 #define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
 
 static const lct_dtype test_types[] = {LCT_DTYPE_F16, LCT_DTYPE_BF16};
 
-/* bytes of 0xff, and the guard */
+/* n bytes of host memory */
 static inline void *test_blank(size_t bytes) {
-  void *p = malloc(bytes + GUARD);
+  void *p = malloc(bytes > 0 ? bytes : 1);
   assert_non_null(p);
-  memset(p, 0xff, bytes + GUARD);
+  memset(p, 0xff, bytes);
   return p;
 }
 
-/* host NULL: 0xff throughout */
-static inline void *to_device(const void *host, size_t bytes) {
-  void *d = NULL;
-  assert_cuda(cudaMalloc(&d, bytes + GUARD));
-  assert_cuda(cudaMemset(d, 0xff, bytes + GUARD));
-  if (host != NULL && bytes > 0) assert_cuda(cudaMemcpy(d, host, bytes, cudaMemcpyHostToDevice));
-  return d;
+/* The test_buffer's device pointer alone: what is behind and before it is canaries. */
+static inline void *to_device(const void *host, size_t bytes) { return test_upload(host, bytes).d; }
+
+static inline void device_free(void *d) {
+  if (d != NULL) CUDA_OK(cudaFree((unsigned char *)d - TEST_MARGIN));
 }
 
-/* A copy of device memory, whose guard must be whole. */
-static inline void *read_device(const void *d, size_t bytes) {
-  unsigned char *p = test_blank(bytes);
-  assert_cuda(cudaDeviceSynchronize());
-  assert_cuda(cudaMemcpy(p, d, bytes + GUARD, cudaMemcpyDeviceToHost));
-  for (size_t i = bytes; i < bytes + GUARD; i++) {
-    if (p[i] != 0xff) fail_msg("byte %zu behind a buffer of %zu was written", i - bytes, bytes);
-  }
-  return p;
-}
-
+/* A copy of a to_device buffer, which is freed; its canaries must be whole. */
 static inline void *from_device(void *d, size_t bytes) {
-  void *p = read_device(d, bytes);
-  assert_cuda(cudaFree(d));
+  test_buffer b = {(unsigned char *)d - TEST_MARGIN, d, bytes};
+  void *p = test_download(&b);
+  test_release(&b);
   return p;
 }
 
-static inline uint32_t test_hash(uint32_t seed, size_t i) {
-  uint32_t u = (uint32_t)i + seed * 0x9E3779B9u;
-  u ^= u >> 16;
-  u *= 0x7FEB352Du;
-  u ^= u >> 15;
-  u *= 0x846CA68Bu;
-  return u ^ u >> 16;
+/* Nothing was written to a to_device buffer without data; frees it. */
+static inline void assert_blank(void *d, size_t bytes) {
+  void *p = from_device(d, bytes);
+  assert_true(test_is_blank(p, 0, bytes));
+  free(p);
 }
-
-/* n floats in [-scale, scale) */
-static inline float *test_floats(uint32_t seed, size_t n, float scale) {
-  float *p = test_blank(n * sizeof *p);
-  for (size_t i = 0; i < n; i++) p[i] = ((float)(test_hash(seed, i) >> 8) * 0x1p-23f - 1.0f) * scale;
-  return p;
-}
-
-static inline float from_t(lct_dtype t, uint16_t x) { return t == LCT_DTYPE_F16 ? lct_f16_to_f32(x) : lct_bf16_to_f32(x); }
-static inline uint16_t to_t(lct_dtype t, float x) { return t == LCT_DTYPE_F16 ? lct_f32_to_f16(x) : lct_f32_to_bf16(x); }
 
 static inline uint16_t *test_halves(lct_dtype t, uint32_t seed, size_t n, float scale) {
   float *f = test_floats(seed, n, scale);
-  uint16_t *p = test_blank(n * sizeof *p);
-  for (size_t i = 0; i < n; i++) p[i] = to_t(t, f[i]);
+  uint16_t *p = test_encode(t, f, n);
   free(f);
-  return p;
-}
-
-static inline float *widen(lct_dtype t, const uint16_t *x, size_t n) {
-  float *p = test_blank(n * sizeof *p);
-  for (size_t i = 0; i < n; i++) p[i] = from_t(t, x[i]);
   return p;
 }
 
 /* `want` is exact up to `slack`, the error of the f32 arithmetic (of the kernel, and of the reference where that is f32). */
 static inline bool is_rounded(lct_dtype t, uint16_t got, double want, double slack) {
-  float g = from_t(t, got);
+  float g = test_half_f32(t, got);
   if (isnan(want)) return isnan(g);
   if (isinf(want)) return g == (float)want;
   slack += fabs(want) * EPS32; /* of the bounds themselves, as floats */
-  return g >= from_t(t, to_t(t, (float)(want - slack))) && g <= from_t(t, to_t(t, (float)(want + slack)));
+  return g >= test_half_f32(t, test_f32_half(t, (float)(want - slack))) && g <= test_half_f32(t, test_f32_half(t, (float)(want + slack)));
 }
 
 #define assert_rounded(t, got, want, slack, ...)                                                               \
@@ -112,7 +69,7 @@ static inline bool is_rounded(lct_dtype t, uint16_t got, double want, double sla
     if (!is_rounded(t, got, want_, slack_)) {                                                                  \
       char where_[160];                                                                                        \
       (void)snprintf(where_, sizeof where_, __VA_ARGS__);                                                      \
-      fail_msg("%s %s: %.9g, expected %.9g +- %.3g", lct_dtype_name(t), where_, (double)from_t(t, got), want_, slack_); \
+      fail_msg("%s %s: %.9g, expected %.9g +- %.3g", lct_dtype_name(t), where_, (double)test_half_f32(t, got), want_, slack_); \
     }                                                                                                          \
   } while (0)
 
@@ -121,6 +78,14 @@ static inline lct_backend *open_cpu(void) {
   lct_backend_options o = {.precision = LCT_PRECISION_EXACT, .n_threads = 1};
   assert_ok(lct_cpu_ops()->open(&o, &be, &err));
   return be;
+}
+
+/* Many bytes, 0xff, without canaries or a copy on the host; cudaFree frees them. */
+static inline void *big_device(size_t bytes) {
+  void *d = NULL;
+  CUDA_OK(cudaMalloc(&d, bytes));
+  CUDA_OK(cudaMemset(d, 0xff, bytes));
+  return d;
 }
 
 /* Buffers of more than 2^31 elements are a GPU's business. */

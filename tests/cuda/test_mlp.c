@@ -22,7 +22,7 @@ static void run_rows(const mlp_case *c, int row0, int n, uint16_t **mul, float *
   assert_ok(lct_k_silu(c->t, d_gu, n, c->dim, d_act, 0, &err));
   *mul = from_device(d_mul, total * 2);
   *act = from_device(d_act, total * 4);
-  assert_cuda(cudaFree(d_gu));
+  device_free(d_gu);
 }
 
 static void check_f32(float got, double want, double slack, size_t i) {
@@ -33,7 +33,7 @@ static void check_f32(float got, double want, double slack, size_t i) {
 static void check_rows(const mlp_case *c, const uint16_t *mul, const float *act) {
   size_t total = (size_t)c->n * (size_t)c->dim;
   lct_backend *be = open_cpu();
-  float *gu = widen(c->t, c->gu, 2 * total), *cpu_mul = test_blank(total * 4), *cpu_act = test_blank(total * 4);
+  float *gu = test_decode(c->t, c->gu, 2 * total), *cpu_mul = test_blank(total * 4), *cpu_act = test_blank(total * 4);
   assert_ok(lct_cpu_ops()->silu_mul(be, gu, c->n, c->dim, cpu_mul, &err));
   assert_ok(lct_cpu_ops()->silu(be, gu, c->n, c->dim, cpu_act, &err));
   for (size_t i = 0; i < total; i++) {
@@ -90,7 +90,7 @@ static void test_all_gates(void **state) {
     for (int i = 0; i < 65536; i++) {
       uint16_t *row = c.gu + (size_t)(i / 8192) * 16384;
       row[i % 8192] = (uint16_t)i;
-      row[8192 + i % 8192] = to_t(c.t, ups[i % 5]);
+      row[8192 + i % 8192] = test_f32_half(c.t, ups[i % 5]);
     }
     run_case(&c);
   }
@@ -102,7 +102,7 @@ static void test_nonfinite_up(void **state) {
   for (int k = 0; k < 2; k++) {
     mlp_case c = {test_types[k], 2, 64, NULL};
     c.gu = test_halves(c.t, 2, 256, 5);
-    for (int i = 0; i < 64; i++) c.gu[64 + i] = to_t(c.t, ups[i % 4]);
+    for (int i = 0; i < 64; i++) c.gu[64 + i] = test_f32_half(c.t, ups[i % 4]);
     c.gu[0] = 0; /* 0 * Inf */
     run_case(&c);
   }
@@ -141,9 +141,7 @@ static void test_refusals(void **state) {
   assert_fails(lct_k_silu_mul(LCT_DTYPE_F16, d, 1, 12, d, 0, &err), LCT_E_UNSUPPORTED,
                "silu_mul: 1 rows of 12 elements: expected rows of a multiple of 8, at most 2^24");
   assert_fails(lct_k_silu(LCT_DTYPE_F16, d, 1, 8, d + 1, 0, &err), LCT_E_UNSUPPORTED, "silu: a buffer is not aligned to 16 bytes");
-  unsigned char *p = from_device(d, 1024);
-  for (int i = 0; i < 1024; i++) assert_int_equal(p[i], 0xff);
-  free(p);
+  assert_blank(d, 1024);
 }
 
 /* The last row lies beyond 2^31 elements of gu. */
@@ -154,17 +152,17 @@ static void test_many_rows(void **state) {
   c.gu = test_halves(c.t, 4, 2064, 5);
   int n = (1 << 20) + 1;
   size_t row = (size_t)c.dim, total = (size_t)n * row;
-  uint16_t *d_gu = to_device(NULL, total * 4), *d_mul = to_device(NULL, total * 2), *mul = test_blank(row * 2);
-  float *d_act = to_device(NULL, total * 4), *act = test_blank(row * 4);
-  assert_cuda(cudaMemcpy(d_gu + 2 * (total - row), c.gu, row * 4, cudaMemcpyHostToDevice));
+  uint16_t *d_gu = big_device(total * 4), *d_mul = big_device(total * 2), *mul = test_blank(row * 2);
+  float *d_act = big_device(total * 4), *act = test_blank(row * 4);
+  CUDA_OK(cudaMemcpy(d_gu + 2 * (total - row), c.gu, row * 4, cudaMemcpyHostToDevice));
   assert_ok(lct_k_silu_mul(c.t, d_gu, n, c.dim, d_mul, 0, &err));
   assert_ok(lct_k_silu(c.t, d_gu, n, c.dim, d_act, 0, &err));
-  assert_cuda(cudaMemcpy(mul, d_mul + total - row, row * 2, cudaMemcpyDeviceToHost));
-  assert_cuda(cudaMemcpy(act, d_act + total - row, row * 4, cudaMemcpyDeviceToHost));
+  CUDA_OK(cudaMemcpy(mul, d_mul + total - row, row * 2, cudaMemcpyDeviceToHost));
+  CUDA_OK(cudaMemcpy(act, d_act + total - row, row * 4, cudaMemcpyDeviceToHost));
   check_rows(&c, mul, act);
-  assert_cuda(cudaFree(d_gu));
-  assert_cuda(cudaFree(d_mul));
-  assert_cuda(cudaFree(d_act));
+  CUDA_OK(cudaFree(d_gu));
+  CUDA_OK(cudaFree(d_mul));
+  CUDA_OK(cudaFree(d_act));
   free(mul);
   free(act);
   free(c.gu);

@@ -42,11 +42,11 @@ static void run_rows(const norm_case *c, int row0, int n, float **x_out, uint16_
   if (h_out != NULL) {
     *h_out = h;
   } else {
-    for (size_t i = 0; i < total; i++) assert_int_equal(h[i], 0xffff);
+    assert_true(test_is_blank(h, 0, total * 2));
     free(h);
   }
-  if (d_y != NULL) assert_cuda(cudaFree(d_y));
-  assert_cuda(cudaFree(d_w));
+  device_free(d_y);
+  device_free(d_w);
 }
 
 /* A sum of positive terms errs by half an ulp an addition it goes through: a thread's own, 5 of its warp, up to 16 of the block, squares.
@@ -81,7 +81,7 @@ static void check_against_cpu(const norm_case *c, const float *x, const uint16_t
   if (c->y == NULL) {
     assert_ok(lct_cpu_ops()->rmsnorm(be, want_x, c->w, c->eps, c->n, c->dim, want_h, &err));
   } else {
-    float *y = widen(c->t, c->y, total);
+    float *y = test_decode(c->t, c->y, total);
     assert_ok(lct_cpu_ops()->add_rmsnorm(be, want_x, y, c->w, c->eps, c->n, c->dim, want_h, &err));
     free(y);
   }
@@ -150,10 +150,10 @@ static void test_special_rows(void **state) {
     uint16_t *h;
     run_rows(&c, 0, c.n, &x, &h);
     check_against_double(&c, x, h);
-    assert_true(t == LCT_DTYPE_BF16 || isinf(from_t(t, h[9])));
+    assert_true(t == LCT_DTYPE_BF16 || isinf(test_half_f32(t, h[9])));
     assert_int_equal(h[c.dim] & 0x7fff, 0);
-    assert_true(isnan(from_t(t, h[2 * c.dim])));     /* NaN anywhere: the whole row */
-    assert_true(isnan(from_t(t, h[3 * c.dim + 1535])));
+    assert_true(isnan(test_half_f32(t, h[2 * c.dim])));     /* NaN anywhere: the whole row */
+    assert_true(isnan(test_half_f32(t, h[3 * c.dim + 1535])));
     assert_int_equal(h[3 * c.dim] & 0x7fff, 0);      /* beside Inf: zeros */
     free(x);
     free(h);
@@ -198,9 +198,7 @@ static void test_refusals(void **state) {
                "rmsnorm: 1 rows of 66 elements: expected rows of a multiple of 4");
   assert_fails(lct_k_rmsnorm(LCT_DTYPE_F16, d + 1, d, 0, 1, 64, d, 0, &err), LCT_E_UNSUPPORTED,
                "rmsnorm: a buffer is not aligned: expected 16 bytes for f32, 8 for 16-bit types");
-  unsigned char *p = from_device(d, 1024);
-  for (int i = 0; i < 1024; i++) assert_int_equal(p[i], 0xff);
-  free(p);
+  assert_blank(d, 1024);
 }
 
 /* 2^20 + 1 rows of 2052: the last row lies beyond 2^31 elements. */
@@ -210,15 +208,15 @@ static void test_many_rows(void **state) {
   int n = (1 << 20) + 1, dim = 2052;
   size_t total = (size_t)n * (size_t)dim, at = total - (size_t)dim;
   norm_case c = make_case(LCT_DTYPE_F16, 1, dim, false, 3);
-  float *d_x = to_device(NULL, total * 4), *d_w = to_device(c.w, (size_t)dim * 4);
-  uint16_t *d_h = to_device(NULL, total * 2), *h = test_blank((size_t)dim * 2);
-  assert_cuda(cudaMemcpy(d_x + at, c.x, (size_t)dim * 4, cudaMemcpyHostToDevice));
+  float *d_x = big_device(total * 4), *d_w = to_device(c.w, (size_t)dim * 4);
+  uint16_t *d_h = big_device(total * 2), *h = test_blank((size_t)dim * 2);
+  CUDA_OK(cudaMemcpy(d_x + at, c.x, (size_t)dim * 4, cudaMemcpyHostToDevice));
   assert_ok(lct_k_rmsnorm(c.t, d_x, d_w, c.eps, n, dim, d_h, 0, &err));
-  assert_cuda(cudaMemcpy(h, d_h + at, (size_t)dim * 2, cudaMemcpyDeviceToHost));
+  CUDA_OK(cudaMemcpy(h, d_h + at, (size_t)dim * 2, cudaMemcpyDeviceToHost));
   check_against_double(&c, c.x, h);
-  assert_cuda(cudaFree(d_x));
-  assert_cuda(cudaFree(d_w));
-  assert_cuda(cudaFree(d_h));
+  CUDA_OK(cudaFree(d_x));
+  CUDA_OK(cudaFree(d_h));
+  device_free(d_w);
   free(h);
   free_case(&c);
 }

@@ -5,10 +5,8 @@
 
 static const lct_dtype sources[] = {LCT_DTYPE_F32, LCT_DTYPE_F16, LCT_DTYPE_BF16};
 
-static size_t size_of(lct_dtype t) { return t == LCT_DTYPE_F32 ? 4 : 2; }
-
 static float value_at(lct_dtype t, const void *p, size_t i) {
-  return t == LCT_DTYPE_F32 ? ((const float *)p)[i] : from_t(t, ((const uint16_t *)p)[i]);
+  return t == LCT_DTYPE_F32 ? ((const float *)p)[i] : test_half_f32(t, ((const uint16_t *)p)[i]);
 }
 
 static void *make_source(lct_dtype t, uint32_t seed, size_t n) {
@@ -21,13 +19,13 @@ static void *make_source(lct_dtype t, uint32_t seed, size_t n) {
 static void run_gather(lct_dtype t, int64_t ld, int col0, int dim, int n_table, const int32_t *rows, int n, bool embed) {
   size_t total = (size_t)n_table * (size_t)ld;
   unsigned char *table = make_source(t, 5, total);
-  char *d_table = to_device(table, total * size_of(t));
+  char *d_table = to_device(table, total * test_size(t));
   int32_t *d_rows = rows == NULL ? NULL : to_device(rows, (size_t)n * 4);
   float *d_out = to_device(NULL, (size_t)n * (size_t)dim * 4);
   if (embed) {
     assert_ok(lct_k_embed(t, d_table, d_rows, n, dim, d_out, 0, &err));
   } else {
-    assert_ok(lct_k_gather(t, d_table + (size_t)col0 * size_of(t), ld, d_rows, n, dim, d_out, 0, &err));
+    assert_ok(lct_k_gather(t, d_table + (size_t)col0 * test_size(t), ld, d_rows, n, dim, d_out, 0, &err));
   }
   float *out = from_device(d_out, (size_t)n * (size_t)dim * 4);
   for (int i = 0; i < n; i++) {
@@ -37,8 +35,8 @@ static void run_gather(lct_dtype t, int64_t ld, int col0, int dim, int n_table, 
       assert_memory_equal(&out[(size_t)i * (size_t)dim + (size_t)j], &want, 4);
     }
   }
-  assert_cuda(cudaFree(d_table));
-  if (d_rows != NULL) assert_cuda(cudaFree(d_rows));
+  device_free(d_table);
+  device_free(d_rows);
   free(table);
   free(out);
 }
@@ -80,15 +78,15 @@ static void test_gather_far(void **state) {
     for (int l = 0; l < 2; l++) {
       int32_t row = (int32_t)((INT64_C(1) << 33) / lds[l]);
       unsigned char *table = make_source(sources[k], 6, 64);
-      void *d_table = to_device(table, 64 * size_of(sources[k]));
-      uintptr_t begin = (uintptr_t)d_table - (uintptr_t)row * (uintptr_t)lds[l] * size_of(sources[k]);
+      void *d_table = to_device(table, 64 * test_size(sources[k]));
+      uintptr_t begin = (uintptr_t)d_table - (uintptr_t)row * (uintptr_t)lds[l] * test_size(sources[k]);
       int32_t *d_row = to_device(&row, 4);
       float *d_out = to_device(NULL, 64 * 4);
       assert_ok(lct_k_gather(sources[k], (const void *)begin, lds[l], d_row, 1, 64, d_out, 0, &err));
       float *out = from_device(d_out, 64 * 4);
       for (size_t i = 0; i < 64; i++) assert_true(out[i] == value_at(sources[k], table, i));
-      assert_cuda(cudaFree(d_table));
-      assert_cuda(cudaFree(d_row));
+      device_free(d_table);
+      device_free(d_row);
       free(table);
       free(out);
     }
@@ -102,7 +100,7 @@ static uint64_t find(const float *x, int n, int dim, int tag, uint64_t before) {
   uint64_t *d_first = to_device(&before, 8);
   assert_ok(lct_k_check_finite(d_x, n, dim, tag, d_first, 0, &err));
   uint64_t *p = from_device(d_first, 8), first = *p;
-  assert_cuda(cudaFree(d_x));
+  device_free(d_x);
   free(p);
   return first;
 }
@@ -152,8 +150,8 @@ static void test_finite_first_of_many(void **state) {
 
 /* What conversion says of one value, by half.h. */
 static uint16_t convert_one(float x, lct_dtype to, uint64_t counts[3]) {
-  uint16_t h = to_t(to, x);
-  float y = from_t(to, h);
+  uint16_t h = test_f32_half(to, x);
+  float y = test_half_f32(to, h);
   counts[0] += isfinite(x) && !isfinite(y);
   counts[1] += x != 0 && y == 0;
   counts[2] += !isfinite(x);
@@ -164,24 +162,24 @@ static uint16_t convert_one(float x, lct_dtype to, uint64_t counts[3]) {
 static void run_convert(lct_dtype from, const void *src, size_t n, lct_dtype to, size_t src0, size_t dst0) {
   uint64_t counts[3] = {5, UINT64_C(1) << 33, 0}, want_counts[3];
   memcpy(want_counts, counts, sizeof counts);
-  char *d_src = to_device(NULL, (src0 + n) * size_of(from));
-  if (n > 0) assert_cuda(cudaMemcpy(d_src + src0 * size_of(from), src, n * size_of(from), cudaMemcpyHostToDevice));
+  char *d_src = to_device(NULL, (src0 + n) * test_size(from));
+  if (n > 0) CUDA_OK(cudaMemcpy(d_src + src0 * test_size(from), src, n * test_size(from), cudaMemcpyHostToDevice));
   uint16_t *d_dst = to_device(NULL, (dst0 + n) * 2);
   uint64_t *d_counts = to_device(counts, sizeof counts);
-  assert_ok(lct_k_convert(from, d_src + src0 * size_of(from), (int64_t)n, to, d_dst + dst0, d_counts, 0, &err));
+  assert_ok(lct_k_convert(from, d_src + src0 * test_size(from), (int64_t)n, to, d_dst + dst0, d_counts, 0, &err));
   uint16_t *dst = from_device(d_dst, (dst0 + n) * 2);
   uint64_t *got_counts = from_device(d_counts, sizeof counts);
-  for (size_t i = 0; i < dst0; i++) assert_int_equal(dst[i], 0xffff);
+  assert_true(test_is_blank(dst, 0, dst0 * 2));
   for (size_t i = 0; i < n; i++) {
     float x = value_at(from, src, i);
     uint16_t want = convert_one(x, to, want_counts), got = dst[dst0 + i];
-    if (isnan(x) ? !isnan(from_t(to, got)) : got != want) {
+    if (isnan(x) ? !isnan(test_half_f32(to, got)) : got != want) {
       fail_msg("%s to %s, element %zu of %zu: %a gave %04x, expected %04x", lct_dtype_name(from), lct_dtype_name(to), i, n, (double)x, got,
                want);
     }
   }
   for (int i = 0; i < 3; i++) assert_int_equal(got_counts[i], want_counts[i]);
-  assert_cuda(cudaFree(d_src));
+  device_free(d_src);
   free(dst);
   free(got_counts);
 }
@@ -244,10 +242,8 @@ static void test_refusals(void **state) {
                "check_finite: 1 rows of 4 elements, tag 16777216: expected fewer than 2^40 elements, a tag below 2^24");
   assert_fails(lct_k_check_finite(d + 1, 1, 4, 0, d_counts, 0, &err), LCT_E_UNSUPPORTED, "check_finite: x is not aligned to 16 bytes");
   assert_ok(lct_k_gather(LCT_DTYPE_F32, d, 4, NULL, 0, 4, d, 0, &err));
-  assert_cuda(cudaFree(d_counts));
-  unsigned char *p = from_device(d, 1024);
-  for (int i = 0; i < 1024; i++) assert_int_equal(p[i], 0xff);
-  free(p);
+  device_free(d_counts);
+  assert_blank(d, 1024);
 }
 
 /* More than 2^32 bytes and 2^31 elements: the last is found, and converted. */
@@ -256,14 +252,14 @@ static void test_many_elements(void **state) {
   skip_without_gpu();
   int n = (1 << 20) + 1, dim = 2052;
   size_t total = (size_t)n * (size_t)dim;
-  float *d_x = to_device(NULL, total * 4), bad = INFINITY;
-  uint16_t *d_h = to_device(NULL, total * 2), got = 0;
+  float *d_x = big_device(total * 4), bad = INFINITY;
+  uint16_t *d_h = big_device(total * 2), got = 0;
   uint64_t none[4] = {UINT64_MAX, 0, 0, 0}, *d_numbers = to_device(none, sizeof none);
-  assert_cuda(cudaMemset(d_x, 0, total * 4));
-  assert_cuda(cudaMemcpy(d_x + total - 1, &bad, 4, cudaMemcpyHostToDevice));
+  CUDA_OK(cudaMemset(d_x, 0, total * 4));
+  CUDA_OK(cudaMemcpy(d_x + total - 1, &bad, 4, cudaMemcpyHostToDevice));
   assert_ok(lct_k_check_finite(d_x, n, dim, 2, d_numbers, 0, &err));
   assert_ok(lct_k_convert(LCT_DTYPE_F32, d_x, (int64_t)total, LCT_DTYPE_F16, d_h, d_numbers + 1, 0, &err));
-  assert_cuda(cudaMemcpy(&got, d_h + total - 1, 2, cudaMemcpyDeviceToHost));
+  CUDA_OK(cudaMemcpy(&got, d_h + total - 1, 2, cudaMemcpyDeviceToHost));
   uint64_t *numbers = from_device(d_numbers, sizeof none);
   assert_int_equal(numbers[0], (UINT64_C(2) << 40) + total - 1);
   assert_int_equal(numbers[1], 0);
@@ -271,8 +267,8 @@ static void test_many_elements(void **state) {
   assert_int_equal(numbers[3], 1);
   assert_int_equal(got, 0x7c00);
   free(numbers);
-  assert_cuda(cudaFree(d_x));
-  assert_cuda(cudaFree(d_h));
+  CUDA_OK(cudaFree(d_x));
+  CUDA_OK(cudaFree(d_h));
 }
 
 int main(void) {
