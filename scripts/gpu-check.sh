@@ -40,6 +40,9 @@ if [ -z "$package" ]; then
   bash scripts/gpu-package.sh "$package"
 fi
 [ -x "$package/bin/llmct-gpu" ] || die "$package holds no package: scripts/gpu-package.sh makes one"
+for packed in "$package"/lib/*.gz; do
+  [ ! -f "$packed" ] || [ -f "${packed%.gz}" ] || gunzip -k "$packed"
+done
 
 start=$SECONDS
 mkdir -p "$(dirname "$out")"
