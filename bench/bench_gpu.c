@@ -41,7 +41,7 @@ typedef struct {
 lct_error bench_error;
 
 void bench_die(const char *what, const lct_error *err) {
-  fprintf(stderr, "bench_gpu: %s: %s\n", what, err->message);
+  fprintf(stderr, "bench_gpu: %s%s%s\n", what != NULL ? what : "", what != NULL ? ": " : "", err->message);
   (void)fflush(stdout);
   exit(1);
 }

@@ -33,13 +33,12 @@ cp -L "$objects"/libllmct.so.0 "$package/lib/"
 
 # What the dynamic loader finds outside the package, but for glibc, which belongs to the machine.
 outside() {
-  ldd "$package"/bin/* "$package"/lib/* | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
-    grep -v '/bin/\.\./lib/' | grep -vE '/(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[^/]*)\.so[^/]*$' || true
+  ldd "$package"/bin/* | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
+    grep -v '/\.\./lib/' | grep -vE '/(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[^/]*)\.so[^/]*$' || true
 }
-while libraries=$(outside) && [ -n "$libraries" ]; do
-  while read -r library; do cp -L "$library" "$package/lib/"; done <<<"$libraries"
-done
-if missing=$(ldd "$package"/bin/* "$package"/lib/* | grep 'not found'); then die "not found: $missing"; fi
+while read -r library; do cp -L "$library" "$package/lib/"; done < <(outside) # with what these load in turn
+[ -z "$(outside)" ] || die "libraries outside of $package are loaded: $(outside | tr '\n' ' ')"
+if missing=$(ldd "$package"/bin/* | grep 'not found'); then die "not found: $missing"; fi
 strip --strip-unneeded "$package"/bin/* "$package"/lib/*
 
 # The largest library travels packed; scripts/gpu-check.sh unpacks it.

@@ -8,11 +8,11 @@
 #include "engine/engine.h"
 #include "internal.h" /* of cuda/ */
 
-/* Ends the program with the message of a failure. */
+/* Ends the program with the message of a failure; what (may be NULL) says where. */
 void bench_die(const char *what, const lct_error *err) __attribute__((noreturn));
 #define BENCH_TRY(expr)                                           \
   do {                                                            \
-    if ((expr) != LCT_OK) bench_die(#expr, &bench_error);         \
+    if ((expr) != LCT_OK) bench_die(NULL, &bench_error);          \
   } while (0)
 #define BENCH_CUDA(expr)                                                        \
   do {                                                                          \

@@ -56,7 +56,7 @@ void bench_model_make(const char *like, int n_layers, bench_model *out) {
   lct_config c;
   if (!lct_synth_preset(like, &c, &tiny)) {
     (void)lct_fail(&bench_error, LCT_E_USAGE, "no model is known as %s", like);
-    bench_die("--like", &bench_error);
+    bench_die(NULL, &bench_error);
   }
   if (n_layers > 0 && n_layers < c.n_layers) c.n_layers = n_layers;
   size_t widest = (size_t)(c.vocab > c.intermediate ? c.vocab : c.intermediate), q = (size_t)(c.n_heads * c.head_dim);

@@ -32,7 +32,7 @@ static int n_ops, n_events;
 static void begin(lct_backend *be, family what) {
   if (n_ops == MAX_OPS) {
     (void)lct_fail(&bench_error, LCT_E_LIMIT, "more than %d ops in a timed run", MAX_OPS);
-    bench_die("timed ops", &bench_error);
+    bench_die(NULL, &bench_error);
   }
   if (n_ops == n_events) {
     BENCH_CUDA(cudaEventCreate(&ops[n_events].start));
