@@ -25,6 +25,7 @@ need_library() { installed "$1" || missing+=("$1"); }
 
 build_needs() {
   need_tool gcc gcc
+  if have nvcc || [ -x /usr/local/cuda/bin/nvcc ]; then need_tool g++ g++; fi # nvcc compiles with it
   need_tool cmake cmake
   need_tool ninja ninja-build
   need_tool pkg-config pkg-config
@@ -48,6 +49,7 @@ clang_version() {
 test_needs() {
   local v
   v=$(clang_version)
+  need_tool g++ g++ # the CUDA kernels on the host shim
   need_library libcmocka-dev
   need_tool "clang-$v" "clang-$v"
   need_library "libclang-rt-$v-dev"
