@@ -61,6 +61,13 @@ left() { echo $((seconds - (SECONDS - start))); }
 result() { emit "$(json gpu.step name "$1" result "$2" note "$3" at_second $((SECONDS - start)))"; }
 emit() { printf '%s\n' "$1" | tee -a "$out"; }
 
+# reason STDERR STDOUT: the tests that failed, else the last thing said
+reason() {
+  local names
+  names=$(sed -n 's/^\[  FAILED  \] \(test_[a-z0-9_]*\)$/\1/p' "$1" "$2" | sort -u | tr '\n' ' ')
+  if [ -n "$names" ]; then echo "$names"; else { grep -hv '^ *$' "$2" "$1" || true; } | tail -n 1 | cut -c1-200; fi
+}
+
 # run NAME LIMIT COMMAND...: one step in its time; its JSON lines (stdout) become results, the rest lies in the log. A step over its limit
 # failed, unless LATE=skip.
 run() {
@@ -69,10 +76,10 @@ run() {
   [ "$limit" -lt "$(left)" ] || limit=$(left)
   if [ "$limit" -lt 5 ]; then result "$name" skip "the ${seconds} s are over"; return; fi
   timeout -k 5 "$limit" "$@" >"$lines" 2>"$log" || code=$?
+  local took="$((SECONDS - began)) s" why
+  why=$(reason "$log" "$lines")
   grep '^{' "$lines" | tee -a "$out" || true
   grep -v '^{' "$lines" >>"$log" || true
-  local took="$((SECONDS - began)) s" why
-  why=$(grep -v '^ *$' "$log" | tail -n 1 | cut -c1-200 || true)
   case $code in
   0) result "$name" pass "$took" ;;
   77) result "$name" skip "${why:-nothing to test here}" ;;

@@ -53,4 +53,5 @@ expect 1 '^  unit.none +skip +nothing to do' '^  unit.slow +fail +not done after
   --steps unit,memcheck --seconds 6
 rm "$t/package/bin/cuda_gpu_test_slow"
 program "$t/package/bin/cuda_gpu_test_bad" <<<'echo "expected 1, actual 2" >&2; exit 4'
-expect 1 '^  unit.bad +fail +.*exit code 4: expected 1, actual 2' '^  unit.good +pass' -- --steps unit
+program "$t/package/bin/cuda_gpu_test_worse" <<<'echo "[  FAILED  ] test_b"; echo "[  FAILED  ] test_a" >&2; echo "2 FAILED TEST(S)" >&2; exit 2'
+expect 1 '^  unit.worse +fail +.*exit code 2: test_a test_b' '^  unit.bad +fail +.*exit code 4: expected 1, actual 2' '^  unit.good +pass' -- --steps unit
