@@ -64,3 +64,14 @@ PYTHON
   fi
   [ -z "$found" ] || export LCT_CUBLASLT=$found
 }
+
+# gpu_ids ID...: little-endian 32-bit numbers on stdout
+gpu_ids() {
+  local i
+  for i in "$@"; do printf "$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $((i & 255)) $((i >> 8 & 255)) $((i >> 16 & 255)) $((i >> 24 & 255)))"; done
+}
+# What dump_taps --digest reads, for a short whole-model pass: two prompts that begin alike together, one alone.
+gpu_digest_ids() {
+  gpu_ids $(seq 1 90) -1 $(seq 1 70) 200 201 -1 -2
+  gpu_ids $(seq 300 370) -1 -2
+}

@@ -2,6 +2,7 @@
 # shim_programs.sh BENCH_GPU DUMP_TAPS LLMCT_GPU: bench_gpu and dump_taps, built on the host shim, at tiny sizes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. scripts/lib/gpu.sh
 bench=$1 dump=$2 llmct=$3
 t=$(mktemp -d)
 trap 'rm -rf "$t"' EXIT
@@ -22,17 +23,14 @@ code=0
 [ $code = 1 ] && grep -q 'no model is known as no-such-shape' "$t/err.txt" || fail "an unknown shape is not refused"
 
 "$llmct" synth --like tiny-qwen3 --seed 1 "$t/model" >/dev/null
-ids() { python3 -c 'import struct, sys; sys.stdout.buffer.write(struct.pack(f"<{len(sys.argv) - 1}i", *map(int, sys.argv[1:])))' "$@"; }
 # group 0: three prompts with a common beginning together; 1, 2, 3: each alone
 a="$(seq 1 70)" b="$(seq 1 64) 400 401" c="7"
-ids $a -1 $b -1 $c -1 -2 $a -1 -2 $b -1 -2 $c -1 -2 | "$dump" "$t/model" --device cuda:0 --digest >"$t/digest.txt" 2>"$t/err.txt" ||
+gpu_ids $a -1 $b -1 $c -1 -2 $a -1 -2 $b -1 -2 $c -1 -2 | "$dump" "$t/model" --device cuda:0 --digest >"$t/digest.txt" 2>"$t/err.txt" ||
   fail "dump_taps failed"
 awk '$1 == 0 { want[$2 + 1, $3, $4] = $5; n++ }
   $1 > 0 { if (want[$1, $3, $4] != $5) { print "differs: " $0; bad = 1 } else same++ }
   END { exit bad || n == 0 || same != n }' "$t/digest.txt" || fail "bits of a tap depend on company"
-ids $a | "$dump" "$t/model" --device cuda:0 --greedy 3 >"$t/greedy.bin" 2>"$t/err.txt" || fail "dump_taps --greedy failed"
+gpu_ids $a | "$dump" "$t/model" --device cuda:0 --greedy 3 >"$t/greedy.bin" 2>"$t/err.txt" || fail "dump_taps --greedy failed"
 [ "$(wc -c <"$t/greedy.bin")" = 12 ] || fail "greedy decoding gave other than three ids"
-bash scripts/lib/gpu_digest.sh <(:) "$t/model" >"$t/none.txt" 2>&1 && fail "gpu_digest.sh hides a failure"
-mkdir -p "$t/package/bin" && ln -s "$dump" "$t/package/bin/dump_taps"
-bash scripts/lib/gpu_digest.sh "$t/package" "$t/model" >"$t/digest.txt" 2>"$t/err.txt" || fail "gpu_digest.sh failed"
-[ "$(cut -d' ' -f1,2 "$t/digest.txt" | sort -u | tr '\n' ' ')" = "0 0 0 1 1 0 " ] || fail "gpu_digest.sh runs other prompts"
+gpu_digest_ids | "$dump" "$t/model" --device cuda:0 --digest >"$t/digest.txt" 2>"$t/err.txt" || fail "dump_taps refuses gpu_digest_ids"
+[ "$(cut -d' ' -f1,2 "$t/digest.txt" | sort -u | tr '\n' ' ')" = "0 0 0 1 1 0 " ] || fail "gpu_digest_ids are other prompts"
