@@ -1,76 +1,29 @@
 /* Products through cuBLASLt: against sums in double, and every row the same bits whatever is multiplied with it. On the host shim with its
  * cuBLASLt in three moods; on a GPU the real one, where the moods are all the same. */
-#include <math.h>
-
-#include <cuda_runtime_api.h>
-
-#include "../unit/test_support.h"
-#include "base/half.h"
+#include "cuda_test.h"
 #include "gemm.h"
 #ifdef LCT_TEST_SHIM
 #include "shim.h"
 #endif
 
-#define GUARD 256 /* bytes of 0xff, which is NaN, behind every buffer */
+#define GAP 0x7fff /* half a canary: NaN between the rows */
 
 static lct_error err;
 static cudaStream_t stream;
-
-#define assert_cuda(expr)                                                                            \
-  do {                                                                                               \
-    cudaError_t cuda_ = (expr);                                                                      \
-    if (cuda_ != cudaSuccess) fail_msg("%s failed: %s", #expr, cudaGetErrorString(cuda_));           \
-  } while (0)
-
-static uint32_t hash(uint32_t u) {
-  u ^= u >> 16;
-  u *= 0x7FEB352Du;
-  u ^= u >> 15;
-  u *= 0x846CA68Bu;
-  return u ^ u >> 16;
-}
-
-static uint16_t to_bits(lct_dtype t, float f) { return t == LCT_DTYPE_F16 ? lct_f32_to_f16(f) : lct_f32_to_bf16(f); }
-static double to_double(lct_dtype t, uint16_t u) { return t == LCT_DTYPE_F16 ? lct_f16_to_f32(u) : lct_bf16_to_f32(u); }
-
-static void *device_new(const void *host, size_t bytes) {
-  void *d = NULL;
-  assert_cuda(cudaMalloc(&d, bytes + GUARD));
-  assert_cuda(cudaMemset(d, 0xff, bytes + GUARD));
-  if (host != NULL) assert_cuda(cudaMemcpy(d, host, bytes, cudaMemcpyHostToDevice));
-  assert_cuda(cudaDeviceSynchronize());
-  return d;
-}
-
-/* The content, whose guard must be whole. */
-static uint16_t *device_read(const void *d, size_t bytes) {
-  unsigned char *p = malloc(bytes + GUARD);
-  assert_non_null(p);
-  assert_cuda(cudaStreamSynchronize(stream));
-  assert_cuda(cudaMemcpy(p, d, bytes + GUARD, cudaMemcpyDeviceToHost));
-  for (size_t i = bytes; i < bytes + GUARD; i++) assert_int_equal(p[i], 0xff);
-  return (uint16_t *)(void *)p;
-}
 
 /* One product's operands: x (n, in) in rows of ldx, w (out, in), bias (out). The gaps between rows are NaN. */
 typedef struct {
   lct_dtype t;
   int in, out, n, ldx, ldy;
-  uint16_t *x, *w, *bias;
-  void *d_x, *d_w, *d_bias, *d_y;
+  uint16_t *x, *w, *bias; /* bias NULL: none */
+  test_buffer b_x, b_w, b_bias, b_y;
 } problem;
 
 static uint16_t *random_rows(lct_dtype t, uint32_t seed, int rows, int cols, int ld) {
   size_t n = (size_t)rows * (size_t)ld;
   uint16_t *p = malloc(n * 2);
   assert_non_null(p);
-  memset(p, 0xff, n * 2);
-  for (int i = 0; i < rows; i++) {
-    for (int j = 0; j < cols; j++) {
-      uint32_t u = hash(hash((uint32_t)i + seed * 0x9E3779B9u) + (uint32_t)j);
-      p[(size_t)i * (size_t)ld + (size_t)j] = to_bits(t, (float)(int32_t)u * 0x1p-30f);
-    }
-  }
+  for (size_t i = 0; i < n; i++) p[i] = i % (size_t)ld < (size_t)cols ? test_f32_half(t, test_value(seed, i, 2)) : GAP;
   return p;
 }
 
@@ -79,36 +32,37 @@ static problem problem_new(lct_dtype t, int in, int out, int n, bool bias, int g
   p.x = random_rows(t, 1, n, in, p.ldx);
   p.w = random_rows(t, 2, out, in, in);
   p.bias = bias ? random_rows(t, 3, 1, out, out) : NULL;
-  p.d_x = device_new(p.x, (size_t)n * (size_t)p.ldx * 2);
-  p.d_w = device_new(p.w, (size_t)out * (size_t)in * 2);
-  p.d_bias = bias ? device_new(p.bias, (size_t)out * 2) : NULL;
-  p.d_y = device_new(NULL, (size_t)n * (size_t)p.ldy * 2);
+  p.b_x = test_upload(p.x, (size_t)n * (size_t)p.ldx * 2);
+  p.b_w = test_upload(p.w, (size_t)out * (size_t)in * 2);
+  if (bias) p.b_bias = test_upload(p.bias, (size_t)out * 2);
+  p.b_y = test_output((size_t)n * (size_t)p.ldy * 2);
   return p;
 }
 
 static void problem_free(problem *p) {
-  free(device_read(p->d_x, (size_t)p->n * (size_t)p->ldx * 2)); /* guards of the inputs */
-  free(device_read(p->d_w, (size_t)p->out * (size_t)p->in * 2));
+  test_unchanged(&p->b_x, p->x);
+  test_unchanged(&p->b_w, p->w);
+  if (p->bias != NULL) test_unchanged(&p->b_bias, p->bias);
   free(p->x);
   free(p->w);
   free(p->bias);
-  assert_cuda(cudaFree(p->d_x));
-  assert_cuda(cudaFree(p->d_w));
-  assert_cuda(cudaFree(p->d_bias));
-  assert_cuda(cudaFree(p->d_y));
+  test_release(&p->b_x);
+  test_release(&p->b_w);
+  test_release(&p->b_bias);
+  test_release(&p->b_y);
 }
 
 static lct_status run(lct_gemm *g, const problem *p, bool decode, int row0, int n, void *d_y) {
-  const char *x = (const char *)p->d_x + (size_t)row0 * (size_t)p->ldx * 2;
-  return lct_gemm_run(g, decode, p->d_w, p->d_bias, p->in, p->out, x, p->ldx, n, d_y, p->ldy, &err);
+  const char *x = (const char *)p->b_x.d + (size_t)row0 * (size_t)p->ldx * 2;
+  return lct_gemm_run(g, decode, p->b_w.d, p->b_bias.d, p->in, p->out, x, p->ldx, n, d_y, p->ldy, &err);
 }
 
 /* All rows in one call. */
 static uint16_t *run_all(lct_gemm *g, const problem *p, bool decode) {
-  assert_ok(run(g, p, decode, 0, p->n, p->d_y));
-  uint16_t *y = device_read(p->d_y, (size_t)p->n * (size_t)p->ldy * 2);
+  assert_ok(run(g, p, decode, 0, p->n, p->b_y.d));
+  uint16_t *y = test_download(&p->b_y);
   for (int i = 0; i < p->n; i++) {
-    for (int j = p->out; j < p->ldy; j++) assert_int_equal(y[(size_t)i * (size_t)p->ldy + (size_t)j], 0xffff);
+    for (int j = p->out; j < p->ldy; j++) assert_int_equal(y[(size_t)i * (size_t)p->ldy + (size_t)j], GAP);
   }
   return y;
 }
@@ -119,14 +73,14 @@ static void check_values(const problem *p, const uint16_t *y, bool partial) {
   double unit = p->t == LCT_DTYPE_F16 ? 0x1p-11 : 0x1p-8, least = p->t == LCT_DTYPE_F16 ? 0x1p-25 : 0x1p-134;
   for (int i = 0; i < p->n; i++) {
     for (int j = 0; j < p->out; j++) {
-      double sum = p->bias == NULL ? 0 : to_double(p->t, p->bias[j]), size = fabs(sum);
+      double sum = p->bias == NULL ? 0 : (double)test_half_f32(p->t, p->bias[j]), size = fabs(sum);
       for (int k = 0; k < p->in; k++) {
-        double term = to_double(p->t, p->x[(size_t)i * (size_t)p->ldx + (size_t)k]) * to_double(p->t, p->w[(size_t)j * (size_t)p->in + (size_t)k]);
+        double term = (double)test_half_f32(p->t, p->x[(size_t)i * (size_t)p->ldx + (size_t)k]) * (double)test_half_f32(p->t, p->w[(size_t)j * (size_t)p->in + (size_t)k]);
         sum += term;
         size += fabs(term);
       }
       double lost = (p->in + 1) * 0x1p-23 * size + (partial ? unit * size : 0);
-      double bound = lost + unit * (fabs(sum) + lost) + least, got = to_double(p->t, y[(size_t)i * (size_t)p->ldy + (size_t)j]);
+      double bound = lost + unit * (fabs(sum) + lost) + least, got = (double)test_half_f32(p->t, y[(size_t)i * (size_t)p->ldy + (size_t)j]);
       if (!(fabs(got - sum) <= bound)) fail_msg("row %d, column %d: %.9g, expected %.9g within %.3g", i, j, got, sum, bound);
     }
   }
@@ -168,14 +122,14 @@ static void test_values(void **state) {
 /* Rows [row0, row0 + n) of a call of their own are those of the call with all. */
 static void check_window(lct_gemm *g, const problem *p, bool decode, const uint16_t *all, int row0, int n) {
   size_t row = (size_t)p->ldy * 2;
-  void *d_y = device_new(NULL, (size_t)n * row);
-  assert_ok(run(g, p, decode, row0, n, d_y));
-  uint16_t *y = device_read(d_y, (size_t)n * row);
+  test_buffer b_y = test_output((size_t)n * row);
+  assert_ok(run(g, p, decode, row0, n, b_y.d));
+  uint16_t *y = test_download(&b_y);
   if (memcmp(y, all + (size_t)row0 * (size_t)p->ldy, (size_t)n * row) != 0) {
     fail_msg("%s: rows %d to %d of %d have other bits in a call of their own", decode ? "decode" : "prefill", row0, row0 + n - 1, p->n);
   }
   free(y);
-  assert_cuda(cudaFree(d_y));
+  test_release(&b_y);
 }
 
 static void check_invariance(const char *mood, lct_dtype t) {
@@ -213,15 +167,15 @@ static void test_neighbours(void **state) {
     problem p = problem_new(LCT_DTYPE_F16, 64, 24, 37, false, 0);
     for (int decode = 0; decode < 2; decode++) {
       uint16_t *clean = run_all(g, &p, decode == 1);
-      void *d_bad = (char *)p.d_x + 36 * 64 * 2; /* the last row */
-      assert_cuda(cudaMemset(d_bad, 0xff, 64 * 2));
-      assert_cuda(cudaDeviceSynchronize());
+      void *d_bad = (char *)p.b_x.d + 36 * 64 * 2; /* the last row */
+      CUDA_OK(cudaMemset(d_bad, 0xff, 64 * 2));
+      CUDA_OK(cudaDeviceSynchronize());
       uint16_t *dirty = run_all(g, &p, decode == 1);
       assert_memory_equal(clean, dirty, 36 * 24 * 2);
-      for (int j = 0; j < 24; j++) assert_true(isnan(to_double(LCT_DTYPE_F16, dirty[36 * 24 + j])));
+      for (int j = 0; j < 24; j++) assert_true(isnan(test_half_f32(LCT_DTYPE_F16, dirty[36 * 24 + j])));
       check_window(g, &p, decode == 1, clean, 0, 36); /* a tile that follows the NaN in the same room */
-      assert_cuda(cudaMemcpy(d_bad, p.x + 36 * 64, 64 * 2, cudaMemcpyHostToDevice));
-      assert_cuda(cudaDeviceSynchronize());
+      CUDA_OK(cudaMemcpy(d_bad, p.x + 36 * 64, 64 * 2, cudaMemcpyHostToDevice));
+      CUDA_OK(cudaDeviceSynchronize());
       free(clean);
       free(dirty);
     }
@@ -251,8 +205,8 @@ static void test_describe(void **state) {
     lct_buf text = {0};
     assert_ok(lct_gemm_describe(g, &text, &err));
     assert_int_equal(text.len, 0);
-    assert_ok(lct_gemm_prepare(g, p.d_w, p.d_bias, p.in, p.out, &err));
-    assert_ok(lct_gemm_prepare(g, p.d_w, p.d_bias, p.in, p.out, &err)); /* once is enough */
+    assert_ok(lct_gemm_prepare(g, p.b_w.d, p.b_bias.d, p.in, p.out, &err));
+    assert_ok(lct_gemm_prepare(g, p.b_w.d, p.b_bias.d, p.in, p.out, &err)); /* once is enough */
     assert_ok(lct_gemm_describe(g, &text, &err));
     int lines = 0;
     for (size_t i = 0; i < text.len; i++) lines += text.data[i] == '\n';
@@ -277,16 +231,16 @@ static void test_refusals(void **state) {
   assert_null(g);
   g = open_gemm(LCT_DTYPE_F16);
   problem p = problem_new(LCT_DTYPE_F16, 16, 16, 4, false, 0);
-  assert_fails(lct_gemm_run(g, false, p.d_w, NULL, 12, 16, p.d_x, 16, 4, p.d_y, 16, &err), LCT_E_UNSUPPORTED,
+  assert_fails(lct_gemm_run(g, false, p.b_w.d, NULL, 12, 16, p.b_x.d, 16, 4, p.b_y.d, 16, &err), LCT_E_UNSUPPORTED,
                "matrix product on the GPU: 12 values in, 16 out: expected multiples of 8");
-  assert_fails(lct_gemm_run(g, true, p.d_w, NULL, 16, 20, p.d_x, 16, 3, p.d_y, 24, &err), LCT_E_UNSUPPORTED,
+  assert_fails(lct_gemm_run(g, true, p.b_w.d, NULL, 16, 20, p.b_x.d, 16, 3, p.b_y.d, 24, &err), LCT_E_UNSUPPORTED,
                "matrix product on the GPU: 16 values in, 20 out: expected multiples of 8");
   const char *leading = "matrix product on the GPU: leading dimensions 20 of 16 values in, 16 of 16 out: expected multiples of 8, at least "
                         "the number of values";
-  assert_fails(lct_gemm_run(g, false, p.d_w, NULL, 16, 16, p.d_x, 20, 3, p.d_y, 16, &err), LCT_E_UNSUPPORTED, leading);
-  assert_int_equal(lct_gemm_run(g, false, p.d_w, NULL, 16, 16, p.d_x, 16, 3, p.d_y, 8, &err), LCT_E_UNSUPPORTED);
-  uint16_t *y = device_read(p.d_y, 4 * 16 * 2); /* nothing was written */
-  for (int i = 0; i < 4 * 16; i++) assert_int_equal(y[i], 0xffff);
+  assert_fails(lct_gemm_run(g, false, p.b_w.d, NULL, 16, 16, p.b_x.d, 20, 3, p.b_y.d, 16, &err), LCT_E_UNSUPPORTED, leading);
+  assert_int_equal(lct_gemm_run(g, false, p.b_w.d, NULL, 16, 16, p.b_x.d, 16, 3, p.b_y.d, 8, &err), LCT_E_UNSUPPORTED);
+  void *y = test_download(&p.b_y); /* nothing was written */
+  assert_true(test_is_blank(y, 0, p.b_y.bytes));
   free(y);
   problem_free(&p);
   lct_gemm_close(g);
@@ -331,16 +285,16 @@ static void test_faults(void **state) {
     lct_gemm *g = NULL;
     shim_fail_allocation(n);
     lct_status s = lct_gemm_open(LCT_DTYPE_F16, stream, &g, &err);
-    if (s == LCT_OK) s = run(g, &p, false, 0, 5, p.d_y);
-    if (s == LCT_OK) s = run(g, &p, true, 0, 5, p.d_y);
+    if (s == LCT_OK) s = run(g, &p, false, 0, 5, p.b_y.d);
+    if (s == LCT_OK) s = run(g, &p, true, 0, 5, p.b_y.d);
     if (s != LCT_OK) {
       assert_int_equal(s, LCT_E_NOMEM);
       assert_contains(err.message, "out of GPU memory for ");
       assert_contains(err.message, " MiB free");
-      if (g != NULL) assert_ok(run(g, &p, false, 0, 5, p.d_y)); /* it goes on */
+      if (g != NULL) assert_ok(run(g, &p, false, 0, 5, p.b_y.d)); /* it goes on */
     }
     shim_fail_allocation(0);
-    assert_cuda(cudaStreamSynchronize(stream));
+    CUDA_OK(cudaStreamSynchronize(stream));
     lct_gemm_close(g);
     assert_int_equal(shim_live_allocations(), live);
     done = s == LCT_OK;
@@ -350,7 +304,7 @@ static void test_faults(void **state) {
   for (int n = 1; !done; n++) {
     lct_gemm *g = open_gemm(LCT_DTYPE_F16);
     shim_fail_launch(n);
-    lct_status s = run(g, &p, false, 0, 5, p.d_y);
+    lct_status s = run(g, &p, false, 0, 5, p.b_y.d);
     done = s == LCT_OK && cudaStreamSynchronize(stream) == cudaSuccess;
     if (s != LCT_OK) assert_int_equal(s, LCT_E_DEVICE);
     lct_gemm_close(g);
@@ -370,11 +324,7 @@ int main(void) {
       cmocka_unit_test(test_faults),
 #endif
   };
-  int n = 0;
-  if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0) {
-    printf("skipped: no GPU\n");
-    return 77;
-  }
+  test_need_gpu();
 #ifdef LCT_TEST_CUBLASLT
   if (setenv("LCT_CUBLASLT", LCT_TEST_CUBLASLT, 0) != 0) return 1;
 #endif
