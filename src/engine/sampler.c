@@ -159,9 +159,9 @@ void lct_logits_finish(int32_t best, double max, double sum, double weighted, in
 lct_status lct_logits_describe(const float *logits, int vocab, int k, lct_top *top, lct_logit_stats *stats, lct_error *err) {
   if (k < 0 || k > vocab) return lct_fail(err, LCT_E_USAGE, "top-k of %d over a vocabulary of %d", k, vocab);
   int32_t best = argmax(logits, vocab);
-  double max = logits[best], sum = 0, weighted = 0;
+  double max = without_nan(logits[best]), sum = 0, weighted = 0;
   for (int i = 0; i < vocab; i++) {
-    double d = (double)logits[i] - max, e = exp(d);
+    double d = (double)without_nan(logits[i]) - max, e = exp(d);
     sum += e;
     if (e > 0) weighted += e * d; /* not 0 * -infinity */
   }

@@ -39,7 +39,8 @@ typedef struct {
   double top1_prob;
 } lct_logit_stats;
 
-/* Statistics of log_softmax(logits); the k most probable tokens, descending (lower id first on a tie), into top[k]; k <= vocab. */
+/* Statistics of log_softmax(logits); the k most probable tokens, descending (lower id first on a tie), into top[k]; k <= vocab.
+ * NaN counts as -infinity. */
 lct_status lct_logits_describe(const float *logits, int vocab, int k, lct_top *top, lct_logit_stats *stats, lct_error *err) LCT_CHECKED;
 
 /* ---- what a backend that samples by itself shares with the above ---- */
