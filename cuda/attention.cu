@@ -26,13 +26,17 @@ static bool fits_twice(void) {
   return bytes >= 2 * (attn_layout<128, 2>::BYTES + 1024);
 }
 
-lct_status lct_k_attention(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, cudaStream_t stream, lct_error *err) {
+lct_status lct_k_attention_variant(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, bool deep, cudaStream_t stream,
+                                   lct_error *err) {
   LCT_TRY(check_shape(t, a, n_tiles, err));
   if (n_tiles == 0) return LCT_OK;
-  bool deep = a->s.head_dim == 128 && fits_twice();
   if (t == LCT_DTYPE_F16) lct_attn_launch_f16(a, tiles, n_tiles, deep, stream);
   else lct_attn_launch_bf16(a, tiles, n_tiles, deep, stream);
   cudaError_t code = cudaGetLastError();
   if (code == cudaSuccess) return LCT_OK;
   return lct_fail(err, LCT_E_DEVICE, "kernel attention was not launched: %s", cudaGetErrorString(code));
+}
+
+lct_status lct_k_attention(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, cudaStream_t stream, lct_error *err) {
+  return lct_k_attention_variant(t, a, tiles, n_tiles, a->s.head_dim == 128 && fits_twice(), stream, err);
 }

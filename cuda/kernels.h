@@ -87,6 +87,10 @@ typedef struct {
 
 /* Causal attention of n_tiles query tiles; head_dim 32, 64, 96, 128, 256; group <= LCT_ATTN_MAX_GROUP. f32 scores, softmax and sums. */
 lct_status lct_k_attention(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, cudaStream_t stream, lct_error *err);
+/* The same, bit for bit; at head_dim 128 with two buffers each of keys and values when `deep`, else with one. lct_k_attention chooses by the
+ * shared memory of the current device. */
+lct_status lct_k_attention_variant(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, bool deep, cudaStream_t stream,
+                                   lct_error *err);
 
 /* One decoded token: query row `row` over n_keys keys in n_parts = ceil(n_keys / LCT_ATTN_SPLIT) parts, whose partial results are
  * numbers part0 .. part0 + n_parts - 1 of the workspace. */

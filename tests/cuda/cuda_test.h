@@ -48,8 +48,8 @@ static inline float *test_floats(uint32_t seed, size_t n, float scale) {
 static inline size_t test_size(lct_dtype t) { return t == LCT_DTYPE_F32 ? 4 : 2; }
 static inline float test_half_f32(lct_dtype t, uint16_t h) { return t == LCT_DTYPE_F16 ? lct_f16_to_f32(h) : lct_bf16_to_f32(h); }
 static inline uint16_t test_f32_half(lct_dtype t, float x) { return t == LCT_DTYPE_F16 ? lct_f32_to_f16(x) : lct_f32_to_bf16(x); }
-/* half the distance between neighbours, relative to the value: what one rounding to t costs at most (normal numbers) */
-static inline double test_half_ulp(lct_dtype t) { return t == LCT_DTYPE_F16 ? 0x1p-11 : t == LCT_DTYPE_BF16 ? 0x1p-8 / 2 : 0x1p-24; }
+/* half the distance between neighbours, relative to the value: what one rounding to t costs at most (normal numbers of 11, 8, 24 bits) */
+static inline double test_half_ulp(lct_dtype t) { return t == LCT_DTYPE_F16 ? 0x1p-11 : t == LCT_DTYPE_BF16 ? 0x1p-8 : 0x1p-24; }
 
 /* x rounded to t and back: what the device sees of it */
 static inline float test_round(lct_dtype t, float x) { return t == LCT_DTYPE_F32 ? x : test_half_f32(t, test_f32_half(t, x)); }
