@@ -37,7 +37,7 @@ static const lct_tensor *v_1(const lct_model *m) { return &m->layers[1].v; }
 
 static void check_nan(const lct_tensor *(*pick)(const lct_model *), int64_t row, int64_t col, const char *message) {
   tiny t = spoilt(pick, row, col);
-  lct_engine *e = open_engine(t.model, LCT_PRECISION_EXACT, 2);
+  lct_engine *e = open_engine(t.model, TEST_FIRST, 2);
   lct_plan *p = plan_one(N_IDS);
   lct_error err;
   float logits[2 * 600];
@@ -59,7 +59,7 @@ static void test_bad_batches(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-qwen2", SEED);
   t.model->config.max_positions = N_IDS - 1;
-  lct_engine *e = open_engine(t.model, LCT_PRECISION_EXACT, 1);
+  lct_engine *e = open_engine(t.model, TEST_FIRST, 1);
   lct_error err;
   lct_kv *kv = NULL;
   const int32_t below[] = {3, -1, 4}, above[] = {3, 599, 600}, three = 3;
@@ -120,7 +120,7 @@ static lct_tap tap_of(watch *w, uint32_t wanted, const unsigned char *layers) {
 static void test_cancel_and_tap_failure(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-qwen2", SEED);
-  lct_engine *e = open_engine(t.model, LCT_PRECISION_EXACT, 1);
+  lct_engine *e = open_engine(t.model, TEST_FIRST, 1);
   lct_plan *p = plan_one(N_IDS);
   const lct_batch *b = lct_plan_batch(p, 0);
   lct_error err;
@@ -148,7 +148,7 @@ static void test_only_what_is_wanted(void **state) {
   (void)state;
   static const unsigned char layers[] = {0, 1, 0, 1};
   tiny t = tiny_make("tiny-llama", SEED);
-  lct_engine *e = open_engine(t.model, LCT_PRECISION_FAST, 2);
+  lct_engine *e = open_engine(t.model, TEST_SECOND, 2);
   lct_plan *p = plan_one(N_IDS);
   lct_error err;
   for (int wanted = 0; wanted < LCT_N_SOURCES; wanted++) {
@@ -171,7 +171,7 @@ static void test_only_what_is_wanted(void **state) {
 static void test_logit_rows(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-llama", SEED);
-  lct_engine *e = open_engine(t.model, LCT_PRECISION_EXACT, 2);
+  lct_engine *e = open_engine(t.model, TEST_FIRST, 2);
   lct_plan *p = plan_one(N_IDS);
   lct_error err;
   enum { N = 300 };
