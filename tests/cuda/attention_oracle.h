@@ -6,35 +6,12 @@
 #ifndef LCT_ATTENTION_ORACLE_H
 #define LCT_ATTENTION_ORACLE_H
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-#include <cuda_runtime_api.h>
-
-#include "base/half.h"
-#include "kernels.h"
+#include "cuda_test.h"
 
 #define GUARD 4096 /* bytes of 0xff behind every buffer on the host and, unless oracle_guard is changed, on the device */
 
 static lct_error err;
 static size_t oracle_guard = GUARD; /* 0: a read behind a buffer is one behind an allocation, for those who can see that */
-
-#define assert_ok(expr)                                                              \
-  do {                                                                               \
-    if ((expr) != LCT_OK) fail_msg("%s failed: %s", #expr, err.message);             \
-  } while (0)
-#define assert_cuda(expr)                                                                           \
-  do {                                                                                              \
-    cudaError_t cuda_ = (expr);                                                                     \
-    if (cuda_ != cudaSuccess) fail_msg("%s failed: %s", #expr, cudaGetErrorString(cuda_));          \
-  } while (0)
 
 static inline void *oracle_alloc(size_t bytes) {
   void *p = malloc(bytes + GUARD);
@@ -46,24 +23,21 @@ static inline void *oracle_alloc(size_t bytes) {
 /* host NULL: 0xff throughout */
 static inline void *to_device(const void *host, size_t bytes) {
   void *d = NULL;
-  assert_cuda(cudaMalloc(&d, bytes + oracle_guard));
-  assert_cuda(cudaMemset(d, 0xff, bytes + oracle_guard));
-  if (host != NULL) assert_cuda(cudaMemcpy(d, host, bytes, cudaMemcpyHostToDevice));
+  CUDA_OK(cudaMalloc(&d, bytes + oracle_guard));
+  CUDA_OK(cudaMemset(d, 0xff, bytes + oracle_guard));
+  if (host != NULL) CUDA_OK(cudaMemcpy(d, host, bytes, cudaMemcpyHostToDevice));
   return d;
 }
 
 /* A copy of device memory whose guard must be whole; frees it. */
 static inline void *from_device(void *d, size_t bytes) {
   unsigned char *p = oracle_alloc(bytes);
-  assert_cuda(cudaDeviceSynchronize());
-  assert_cuda(cudaMemcpy(p, d, bytes + oracle_guard, cudaMemcpyDeviceToHost));
-  assert_cuda(cudaFree(d));
+  CUDA_OK(cudaDeviceSynchronize());
+  CUDA_OK(cudaMemcpy(p, d, bytes + oracle_guard, cudaMemcpyDeviceToHost));
+  CUDA_OK(cudaFree(d));
   for (size_t i = bytes; i < bytes + GUARD; i++) assert_int_equal(p[i], 0xff);
   return p;
 }
-
-static inline float oracle_f32(lct_dtype t, uint16_t x) { return t == LCT_DTYPE_F16 ? lct_f16_to_f32(x) : lct_bf16_to_f32(x); }
-static inline uint16_t oracle_16(lct_dtype t, float x) { return t == LCT_DTYPE_F16 ? lct_f32_to_f16(x) : lct_f32_to_bf16(x); }
 
 /* A multiple of 1/8 within +-size, from two numbers. */
 static inline float oracle_value(uint32_t a, uint32_t b, float size) {
@@ -100,7 +74,7 @@ static inline double oracle_weights(const oracle_row *r, double *p, double *sum)
   double max = -INFINITY, size = 0;
   for (int j = 0; j < r->n_keys; j++) {
     double dot = 0;
-    for (int i = 0; i < r->dim; i++) dot += (double)oracle_f32(r->t, r->q[i]) * (double)oracle_f32(r->t, r->keys[j][i]);
+    for (int i = 0; i < r->dim; i++) dot += (double)test_half_f32(r->t, r->q[i]) * (double)test_half_f32(r->t, r->keys[j][i]);
     p[j] = dot * (double)r->scale;
     max = fmax(max, p[j]);
     size = fmax(size, fabs(p[j]));

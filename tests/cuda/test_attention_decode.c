@@ -19,7 +19,7 @@ static float scale_of(const scene *c) { return (float)(1 / sqrt((double)c->s.hea
 static void fill_query(const scene *c, int token, uint16_t *q) {
   for (int i = 0; i < width(c); i++) {
     float x = oracle_value((uint32_t)token, (uint32_t)i, c->size);
-    q[i] = oracle_16(c->t, c->trend != 0 ? fabsf(x) : x);
+    q[i] = test_f32_half(c->t, c->trend != 0 ? fabsf(x) : x);
   }
 }
 
@@ -29,8 +29,8 @@ static void fill_key(const scene *c, int token, int pos, uint16_t *k, uint16_t *
   for (int i = 0; i < kv_width(c); i++) {
     float x = oracle_value(id, (uint32_t)i, c->size);
     if (c->trend != 0) x = floorf(c->size * 8 * (float)(order + 1) / (float)n) / 8;
-    k[i] = oracle_16(c->t, x);
-    v[i] = oracle_16(c->t, oracle_value(id, 50000u + (uint32_t)i, 4));
+    k[i] = test_f32_half(c->t, x);
+    v[i] = test_f32_half(c->t, oracle_value(id, 50000u + (uint32_t)i, 4));
   }
 }
 
@@ -98,7 +98,7 @@ static uint16_t *decode(const scene *c, const int *order, int n, int step) {
   uint16_t *rows = from_device(out, (size_t)a.n_rows * w * 2);
   free(from_device(work, work_bytes));
   void *inputs[] = {q, k, v, slots, tokens, part_token};
-  for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) assert_cuda(cudaFree(inputs[i]));
+  for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) CUDA_OK(cudaFree(inputs[i]));
   uint16_t *got = oracle_alloc((size_t)n * w * 2);
   for (int r = 0; r < a.n_rows; r++) {
     uint16_t *row = rows + (size_t)r * w;
@@ -120,14 +120,14 @@ static void check_head(const scene *c, const oracle_row *r, double *p, const uin
   for (int i = 0; i < r->dim; i++) {
     double want = 0, weighted = 0, all = 0;
     for (int j = 0; j < r->n_keys; j++) {
-      double v = (double)oracle_f32(c->t, r->values[j][i]);
+      double v = (double)test_half_f32(c->t, r->values[j][i]);
       want += p[j] * v;
       weighted += p[j] * fabs(v);
       all += fabs(v);
     }
     double before = relative * weighted + (f16 ? 0x1p-25 * all / sum : 0);
     double limit = before + (fabs(want) + before) * (f16 ? 0x1p-11 : 0x1p-8) + (f16 ? 0x1p-25 : 0x1p-133);
-    double x = (double)oracle_f32(c->t, got[i]);
+    double x = (double)test_half_f32(c->t, got[i]);
     if (!(fabs(x - want) <= limit)) {
       fail_msg("%s, heads %d of %d over %d, token %d of %d keys, head %d, element %d: %.9g, want %.9g +- %.3g", f16 ? "f16" : "bf16",
                c->s.n_heads, c->s.head_dim, c->s.n_kv_heads, token, r->n_keys, head, i, x, want, limit);
@@ -180,7 +180,8 @@ static void test_head_dims(void **state) {
 /* The smallest heads, and those at the edges of what a kernel variant takes. */
 static void test_odd_dims(void **state) {
   (void)state;
-  static const int n_keys[] = {1, 15, 16, 17, 297} /* 346: with one more a prime, so the last slot is used */, dims[] = {8, 16, 40, 56, 72, 104, 120, 136, 160, 184, 192, 200, 248};
+  static const int n_keys[] = {1, 15, 16, 17, 297}; /* 346: with one more a prime, so the last slot is used */
+  static const int dims[] = {8, 16, 40, 56, 72, 104, 120, 136, 160, 184, 192, 200, 248};
   oracle_guard = 0;
   for (int d = 0; d < 13; d++) check_scene(&(scene){types[d % 2], {2, 1, dims[d]}, 5, n_keys, 2, 0});
   oracle_guard = GUARD;
@@ -262,6 +263,7 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
+  test_need_gpu();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_head_dims),  cmocka_unit_test(test_odd_dims), cmocka_unit_test(test_groups),
       cmocka_unit_test(test_big_scores), cmocka_unit_test(test_many_parts), cmocka_unit_test(test_company),

@@ -24,14 +24,14 @@ static uint16_t *queries(const scene *c, int pos0, int n) {
   uint16_t *q = oracle_alloc((size_t)n * (size_t)width(c) * 2);
   for (int r = 0; r < n; r++) {
     for (int i = 0; i < width(c); i++) {
-      q[r * width(c) + i] = oracle_16(c->t, oracle_value((uint32_t)(pos0 + r), (uint32_t)i, c->size));
+      q[r * width(c) + i] = test_f32_half(c->t, oracle_value((uint32_t)(pos0 + r), (uint32_t)i, c->size));
     }
   }
   return q;
 }
 
 static void fill_key(const scene *c, int pos, uint16_t *k) {
-  for (int i = 0; i < kv_width(c); i++) k[i] = oracle_16(c->t, oracle_value(500000u + (uint32_t)pos, (uint32_t)i, c->size));
+  for (int i = 0; i < kv_width(c); i++) k[i] = test_f32_half(c->t, oracle_value(500000u + (uint32_t)pos, (uint32_t)i, c->size));
 }
 
 static float *weights(const scene *c, const rows *r, int step) {
@@ -50,7 +50,7 @@ static float *weights(const scene *c, const rows *r, int step) {
   assert_ok(lct_k_attention_weights(c->t, &attn, before, r->n, r->pos0, r->n_keys, r->head0, r->n_heads, d_out, NULL, &err));
   float *out = from_device(d_out, n_out * 4);
   void *inputs[] = {d_q, d_k, d_slots};
-  for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) assert_cuda(cudaFree(inputs[i]));
+  for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) CUDA_OK(cudaFree(inputs[i]));
   free(slots);
   free(k);
   free(q);
@@ -178,8 +178,8 @@ static void check_against_cpu(lct_backend *be, const scene *c, const rows *r) {
   uint16_t *q16 = queries(c, r->pos0, r->n), *k16 = oracle_alloc(kv * 2);
   for (int p = 0; p < c->n_keys; p++) fill_key(c, p, k16 + (size_t)p * (size_t)kv_width(c));
   float *q = oracle_alloc(n_q * 4), *k = oracle_alloc(kv * 4), *want = oracle_alloc(n_out * 4), *got = weights(c, r, 7);
-  for (size_t i = 0; i < n_q; i++) q[i] = oracle_f32(c->t, q16[i]);
-  for (size_t i = 0; i < kv; i++) k[i] = oracle_f32(c->t, k16[i]);
+  for (size_t i = 0; i < n_q; i++) q[i] = test_half_f32(c->t, q16[i]);
+  for (size_t i = 0; i < kv; i++) k[i] = test_half_f32(c->t, k16[i]);
   lct_attn_shape shape = {c->s.n_heads, c->s.n_kv_heads, c->s.head_dim, scale_of(c)};
   lct_kv_range before = {0, r->pos0};
   lct_segment seg = {.n_rows = r->n, .pos0 = r->pos0, .kv0 = r->pos0, .n_ranges = 1, .ranges = &before};
@@ -188,7 +188,8 @@ static void check_against_cpu(lct_backend *be, const scene *c, const rows *r) {
   const uint16_t **keys = oracle_alloc((size_t)c->n_keys * sizeof *keys);
   for (int j = 0; j < c->n_keys; j++) keys[j] = k16 + (size_t)j * (size_t)kv_width(c) + (size_t)(r->head0 / group * c->s.head_dim);
   for (int i = 0; i < r->n; i++) {
-    oracle_row row = {c->t, c->s.head_dim, c->n_keys, scale_of(c), q16 + (size_t)i * (size_t)width(c) + r->head0 * c->s.head_dim, keys, NULL};
+    const uint16_t *query = q16 + (size_t)i * (size_t)width(c) + r->head0 * c->s.head_dim;
+    oracle_row row = {c->t, c->s.head_dim, c->n_keys, scale_of(c), query, keys, NULL};
     size = fmax(size, oracle_weights(&row, p, &sum));
   }
   for (size_t i = 0; i < n_out; i++) {
@@ -225,7 +226,8 @@ static void test_limits(void **state) {
   lct_k_attn attn = {.s = {4, 2, 64}, .scale = 1};
   assert_ok(lct_k_attention_weights(LCT_DTYPE_F16, &attn, 0, 0, 5, 5, 0, 4, NULL, NULL, &err));
   refuse(LCT_DTYPE_F32, (lct_k_heads){4, 2, 64}, &(rows){0, 1, 1, 0, 4}, "attention_weights: keys must be f16 or bf16");
-  refuse(LCT_DTYPE_F16, (lct_k_heads){4, 2, 260}, &(rows){0, 1, 1, 0, 4}, "attention_weights: heads of 260: must be a multiple of 8, at most 256");
+  refuse(LCT_DTYPE_F16, (lct_k_heads){4, 2, 260}, &(rows){0, 1, 1, 0, 4},
+         "attention_weights: heads of 260: must be a multiple of 8, at most 256");
   refuse(LCT_DTYPE_F16, (lct_k_heads){4, 2, 64}, &(rows){0, 1, 1, 2, 3},
          "attention_weights: heads 2 to 4 of 4, rows at positions 0 to 0 of 1 keys");
   refuse(LCT_DTYPE_F16, (lct_k_heads){4, 2, 64}, &(rows){3, 2, 4, 0, 4},
@@ -233,6 +235,7 @@ static void test_limits(void **state) {
 }
 
 int main(void) {
+  test_need_gpu();
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole_paths), cmocka_unit_test(test_odd_dims),
                                      cmocka_unit_test(test_rows_and_heads), cmocka_unit_test(test_big_scores),
                                      cmocka_unit_test(test_long_path), cmocka_unit_test(test_company),
