@@ -260,8 +260,7 @@ LCT_DEVICE int32_t draw_token(row<T> r, float max, lct_k_draw d, uint64_t u53, s
   if (d.p53 > 0) {
     uint64_t target = lct_part_53(d.p53, total);
     uint64_t w = weigh(select(r, &s->all, weigh, target, &before, s));
-    total = before + (target - before) / w * w;
-    if (total == 0) total = LCT_WEIGHT_ONE;
+    total = before + (target - before) / w * w; /* 0 where only the first is kept */
   }
   uint64_t target = lct_part_53(u53, total);
   uint32_t key = select(r, &s->all, weigh, target, &before, s);
@@ -313,7 +312,8 @@ LCT_KERNEL(THREADS, 1) draw(const unsigned char *logits, int64_t ld, int vocab, 
 
 lct_status check_launch(const char *kernel, lct_error *err) {
   cudaError_t code = cudaGetLastError();
-  return code == cudaSuccess ? LCT_OK : lct_fail(err, LCT_E_DEVICE, "CUDA: %s: the launch failed: %s", kernel, cudaGetErrorString(code));
+  if (code == cudaSuccess) return LCT_OK;
+  return lct_fail(err, LCT_E_DEVICE, "CUDA: %s: the launch failed: %s", kernel, cudaGetErrorString(code));
 }
 
 template <typename T>
@@ -333,8 +333,8 @@ lct_status lct_k_choose(lct_dtype type, const void *logits, int64_t ld, int n, i
                         int k, lct_k_choice *out, lct_top *top, cudaStream_t stream, lct_error *err) {
   if (n == 0) return LCT_OK;
   if (vocab < 1 || ld < vocab || ld % 8 != 0 || (uintptr_t)logits % 16 != 0) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "choose: %d logits a row, rows %lld apart: expected a distance that is a multiple of 8 and no less",
-                    vocab, (long long)ld);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "choose: %d logits a row, rows %lld apart: expected a multiple of 8 that is no less", vocab,
+                    (long long)ld);
   }
   if (k < 0 || k > vocab || k > LCT_CHOOSE_MAX_TOP) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "choose: the %d most probable of %d tokens: on a GPU at most %d", k, vocab, LCT_CHOOSE_MAX_TOP);

@@ -79,7 +79,7 @@ static void sort(candidates *c) {
   }
 }
 
-/* The first token of the order whose cumulative weight exceeds target; *before: that of the tokens before it. The last, if there is none. */
+/* The first token of the order whose cumulative weight exceeds target (the last, if there is none); *before: that of those before it. */
 static int32_t pick(const candidates *c, uint64_t target, uint64_t *before) {
   *before = 0;
   for (int i = 0;; i++) {
@@ -109,7 +109,7 @@ static int32_t draw(const lct_sampling *s, candidates *c, int vocab, uint64_t u5
   uint64_t p53 = lct_sampling_p53(s->top_p);
   if (p53 > 0) {
     (void)pick(c, lct_part_53(p53, total), &before);
-    total = before > 0 ? before : LCT_WEIGHT_ONE;
+    total = before; /* 0 where only the first is kept: it is the first whose cumulative weight exceeds 0 */
   }
   return pick(c, lct_part_53(u53, total), &before);
 }

@@ -13,12 +13,13 @@ typedef struct {
   uint64_t seed;
 } lct_sampling;
 
-/* The next token of `logits` (vocab) f32, vocab <= 2^22: argmax (lowest id on a tie), or a draw. The result is defined over
- * integers, so that every machine and every backend chooses the same token for the same logits:
+/* The next token of `logits` (vocab) f32: argmax (lowest id on a tie), or a draw; vocab <= 2^22. The result is defined over integers, so
+ * that every machine and every backend chooses the same token for the same logits:
  * - A token weighs w = exp((logit - largest) / temperature) * 2^40, rounded to nearest (sampler_math.h says how, to the bit). One whose
  *   probability is 2^-41 of the most probable token's, or less, weighs 0: it is never drawn.
  * - Tokens stand in descending order of logit, lower id first on a tie. top_k keeps every one with a logit >= the k-th; top_p then
- *   drops those whose cumulative weight (itself included) exceeds floor(P * total / 2^53) with P = max(1, floor(top_p * 2^53)), never the first.
+ *   drops those whose cumulative weight (itself included) exceeds floor(P * total / 2^53), never the first; P is top_p * 2^53 rounded
+ *   down, at least 1.
  * - The draw of step `step` of stream `stream` takes the 53 random bits u = z >> 11, z = the output of SplitMix64 at state seed +
  *   (stream * 2^32 + step + 1) * 0x9E3779B97F4A7C15, and chooses the first kept token whose cumulative weight exceeds
  *   floor(u * total / 2^53), total being that of the kept tokens.

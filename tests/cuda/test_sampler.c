@@ -2,7 +2,7 @@
  * differ by the order of summation alone. */
 #include "cuda_test.h"
 
-#include "engine/sampler.h"
+#include "engine/ops.h"
 
 #define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
 
@@ -15,7 +15,8 @@ static lct_error err;
 typedef enum { NORMAL, WIDE, TIES, EQUAL, DOMINATING, HUGE_RANGE, ZEROS, NOT_NUMBERS, ALL_NAN, INFINITE, N_KINDS } kind;
 
 static float normal(uint32_t seed, size_t i) {
-  double u = ((double)(test_hash(seed, (uint32_t)i) >> 8) + 0.5) * 0x1p-24, v = (double)(test_hash(seed ^ 0x55555555u, (uint32_t)i) >> 8) * 0x1p-24;
+  double u = ((double)(test_hash(seed, (uint32_t)i) >> 8) + 0.5) * 0x1p-24;
+  double v = (double)(test_hash(seed ^ 0x55555555u, (uint32_t)i) >> 8) * 0x1p-24;
   return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
 }
 
@@ -75,7 +76,8 @@ static uint64_t bits_of(const lct_sampling *s, uint32_t step) { return lct_sampl
 
 /* Row i draws as step step0 + i. */
 static result run(const rows *r, const lct_sampling *s, uint32_t step0, int k) {
-  lct_k_draw draw = {.scale = lct_sampling_scale(s->temperature), .p53 = lct_sampling_p53(s->top_p), .top_k = s->top_k, .draw = s->do_sample};
+  lct_k_draw draw = {
+      .scale = lct_sampling_scale(s->temperature), .p53 = lct_sampling_p53(s->top_p), .top_k = s->top_k, .draw = s->do_sample};
   uint64_t *u53 = malloc((size_t)r->n * sizeof *u53);
   assert_non_null(u53);
   for (int i = 0; i < r->n; i++) u53[i] = bits_of(s, step0 + (uint32_t)i);
@@ -108,8 +110,8 @@ static void check_row(const rows *r, const lct_sampling *s, uint32_t step, int k
   assert_ok(lct_sample(s, logits, r->vocab, 0, step, &token, &err));
   lct_k_choice *c = &got->choices[i];
   if (c->token != token) {
-    fail_msg("%s, row %d, vocabulary %d, temperature %g, top_k %d, top_p %g, step %u: token %d, expected %d", lct_dtype_name(r->type), i, r->vocab,
-             s->temperature, s->top_k, s->top_p, step, c->token, token);
+    fail_msg("%s, row %d, vocabulary %d, temperature %g, top_k %d, top_p %g, step %u: token %d, expected %d", lct_dtype_name(r->type), i,
+             r->vocab, s->temperature, s->top_k, s->top_p, step, c->token, token);
   }
   lct_top *want = calloc((size_t)k + 1, sizeof *want), *top = got->top + (size_t)i * (size_t)k;
   assert_non_null(want);
@@ -118,7 +120,9 @@ static void check_row(const rows *r, const lct_sampling *s, uint32_t step, int k
   for (int j = 0; j < k; j++) {
     assert_int_equal(top[j].id, want[j].id);
     float v = logits[top[j].id];
-    if (top[j].logprob != (isnan(v) ? -INFINITY : v)) fail_msg("logit %g of token %d, expected %g", (double)top[j].logprob, top[j].id, (double)v);
+    if (top[j].logprob != (isnan(v) ? -INFINITY : v)) {
+      fail_msg("logit %g of token %d, expected %g", (double)top[j].logprob, top[j].id, (double)v);
+    }
   }
   lct_logits_finish(c->argmax, (double)c->max, c->sum, c->weighted, k, top, &stats);
   assert_int_equal(stats.argmax, want_stats.argmax);
@@ -161,7 +165,7 @@ static void test_like_cpu(void **state) {
       rows r = rows_new(types[t], kinds, N_OF(kinds), vocabs[v], 1000 * (uint32_t)v + (uint32_t)t);
       for (int i = 0; i < n_rounds[v]; i++, seed++) {
         lct_sampling s = sampling(seed, vocabs[v]);
-        const int ks[] = {20, 0, 128, 1, 1000};
+        const int ks[] = {20, LCT_CHOOSE_MAX_TOP, 128, 0, 1};
         check(&r, &s, 7 * seed, least(ks[i % N_OF(ks)], vocabs[v]));
       }
       rows_free(&r);
@@ -169,7 +173,7 @@ static void test_like_cpu(void **state) {
   }
 }
 
-/* Qwen's vocabulary, and the largest one of a power of two that is not a multiple of the threads' share */
+/* Qwen's vocabulary, and one beyond 2^20 whose last chunk is short. */
 static void test_large(void **state) {
   (void)state;
   static const kind kinds[] = {NORMAL, TIES, EQUAL};
@@ -219,6 +223,52 @@ static void test_company(void **state) {
   }
 }
 
+/* Through the backend: the op of ops.h, against the CPU's. */
+static void check_op(lct_precision precision, lct_dtype t) {
+  enum { VOCAB = 1000, N = 12, K = 20 };
+  kind kinds[N];
+  uint32_t steps[N];
+  lct_top top[2][N][K];
+  lct_choice got[N], want[N];
+  lct_backend *be = NULL, *cpu = NULL;
+  assert_ok(lct_cuda_ops()->open(&(lct_backend_options){.precision = precision}, &be, &err));
+  assert_ok(lct_cpu_ops()->open(&(lct_backend_options){.precision = LCT_PRECISION_EXACT, .n_threads = 1}, &cpu, &err));
+  assert_int_equal(lct_cuda_ops()->out_dtype(be), t);
+  for (int i = 0; i < N; i++) {
+    kinds[i] = (kind)(i % NOT_NUMBERS);
+    steps[i] = (uint32_t)(i * i);
+    got[i].top = top[0][i];
+    want[i].top = top[1][i];
+  }
+  rows r = rows_new(t, kinds, N, VOCAB, 21);
+  for (int i = 0; i < 4; i++) {
+    lct_sampling s = {.do_sample = i > 0, .temperature = 0.8, .top_k = i == 2 ? 40 : 0, .top_p = i == 3 ? 0.9 : 0, .seed = 1u << 31};
+    int k = i == 1 ? 0 : K;
+    assert_ok(lct_cuda_ops()->choose(be, r.d.d, r.ld, N, VOCAB, &s, steps, k, got, &err));
+    assert_ok(lct_cpu_ops()->choose(cpu, r.host, r.ld, N, VOCAB, &s, steps, k, want, &err));
+    for (int j = 0; j < N; j++) {
+      assert_int_equal(got[j].token, want[j].token);
+      assert_int_equal(got[j].stats.argmax, want[j].stats.argmax);
+      assert_true(close_to(got[j].stats.entropy, want[j].stats.entropy, 1e-9, 1e-12));
+      for (int m = 0; m < k; m++) {
+        assert_int_equal(top[0][j][m].id, top[1][j][m].id);
+        assert_true(close_to((double)top[0][j][m].logprob, (double)top[1][j][m].logprob, 0x1p-23, 1e-9));
+      }
+    }
+  }
+  assert_fails(lct_cuda_ops()->choose(be, r.d.d, r.ld, N, VOCAB, &(lct_sampling){0}, steps, 1025, got, &err), LCT_E_UNSUPPORTED,
+               "the 1025 most probable tokens of a step: on a GPU at most 1024");
+  rows_free(&r);
+  lct_cuda_ops()->close(be);
+  lct_cpu_ops()->close(cpu);
+}
+
+static void test_op(void **state) {
+  (void)state;
+  check_op(LCT_PRECISION_F16, LCT_DTYPE_F16);
+  check_op(LCT_PRECISION_BF16, LCT_DTYPE_BF16);
+}
+
 static void test_limits(void **state) {
   (void)state;
   static const kind kinds[] = {NORMAL};
@@ -228,7 +278,7 @@ static void test_limits(void **state) {
   void *p = r.d.d;
   assert_ok(lct_k_choose(LCT_DTYPE_F16, p, r.ld, 0, 64, &draw, NULL, 0, out.d, NULL, NULL, &err));
   assert_fails(lct_k_choose(LCT_DTYPE_F16, p, 68, 1, 64, &draw, NULL, 0, out.d, NULL, NULL, &err), LCT_E_UNSUPPORTED,
-               "choose: 64 logits a row, rows 68 apart: expected a distance that is a multiple of 8 and no less");
+               "choose: 64 logits a row, rows 68 apart: expected a multiple of 8 that is no less");
   assert_int_equal(lct_k_choose(LCT_DTYPE_F16, p, 56, 1, 64, &draw, NULL, 0, out.d, NULL, NULL, &err), LCT_E_UNSUPPORTED);
   assert_fails(lct_k_choose(LCT_DTYPE_F16, p, 4096, 1, 4000, &draw, NULL, 1025, out.d, NULL, NULL, &err), LCT_E_UNSUPPORTED,
                "choose: the 1025 most probable of 4000 tokens: on a GPU at most 1024");
@@ -246,7 +296,8 @@ int main(void) {
   test_need_gpu();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_like_cpu), cmocka_unit_test(test_large),  cmocka_unit_test(test_greedy),
-      cmocka_unit_test(test_company),  cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_company),  cmocka_unit_test(test_op),
+      cmocka_unit_test(test_limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
