@@ -97,7 +97,8 @@ lct_status lct_cublaslt_open(lct_cublaslt *lt, lct_error *err) {
     if (try_library(lt, &n, path)) return LCT_OK;
   }
   return lct_fail(err, LCT_E_UNSUPPORTED,
-                  "cuBLASLt (the GPU's matrix products) was not found: install it, or set LCT_CUBLASLT to the path of libcublasLt.so; tried %s",
+                  "cuBLASLt (the GPU's matrix products) was not found: install it, or set LCT_CUBLASLT to the path of libcublasLt.so; "
+                  "tried %s",
                   n.text);
 }
 

@@ -70,7 +70,7 @@ void lct_gemm_close(lct_gemm *g) {
   free(g);
 }
 
-/* The descriptors of a shape; no value is set that is the library's default (alpha and beta on the host, no transposition of x, bias of y's type). */
+/* The descriptors of a shape. What is the library's default is not set: alpha and beta on the host, x as it lies, a bias of y's type. */
 static lct_lt_status make_descriptors(const lct_gemm *g, lct_gemm_plan *p, const void *bias) {
   lct_lt_type t = g->t == LCT_DTYPE_F16 ? LCT_LT_R_16F : LCT_LT_R_16BF;
   uint64_t in = (uint64_t)p->in, out = (uint64_t)p->out;
@@ -165,12 +165,14 @@ static lct_status one_tile(lct_gemm *g, const lct_gemm_plan *p, const void *w, c
                         "unpadding", err);
 }
 
-lct_status lct_gemm_run(lct_gemm *g, bool decode, const void *w, const void *bias, int64_t in, int64_t out, const void *x, int64_t ldx, int n,
-                        void *y, int64_t ldy, lct_error *err) {
+lct_status lct_gemm_run(lct_gemm *g, bool decode, const void *w, const void *bias, int64_t in, int64_t out, const void *x, int64_t ldx,
+                        int n, void *y, int64_t ldy, lct_error *err) {
   const lct_gemm_plan *p = NULL;
   if (ldx < in || ldy < out || ldx % 8 != 0 || ldy % 8 != 0) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "matrix product on the GPU: leading dimensions %lld of %lld values in, %lld of %lld out: "
-                    "expected multiples of 8, at least the number of values", (long long)ldx, (long long)in, (long long)ldy, (long long)out);
+    return lct_fail(err, LCT_E_UNSUPPORTED,
+                    "matrix product on the GPU: leading dimensions %lld of %lld values in, %lld of %lld out: expected multiples of 8, at "
+                    "least the number of values",
+                    (long long)ldx, (long long)in, (long long)ldy, (long long)out);
   }
   LCT_TRY(find_plan(g, decode, w, bias, in, out, &p, err));
   for (int64_t i = 0; i < n; i += p->mode.tile) {

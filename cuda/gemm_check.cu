@@ -72,7 +72,7 @@ lct_status lct_k_gemm_differ(const void *a, int64_t lda, const void *b, int64_t 
                     (long long)dim, (long long)lda, (long long)ldb, UNIT);
   }
   int64_t units = dim / UNIT;
-  LCT_LAUNCH(differ_kernel, blocks_for(n * units), THREADS, 0, stream, (const uint4 *)a, lda / UNIT, (const uint4 *)b, ldb / UNIT, (int64_t)n,
-             units, count);
+  LCT_LAUNCH(differ_kernel, blocks_for(n * units), THREADS, 0, stream, (const uint4 *)a, lda / UNIT, (const uint4 *)b, ldb / UNIT,
+             (int64_t)n, units, count);
   return check_launch("gemm_differ", err);
 }

@@ -17,7 +17,7 @@
 #define PREFILL_TILE 512   /* rows of a product where only a fixed number gives the same bits */
 #define DECODE_ROWS 16
 #define CHECK_ROWS 2048
-#define CHECK_BYTES ((size_t)256 << 20)
+#define CHECK_BYTES ((size_t)128 << 20)
 #define Y_GAP 8 /* rows of the second result are further apart than those of the first */
 
 typedef struct {
@@ -63,8 +63,8 @@ static lct_status check_alloc(const lct_gemm *g, const lct_gemm_plan *p, check_d
 }
 
 /* Rows [start, start + count * step) in steps, multiplied in one product and compared with the same rows of c->y. */
-static lct_lt_status try_rows(lct_gemm *g, const lct_gemm_plan *p, const void *w, const void *bias, const check_data *c, int start, int count,
-                              int step, lct_status *status, lct_error *err) {
+static lct_lt_status try_rows(lct_gemm *g, const lct_gemm_plan *p, const void *w, const void *bias, const check_data *c, int start,
+                              int count, int step, lct_status *status, lct_error *err) {
   const char *x = (const char *)c->x + (size_t)start * (size_t)p->in * 2, *y = (const char *)c->y + (size_t)start * (size_t)p->out * 2;
   lct_lt_status s = lct_gemm_product(g, p, w, bias, x, step * p->in, count, c->y2, p->out + Y_GAP);
   if (s == LCT_LT_OK) *status = lct_k_gemm_differ(y, step * p->out, c->y2, p->out + Y_GAP, count, p->out, c->n_differ, g->stream, err);
@@ -91,7 +91,8 @@ static lct_status try_algorithm(lct_gemm *g, const lct_gemm_plan *p, const void 
     s = try_rows(g, p, w, bias, c, start, count, step, &status, err);
   }
   if (status != LCT_OK) return status;
-  LCT_TRY(lct_gemm_check(cudaMemcpyAsync(&n_differ, c->n_differ, sizeof n_differ, cudaMemcpyDeviceToHost, g->stream), "copy from the GPU", err));
+  LCT_TRY(lct_gemm_check(cudaMemcpyAsync(&n_differ, c->n_differ, sizeof n_differ, cudaMemcpyDeviceToHost, g->stream),
+                         "copy from the GPU", err));
   LCT_TRY(lct_gemm_check(cudaStreamSynchronize(g->stream), "trying a matrix product", err));
   *good = s == LCT_LT_OK && n_differ == 0;
   return LCT_OK;

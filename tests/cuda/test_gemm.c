@@ -1,5 +1,5 @@
 /* Products through cuBLASLt: against sums in double, and every row the same bits whatever is multiplied with it. On the host shim with its
- * cuBLASLt in three moods; on a GPU the real one, where the moods are all the same. */
+ * cuBLASLt in its four moods; on a GPU the real one, where the moods are all the same. */
 #include "cuda_test.h"
 #include "gemm.h"
 #ifdef LCT_TEST_SHIM
@@ -75,7 +75,8 @@ static void check_values(const problem *p, const uint16_t *y, bool partial) {
     for (int j = 0; j < p->out; j++) {
       double sum = p->bias == NULL ? 0 : (double)test_half_f32(p->t, p->bias[j]), size = fabs(sum);
       for (int k = 0; k < p->in; k++) {
-        double term = (double)test_half_f32(p->t, p->x[(size_t)i * (size_t)p->ldx + (size_t)k]) * (double)test_half_f32(p->t, p->w[(size_t)j * (size_t)p->in + (size_t)k]);
+        double x = (double)test_half_f32(p->t, p->x[(size_t)i * (size_t)p->ldx + (size_t)k]);
+        double term = x * (double)test_half_f32(p->t, p->w[(size_t)j * (size_t)p->in + (size_t)k]);
         sum += term;
         size += fabs(term);
       }
@@ -103,11 +104,12 @@ static void test_values(void **state) {
   (void)state;
   set_mood("normal");
   for (int ty = 0; ty < 2; ty++) {
-    lct_gemm *g = open_gemm(ty == 0 ? LCT_DTYPE_F16 : LCT_DTYPE_BF16);
+    lct_dtype t = ty == 0 ? LCT_DTYPE_F16 : LCT_DTYPE_BF16;
+    lct_gemm *g = open_gemm(t);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
       for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
         for (int decode = 0; decode < 2; decode++) {
-          problem p = problem_new(ty == 0 ? LCT_DTYPE_F16 : LCT_DTYPE_BF16, shapes[s].in, shapes[s].out, counts[c], shapes[s].bias, shapes[s].gap);
+          problem p = problem_new(t, shapes[s].in, shapes[s].out, counts[c], shapes[s].bias, shapes[s].gap);
           uint16_t *y = run_all(g, &p, decode == 1);
           check_values(&p, y, false);
           free(y);
@@ -133,7 +135,8 @@ static void check_window(lct_gemm *g, const problem *p, bool decode, const uint1
 }
 
 static void check_invariance(const char *mood, lct_dtype t) {
-  static const int windows[][2] = {{0, 1}, {999, 1}, {511, 1}, {3, 2}, {0, 16}, {5, 16}, {17, 31}, {100, 128}, {488, 512}, {1, 513}, {0, 1000}};
+  static const int windows[][2] = {{0, 1},   {999, 1},   {511, 1},   {3, 2},   {0, 16},  {5, 16},
+                                   {17, 31}, {100, 128}, {488, 512}, {1, 513}, {0, 1000}};
   set_mood(mood);
   lct_gemm *g = open_gemm(t);
   problem p = problem_new(t, 136, 40, 1000, true, 8);
@@ -155,6 +158,8 @@ static void test_invariance(void **state) {
   check_invariance("mixed", LCT_DTYPE_BF16);
   check_invariance("variant", LCT_DTYPE_F16);
   check_invariance("variant", LCT_DTYPE_BF16);
+  check_invariance("placed", LCT_DTYPE_F16);
+  check_invariance("placed", LCT_DTYPE_BF16);
 }
 
 /* NaN and Inf stay in their rows, also within a padded tile. */
@@ -193,12 +198,15 @@ static void test_describe(void **state) {
   static const struct {
     const char *mood, *prefill, *decode;
   } expected[] = {
-      {"normal", "64 -> 40 + bias, prefill: tiles of at most 65536 rows, algorithm 1,", "64 -> 40 + bias, decode: tiles of at most 16 rows, algorithm 1,"},
+      {"normal", "64 -> 40 + bias, prefill: tiles of at most 65536 rows, algorithm 1,",
+       "64 -> 40 + bias, decode: tiles of at most 16 rows, algorithm 1,"},
       {"mixed", "prefill: tiles of at most 65536 rows, algorithm 1, tile 20, stages 0, cluster 0, split K 1 (reduction 0); 2 refused\n",
        "decode: tiles of at most 16 rows, algorithm 4, tile 20, stages 0, cluster 0, split K 2 (reduction 2); 1 refused\n"},
       {"variant", "prefill: tiles of exactly 512 rows, algorithm 3,", "decode: tiles of at most 16 rows, algorithm 4,"},
+      {"placed", "prefill: single rows, algorithm 5, tile 20, stages 0, cluster 0, split K 1 (reduction 0); 2 refused\n",
+       "decode: single rows, algorithm 5, tile 20, stages 0, cluster 0, split K 1 (reduction 0); 2 refused\n"},
   };
-  for (int m = 0; m < 3; m++) {
+  for (size_t m = 0; m < sizeof expected / sizeof *expected; m++) {
     set_mood(expected[m].mood);
     lct_gemm *g = open_gemm(LCT_DTYPE_F16);
     problem p = problem_new(LCT_DTYPE_F16, 64, 40, 3, true, 0);

@@ -4,13 +4,14 @@
  *   1, 2  the same order whatever the number of columns
  *   3     depends on the number of columns of D, and rounds to 16 bits in between, as a split K does: every count has other bits
  *   4     the same as 1, but says that it splits K
- * SHIM_CUBLASLT=normal offers 1, 2; variant 3, 4; mixed 3, 4, 1. Work is queued on the stream when the shim's runtime is in the program. */
+ *   5     as 3, but depends on the column's place in D, as a stream K does
+ * SHIM_CUBLASLT=normal offers 1, 2; variant 3, 4; mixed 3, 4, 1; placed 5. Work is queued on the stream when the shim's runtime is in
+ * the program. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <memory>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -25,7 +26,7 @@ enum { LAYOUT_TYPE, LAYOUT_ORDER, LAYOUT_ROWS, LAYOUT_COLS, LAYOUT_LD, LAYOUT_BA
 enum { DESC_COMPUTE, DESC_SCALE, DESC_POINTER_MODE, DESC_TRANSA, DESC_TRANSB, DESC_EPILOGUE = 7, DESC_BIAS = 8, DESC_BIAS_TYPE = 26 };
 enum { PREF_SEARCH, PREF_WORKSPACE, PREF_REDUCTION_MASK = 3, PREF_ALIGN_A = 5, PREF_ALIGN_D = 8, PREF_MAX_WAVES = 9, PREF_IMPL_MASK = 12 };
 enum { CONFIG_ID, CONFIG_TILE, CONFIG_SPLITK, CONFIG_REDUCTION, CONFIG_SWIZZLE, CONFIG_CUSTOM, CONFIG_STAGES, CONFIG_INNER, CONFIG_CLUSTER };
-enum { ALGO_PLAIN = 1, ALGO_OTHER = 2, ALGO_VARIANT = 3, ALGO_SPLIT = 4 };
+enum { ALGO_PLAIN = 1, ALGO_OTHER = 2, ALGO_VARIANT = 3, ALGO_SPLIT = 4, ALGO_PLACED = 5 };
 
 struct handle {
   uint64_t magic;
@@ -157,7 +158,8 @@ static void multiply(const work *w) {
     for (uint64_t j = 0; j < n; j++) {
       for (uint64_t i = 0; i < count; i++) {
         const float *x = &a[i * k], *y = &b[j * k];
-        float sum = w->alpha * (w->algo == ALGO_VARIANT ? variant_dot(type, x, y, k, n) : dot(x, y, k));
+        bool cut = w->algo == ALGO_VARIANT || w->algo == ALGO_PLACED;
+        float sum = w->alpha * (cut ? variant_dot(type, x, y, k, w->algo == ALGO_VARIANT ? n : j) : dot(x, y, k));
         if (w->beta != 0) sum += w->beta * value(type, c[m0 + i + j * (size_t)w->c.ld]);
         if (w->d.epilogue == EPILOGUE_BIAS) sum += value(type, bias[m0 + i]);
         out[m0 + i + j * (size_t)w->out.ld] = rounded(type, sum);
@@ -166,10 +168,8 @@ static void multiply(const work *w) {
   }
 }
 
-static void run(void *arg) {
-  std::unique_ptr<work> w((work *)arg);
-  multiply(w.get());
-}
+static void run(void *arg) { multiply((work *)arg); }
+static void release(void *arg) { delete (work *)arg; }
 
 static bool on_device(const void *p, const layout *l) {
   typedef int (*function)(const void *, size_t);
@@ -320,7 +320,7 @@ int cublasLtMatmulPreferenceSetAttribute(preference *p, int attr, const void *bu
 int cublasLtMatmulAlgoCheck(handle *h, const desc *d, const layout *a, const layout *b, const layout *c, const layout *out,
                             const algorithm *algo, heuristic *result) {
   if (h == nullptr || h->magic != magic) return NOT_INITIALIZED;
-  if (algo == nullptr || result == nullptr || algo->data[0] < ALGO_PLAIN || algo->data[0] > ALGO_SPLIT) return INVALID_VALUE;
+  if (algo == nullptr || result == nullptr || algo->data[0] < ALGO_PLAIN || algo->data[0] > ALGO_PLACED) return INVALID_VALUE;
   uint64_t mnk[3];
   int code = check(d, a, b, c, out, mnk);
   *result = heuristic{*algo, 0, code, 1.0f, {0}};
@@ -339,6 +339,7 @@ int cublasLtMatmulAlgoGetHeuristic(handle *h, const desc *d, const layout *a, co
   std::vector<uint64_t> ids = {ALGO_PLAIN, ALGO_OTHER};
   if (mode != nullptr && strcmp(mode, "variant") == 0) ids = {ALGO_VARIANT, ALGO_SPLIT};
   if (mode != nullptr && strcmp(mode, "mixed") == 0) ids = {ALGO_VARIANT, ALGO_SPLIT, ALGO_PLAIN};
+  if (mode != nullptr && strcmp(mode, "placed") == 0) ids = {ALGO_PLACED};
   for (uint64_t id : ids) {
     if (*n_results == wanted) break;
     results[(*n_results)++] = heuristic{{{id}}, 0, SUCCESS, 1.0f, {0}};
@@ -369,7 +370,7 @@ int cublasLtMatmul(handle *h, const desc *d, const void *alpha, const void *pa, 
   int code = check(d, a, b, c, out, mnk);
   if (code != SUCCESS) return code;
   if (alpha == nullptr || beta == nullptr || pa == nullptr || pb == nullptr || pc == nullptr || pd == nullptr) return INVALID_VALUE;
-  if (algo != nullptr && (algo->data[0] < ALGO_PLAIN || algo->data[0] > ALGO_SPLIT)) return INVALID_VALUE;
+  if (algo != nullptr && (algo->data[0] < ALGO_PLAIN || algo->data[0] > ALGO_PLACED)) return INVALID_VALUE;
   if (d->epilogue == EPILOGUE_BIAS && d->bias == nullptr) return INVALID_VALUE;
   if (((uintptr_t)pa | (uintptr_t)pb | (uintptr_t)pc | (uintptr_t)pd) % 16 != 0) return NOT_SUPPORTED;
   layout bias = {d->compute, mnk[0], 1, (int64_t)mnk[0]};
@@ -379,10 +380,11 @@ int cublasLtMatmul(handle *h, const desc *d, const void *alpha, const void *pa, 
   work *w = new work{*d, *a, *b, *c, *out, pa, pb, pc, pd, 0, 0, algo != nullptr ? (int)algo->data[0] : ALGO_PLAIN};
   memcpy(&w->alpha, alpha, 4);
   memcpy(&w->beta, beta, 4);
-  typedef int (*function)(cudaStream_t, void (*)(void *), void *);
+  typedef int (*function)(cudaStream_t, void (*)(void *), void (*)(void *), void *);
   function push = (function)dlsym(RTLD_DEFAULT, "shim_stream_push");
-  if (push == nullptr) run(w);
-  else if (push(stream, run, w) != 0) return EXECUTION_FAILED;
+  if (push != nullptr) return push(stream, run, release, w) == 0 ? SUCCESS : EXECUTION_FAILED;
+  run(w);
+  release(w);
   return SUCCESS;
 }
 }

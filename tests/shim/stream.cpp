@@ -1,6 +1,7 @@
 /* Streams: work is queued and done as late as CUDA allows (LCT_SHIM_STREAMS=late, the default) or at once (early). Late, what host code
  * reads or overwrites without having waited is still old or already new, as it may be on a GPU. */
 #include <deque>
+#include <memory>
 #include <set>
 
 #include "runtime.h"
@@ -77,12 +78,12 @@ cudaError_t shim_push(cudaStream_t stream, std::function<void()> work) {
 extern "C" {
 
 /* for the fake cuBLASLt, which lives in a library of its own */
-__attribute__((visibility("default"))) int shim_stream_push(cudaStream_t stream, void (*run)(void *), void *arg) {
+__attribute__((visibility("default"))) int shim_stream_push(cudaStream_t stream, void (*run)(void *), void (*release)(void *), void *arg) {
   SHIM_ENTER_ANYWAY;
   bool fails = shim_count_launch();
-  /* run frees arg: it is called in any case, unless the stream dies with an error before */
+  std::shared_ptr<void> owned(arg, release); /* released even when the stream dies with an error before its turn */
   return (int)shim_push(stream, [=] {
-    run(arg);
+    run(owned.get());
     if (fails) shim.sticky = shim_fail(cudaErrorIllegalAddress);
   });
 }
