@@ -1,9 +1,6 @@
 /* The lists that attention works from (cuda/attention_work.c), expanded again and compared with what a batch means: every row in exactly one
- * tile, with its position and the slots of its path. Then attention itself through them: a conversation alone and in company. */
-#include "attention_reference.h"
-#include "internal.h"
-
-static lct_error err;
+ * tile, with its position and the slots of its path. */
+#include "attention_batch.h"
 
 typedef struct {
   lct_k_tile *tiles;
@@ -36,31 +33,8 @@ static lists fetch_lists(const lct_attn_work *w, size_t n_rows, size_t n_slots) 
 }
 
 static void free_lists(lists *l) {
-  free(l->tiles);
-  free(l->tokens);
-  free(l->rows);
-  free(l->parts);
-  free(l->slots);
-}
-
-/* Slot of position pos of the path of segment s, by its definition. */
-static int32_t slot_of(const lct_segment *s, int32_t pos) {
-  if (pos >= s->pos0) return s->kv0 + pos - s->pos0;
-  for (int32_t r = 0; r < s->n_ranges; r++) {
-    if (pos < s->ranges[r].n) return s->ranges[r].first + pos;
-    pos -= s->ranges[r].n;
-  }
-  return -1;
-}
-
-/* (n_rows): the segment of each row */
-static int32_t *segment_of_rows(const lct_batch *b) {
-  int32_t *of = malloc((size_t)(b->n_rows + 1) * sizeof *of);
-  assert_non_null(of);
-  for (int32_t i = 0; i < b->n_segments; i++) {
-    for (int32_t k = 0; k < b->segments[i].n_rows; k++) of[b->segments[i].row0 + k] = i;
-  }
-  return of;
+  void *all[] = {l->tiles, l->tokens, l->rows, l->parts, l->slots};
+  for (int i = 0; i < 5; i++) free(all[i]);
 }
 
 /* Checks the prefill lists; returns the number of tiles. */
@@ -123,49 +97,6 @@ static void check_decode(const lct_backend *be, const lct_batch *b, const lct_at
   free_lists(&l);
 }
 
-/* The part of a backend that the lists need. */
-static lct_backend *open_backend(lct_dtype t) {
-  lct_backend *be = calloc(1, sizeof *be);
-  assert_non_null(be);
-  be->t = t;
-  CUDA_OK(cudaStreamCreateWithFlags(&be->stream, cudaStreamNonBlocking));
-  return be;
-}
-
-static void close_backend(lct_backend *be) {
-  CUDA_OK(cudaStreamSynchronize(be->stream));
-  lct_cuda_work_free(&be->work);
-  assert_null(be->work.lists.p);
-  CUDA_OK(cudaStreamDestroy(be->stream));
-  free(be);
-}
-
-/* n sequences, many of them beginning like one before. */
-static lct_plan *random_plan(uint32_t seed, int n, int most, int max_rows) {
-  lct_plan *plan = NULL;
-  int32_t *ids = malloc((size_t)(n * most) * sizeof *ids), *length = calloc((size_t)n, sizeof *length), seq = 0;
-  assert_non_null(ids);
-  assert_non_null(length);
-  assert_ok(lct_plan_new(&plan, &err));
-  for (int i = 0; i < n; i++) {
-    uint32_t at = (uint32_t)i * 1000;
-    int shared = 0;
-    if (i > 0 && test_hash(seed, at) % 4 != 0) {
-      int from = (int)(test_hash(seed, at + 1) % (uint32_t)i);
-      shared = (int)(test_hash(seed, at + 2) % (uint32_t)(length[from] + 1));
-      memcpy(ids + i * most, ids + from * most, (size_t)shared * sizeof *ids);
-    }
-    length[i] = shared + (int)(test_hash(seed, at + 3) % (uint32_t)(most - shared + 1));
-    if (length[i] == 0) length[i] = 1;
-    for (int k = shared; k < length[i]; k++) ids[i * most + k] = (int32_t)(test_hash(seed, at + 10 + (uint32_t)k) % 3);
-    assert_ok(lct_plan_add(plan, ids + i * most, (size_t)length[i], &seq, &err));
-  }
-  assert_ok(lct_plan_build(plan, max_rows, &err));
-  free(ids);
-  free(length);
-  return plan;
-}
-
 static void test_random_plans(void **state) {
   (void)state;
   lct_backend *be = open_backend(LCT_DTYPE_F16);
@@ -180,18 +111,6 @@ static void test_random_plans(void **state) {
     lct_plan_free(plan);
   }
   close_backend(be);
-}
-
-/* A conversation: a trunk of n tokens with a stub of three tokens behind every `step` of them. */
-static void add_conversation(lct_plan *plan, int32_t first, int n, int step) {
-  int32_t *ids = malloc((size_t)(n + 3) * sizeof *ids), seq = 0;
-  assert_non_null(ids);
-  for (int end = step; end <= n; end += step) {
-    for (int i = 0; i < end; i++) ids[i] = first + i;
-    for (int i = 0; i < 3; i++) ids[end + i] = 9000 + i;
-    assert_ok(lct_plan_add(plan, ids, (size_t)end + 3, &seq, &err));
-  }
-  free(ids);
 }
 
 /* The trunk, cut into 20 segments by its branches, is one chain: its tiles are those of one run of tokens. */
@@ -276,33 +195,6 @@ static void test_odd_segments(void **state) {
   close_backend(be);
 }
 
-/* Every sequence of a plan one token further; behind its prompt `made` tokens that were generated before. */
-static void decode_batch(const lct_plan *plan, int n, int32_t kv_base, int made, lct_batch *b) {
-  lct_segment *segments = calloc((size_t)n, sizeof *segments);
-  int32_t *positions = calloc((size_t)n, sizeof *positions);
-  assert_non_null(segments);
-  assert_non_null(positions);
-  for (int i = 0; i < n; i++) {
-    int32_t n_ranges = 0;
-    const lct_kv_range *path = lct_plan_seq_ranges(plan, i, &n_ranges);
-    lct_kv_range *ranges = calloc((size_t)n_ranges + 1, sizeof *ranges);
-    assert_non_null(ranges);
-    memcpy(ranges, path, (size_t)n_ranges * sizeof *ranges);
-    if (made > 0) ranges[n_ranges++] = (lct_kv_range){kv_base + i * (made + 1), made};
-    positions[i] = lct_plan_seq_len(plan, i) + made;
-    segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .pos0 = positions[i], .kv0 = kv_base + i * (made + 1) + made,
-                                .n_ranges = n_ranges, .ranges = ranges};
-  }
-  *b = (lct_batch){.n_rows = n, .n_segments = n, .n_slots = kv_base + n * (made + 1), .decode = true, .tokens = positions,
-                   .positions = positions, .segments = segments};
-}
-
-static void free_decode_batch(lct_batch *b) {
-  for (int32_t i = 0; i < b->n_segments; i++) free((void *)(uintptr_t)b->segments[i].ranges);
-  free((void *)(uintptr_t)b->segments);
-  free((void *)(uintptr_t)b->positions);
-}
-
 static void test_decode_lists(void **state) {
   (void)state;
   lct_backend *be = open_backend(LCT_DTYPE_F16);
@@ -320,194 +212,32 @@ static void test_decode_lists(void **state) {
   close_backend(be);
 }
 
-/* Queries, keys and values of a batch: row r's depend on the tokens of its path alone; slot == row, `more` slots behind. */
-typedef struct {
-  lct_attn_shape s;
-  size_t n_rows, n_slots;
-  uint16_t *q, *k, *v;
-  test_buffer dq, dk, dv, dout;
-} pass;
-
-static uint16_t *path_values(lct_dtype t, const uint32_t *seeds, size_t n, size_t width, uint32_t salt) {
-  uint16_t *p = malloc(n * width * sizeof *p);
-  assert_non_null(p);
-  for (size_t i = 0; i < n; i++) {
-    for (size_t e = 0; e < width; e++) p[i * width + e] = test_f32_half(t, reference_value(seeds[i] + salt, e));
-  }
-  return p;
-}
-
-static pass open_pass(lct_dtype t, lct_attn_shape s, const lct_batch *b, int more) {
-  pass p = {.s = s, .n_rows = (size_t)b->n_rows, .n_slots = (size_t)(b->n_rows + more)};
-  size_t nq = (size_t)s.n_heads * (size_t)s.head_dim, nkv = (size_t)s.n_kv_heads * (size_t)s.head_dim;
-  uint32_t *seeds = calloc(p.n_slots, sizeof *seeds);
-  assert_non_null(seeds);
-  for (int32_t i = 0; i < b->n_segments; i++) {
-    const lct_segment *seg = &b->segments[i];
-    for (int32_t row = seg->row0; row < seg->row0 + seg->n_rows; row++) {
-      int32_t pos = b->positions[row];
-      uint32_t before = pos > 0 ? seeds[slot_of(seg, pos - 1)] : 0;
-      seeds[row] = test_hash(before + 1, (uint32_t)b->tokens[row]);
-    }
-  }
-  for (size_t i = p.n_rows; i < p.n_slots; i++) seeds[i] = (uint32_t)i;
-  p.q = path_values(t, seeds, p.n_slots, nq, 1);
-  p.k = path_values(t, seeds, p.n_slots, nkv, 2);
-  p.v = path_values(t, seeds, p.n_slots, nkv, 3);
-  p.dq = test_upload(p.q, p.n_slots * nq * 2);
-  p.dk = test_upload(p.k, p.n_slots * nkv * 2);
-  p.dv = test_upload(p.v, p.n_slots * nkv * 2);
-  p.dout = test_output(p.n_slots * nq * 2);
-  free(seeds);
-  return p;
-}
-
-static uint16_t *attend(lct_backend *be, pass *p, const lct_batch *b) {
-  assert_ok(lct_cuda_begin_batch(be, b, &p->s, &err));
-  assert_ok(lct_cuda_attention(be, p->dq.d, &p->s, b, (lct_kv_layer){p->dk.d, p->dv.d}, p->dout.d, &err));
-  CUDA_OK(cudaStreamSynchronize(be->stream));
-  return test_download(&p->dout);
-}
-
-static void close_pass(pass *p) {
-  test_release(&p->dq);
-  test_release(&p->dk);
-  test_release(&p->dv);
-  test_release(&p->dout);
-  free(p->q);
-  free(p->k);
-  free(p->v);
-}
-
-/* Row `row` of the query matrix, head h, at position pos of segment seg; its slots are the caller's to free. */
-static reference_row row_of(const lct_backend *be, const pass *p, const lct_segment *seg, int32_t row, int32_t pos, int h) {
-  int32_t *slots = malloc((size_t)(pos + 1) * sizeof *slots);
-  assert_non_null(slots);
-  for (int32_t i = 0; i <= pos; i++) slots[i] = slot_of(seg, i);
-  size_t dim = (size_t)p->s.head_dim, kv = (size_t)(h / (p->s.n_heads / p->s.n_kv_heads)) * dim;
-  return (reference_row){be->t,     (int)dim,    pos + 1, p->s.scale, p->q + ((size_t)row * (size_t)p->s.n_heads + (size_t)h) * dim,
-                         p->k + kv, p->v + kv, (int64_t)p->s.n_kv_heads * p->s.head_dim, slots};
-}
-
-static void check_rows(const lct_backend *be, const pass *p, const lct_batch *b, const uint16_t *out, int step) {
-  double want[256], bound[256];
-  int32_t *segment = segment_of_rows(b);
-  for (int32_t row = 0; row < b->n_rows; row += step) {
-    for (int h = 0; h < p->s.n_heads; h++) {
-      reference_row r = row_of(be, p, &b->segments[segment[row]], row, b->positions[row], h);
-      reference_attention(&r, want, bound);
-      free((void *)(uintptr_t)r.slots);
-      for (int i = 0; i < r.dim; i++) {
-        double got = (double)test_half_f32(be->t, out[(row * p->s.n_heads + h) * r.dim + i]);
-        if (!(fabs(got - want[i]) <= bound[i])) {
-          fail_msg("row %d, head %d, element %d: %.9g, expected %.9g within %g", row, h, i, got, want[i], bound[i]);
-        }
-      }
-    }
-  }
-  free(segment);
-}
-
-static lct_plan *conversations(int before, int after) {
-  lct_plan *plan = NULL;
-  assert_ok(lct_plan_new(&plan, &err));
-  add_conversation(plan, 5000, 140, 35); /* sequences 0..3 */
-  for (int i = 0; i < before; i++) add_conversation(plan, 1000 * i + 100, 60 + 10 * i, 30);
-  for (int i = 0; i < after; i++) add_conversation(plan, 10000 + 1000 * i, 75 - 10 * i, 25);
-  if (before > 0) add_conversation(plan, 5000, 163, 23); /* the same beginning, other branches */
-  assert_ok(lct_plan_build(plan, 100000, &err));
-  return plan;
-}
-
-/* The conversation alone and among others, whose branches cut its trunk elsewhere: right, and the same bits. */
-static void test_conversation_in_company(void **state) {
-  (void)state;
-  for (int t = 0; t < 2; t++) {
-    lct_backend *be = open_backend(t == 0 ? LCT_DTYPE_F16 : LCT_DTYPE_BF16);
-    lct_attn_shape s = {14, 2, 64, 0.03f};
-    lct_plan *alone = conversations(0, 0), *many = conversations(3, 2);
-    const lct_batch *a = lct_plan_batch(alone, 0), *b = lct_plan_batch(many, 0);
-    pass pa = open_pass(be->t, s, a, 0), pb = open_pass(be->t, s, b, 0);
-    uint16_t *x = attend(be, &pa, a), *y = attend(be, &pb, b);
-    check_rows(be, &pa, a, x, 11);
-    check_rows(be, &pb, b, y, 29);
-    size_t width = (size_t)(s.n_heads * s.head_dim);
-    for (int32_t seq = 0; seq < 4; seq++) {
-      for (int32_t pos = 0; pos < lct_plan_seq_len(alone, seq); pos++) {
-        size_t i = (size_t)lct_plan_seq_row(alone, seq, pos), j = (size_t)lct_plan_seq_row(many, seq, pos);
-        assert_same_bits(pa.q + i * width, pb.q + j * width, width * 2);
-        assert_same_bits(x + i * width, y + j * width, width * 2);
-      }
-    }
-    free(x);
-    free(y);
-    close_pass(&pa);
-    close_pass(&pb);
-    lct_plan_free(alone);
-    lct_plan_free(many);
-    close_backend(be);
-  }
-}
-
-/* A decode batch goes to the decoding kernel, with its lists. */
-static void test_decode_attention(void **state) {
+/* Keys of exactly one part, one more, one less. */
+static void test_decode_parts(void **state) {
   (void)state;
   lct_backend *be = open_backend(LCT_DTYPE_F16);
-  lct_attn_shape s = {6, 2, 128, 0.03f};
-  lct_plan *plan = random_plan(5, 6, 290, 1 << 20);
-  lct_batch b;
-  int n_rows = lct_plan_batch(plan, 0)->n_rows;
-  decode_batch(plan, 6, n_rows, 2, &b);
-  pass p = open_pass(be->t, s, lct_plan_batch(plan, 0), 6 * 3);
-  uint16_t *out = attend(be, &p, &b);
-  check_rows(be, &p, &b, out, 1);
-  free(out);
-  close_pass(&p);
-  free_decode_batch(&b);
-  lct_plan_free(plan);
-  close_backend(be);
-}
-
-/* Softmax weights of some rows and heads of one segment. */
-static void test_weights(void **state) {
-  (void)state;
-  lct_backend *be = open_backend(LCT_DTYPE_F16);
-  lct_attn_shape s = {8, 2, 64, 0.03f};
-  lct_plan *plan = conversations(0, 0);
-  const lct_batch *b = lct_plan_batch(plan, 0);
-  pass p = open_pass(be->t, s, b, 0);
-  for (int32_t i = 0; i < b->n_segments; i++) {
-    const lct_segment *seg = &b->segments[i];
-    int first = seg->n_rows / 2, n = seg->n_rows - first, n_keys = seg->pos0 + seg->n_rows;
-    float *out = malloc((size_t)(3 * n * n_keys) * sizeof *out);
-    double *want = malloc((size_t)n_keys * sizeof *want);
-    assert_non_null(out);
-    assert_non_null(want);
-    assert_ok(lct_cuda_attn_weights(be, p.dq.d, &s, seg, seg->row0 + first, n, 3, 3, (lct_kv_layer){p.dk.d, p.dv.d}, out, &err));
-    for (int h = 0; h < 3; h++) {
-      for (int k = 0; k < n; k++) {
-        int32_t pos = seg->pos0 + first + k;
-        reference_row r = row_of(be, &p, seg, seg->row0 + first + k, pos, 3 + h);
-        double largest = 0, relative = reference_weights(&r, want, &largest);
-        free((void *)(uintptr_t)r.slots);
-        for (int32_t j = pos + 1; j < n_keys; j++) want[j] = 0;
-        assert_each_close(out + (h * n + k) * n_keys, want, n_keys, relative, 0x1p-120);
-      }
-    }
-    free(out);
-    free(want);
+  lct_attn_shape s = {4, 4, 64, 0.125f};
+  const int32_t keys[] = {1, LCT_ATTN_SPLIT - 1, LCT_ATTN_SPLIT, LCT_ATTN_SPLIT + 1, 2 * LCT_ATTN_SPLIT, 4 * LCT_ATTN_SPLIT + 1};
+  lct_kv_range ranges[6];
+  lct_segment segments[6];
+  int32_t positions[6];
+  for (int i = 0; i < 6; i++) {
+    positions[i] = keys[i] - 1;
+    ranges[i] = (lct_kv_range){2000 * i, positions[i]};
+    segments[i] = (lct_segment){.row0 = 5 - i, .n_rows = 1, .pos0 = positions[i], .kv0 = 2000 * i + 1500, .n_ranges = i > 0, .ranges = &ranges[i]};
   }
-  close_pass(&p);
-  lct_plan_free(plan);
+  const lct_batch b = {.n_rows = 6, .n_segments = 6, .n_slots = 12000, .decode = true, .tokens = positions, .positions = positions,
+                       .segments = segments};
+  assert_ok(lct_cuda_begin_batch(be, &b, &s, &err));
+  check_decode(be, &b, &s);
   close_backend(be);
 }
 
 int main(void) {
   test_need_gpu();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_random_plans),  cmocka_unit_test(test_trunk_is_one_chain),      cmocka_unit_test(test_large_batch),
-      cmocka_unit_test(test_odd_segments),  cmocka_unit_test(test_decode_lists),            cmocka_unit_test(test_conversation_in_company),
-      cmocka_unit_test(test_decode_attention), cmocka_unit_test(test_weights),
+      cmocka_unit_test(test_random_plans), cmocka_unit_test(test_trunk_is_one_chain), cmocka_unit_test(test_large_batch),
+      cmocka_unit_test(test_odd_segments), cmocka_unit_test(test_decode_lists),       cmocka_unit_test(test_decode_parts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
