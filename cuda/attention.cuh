@@ -16,7 +16,7 @@ void lct_attn_launch_bf16(const lct_k_attn *a, const lct_k_tile *tiles, int n_ti
 #define ATTN_KEYS LCT_ATTN_KEYS
 #define ATTN_LOG2E 1.44269504088896340736f
 
-/* Shared memory: STAGES times (K tile, V tile), the query tile of its own where the registers cannot hold it, slots of two key tiles. A tile
+/* Shared memory: STAGES times (K tile, V tile), a query tile where the registers cannot hold it, slots of two key tiles. A tile
  * is 64 rows of D elements; the 16-byte chunks of a row are permuted so that the 8 rows of an ldmatrix lie in different banks. */
 template <int D, int STAGES>
 struct attn_layout {
@@ -31,7 +31,7 @@ struct attn_layout {
 /* At least so many blocks on an SM: bounds the registers of a thread. */
 constexpr int attn_blocks(int d) { return d <= 128 ? 3 : 2; }
 
-/* Rows of 64 and of 192 bytes begin at two places in the banks only, so that four permutations suffice (and 4 or 12 chunks allow no more). */
+/* Rows of 64 and of 192 bytes begin at two places in the banks only: four permutations suffice, and 4 or 12 chunks allow no more. */
 template <int D>
 constexpr bool ATTN_NARROW = D == 32 || D == 96;
 

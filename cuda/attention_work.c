@@ -314,8 +314,8 @@ static lct_status upload_path(lct_backend *be, const lct_segment *s, lct_error *
   return status;
 }
 
-lct_status lct_cuda_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n, int head0,
-                                 int n_heads, lct_kv_layer kv, float *out, lct_error *err) {
+lct_status lct_cuda_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
+                                 int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) {
   LCT_TRY(lct_cuda_alive(be, err));
   LCT_TRY(upload_path(be, seg, err));
   const int n_keys = seg->pos0 + seg->n_rows;
@@ -326,7 +326,7 @@ lct_status lct_cuda_attn_weights(lct_backend *be, const void *q, const lct_attn_
   lct_status status = lct_k_attention_weights(be->t, &a, row0, n, seg->pos0 + row0 - seg->row0, n_keys, head0, n_heads, weights->p,
                                               be->stream, err);
   LCT_TRY(lct_cuda_launched(be, status, "attention weights", err));
-  LCT_TRY(lct_cuda_check(be, cudaMemcpyAsync(out, weights->p, bytes, cudaMemcpyDeviceToHost, be->stream), "copy of attention weights", err));
+  LCT_TRY(lct_cuda_check(be, cudaMemcpyAsync(out, weights->p, bytes, cudaMemcpyDeviceToHost, be->stream), "attention weights", err));
   return lct_cuda_check(be, cudaStreamSynchronize(be->stream), "attention weights", err);
 }
 

@@ -1,4 +1,4 @@
-/* Prefill attention (lct_k_attention) against its definition: all head_dims, groups, lengths around tile edges, large scores; keys scattered
+/* Prefill attention (lct_k_attention) against its definition: head_dims, groups, lengths around tile edges, large scores; keys scattered
  * over slots between NaN; what a token gets does not depend on its tile or its company. */
 #include "attention_reference.h"
 
