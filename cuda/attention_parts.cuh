@@ -60,7 +60,7 @@ static inline lct_status lct_attn_check(const char *what, lct_dtype t, const lct
 static inline lct_status lct_attn_launched(const char *kernel, lct_error *err) {
   cudaError_t code = cudaGetLastError();
   if (code == cudaSuccess) return LCT_OK;
-  return lct_fail(err, LCT_E_INTERNAL, "kernel %s was not launched: %s", kernel, cudaGetErrorString(code));
+  return lct_fail(err, LCT_E_DEVICE, "kernel %s was not launched: %s", kernel, cudaGetErrorString(code));
 }
 
 #endif

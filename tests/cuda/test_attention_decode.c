@@ -211,7 +211,7 @@ static void test_big_scores(void **state) {
 static void test_many_parts(void **state) {
   (void)state;
   static const int n_keys[] = {1 << 20, 4 * LCT_ATTN_SPLIT, 4 * LCT_ATTN_SPLIT + 1};
-  check_scene(&(scene){LCT_DTYPE_F16, {2, 1, 8}, 3, n_keys, 2, 0});
+  check_scene(&(scene){LCT_DTYPE_F16, {1, 1, 8}, 3, n_keys, 2, 0});
 }
 
 /* Alone, in another order, with its keys elsewhere: the same bits. */
