@@ -233,7 +233,6 @@ const lct_ops *lct_cuda_ops(void) {
   static const lct_ops ops = {
       .name = "cuda",
       .host_memory = false,
-      .row_tile = 16, /* the tile of decode GEMMs */
       .mlp_rows = 16384, /* bounds the widest buffers; far more rows than fill a GPU */
       .open = backend_open,
       .close = backend_close,

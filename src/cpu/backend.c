@@ -194,7 +194,6 @@ const lct_ops *lct_cpu_ops(void) {
       .in_dtype = in_dtype,
       .out_dtype = out_dtype,
       .kv_row_bytes = kv_row_bytes,
-      .row_tile = 1,
       .mlp_rows = 512, /* they fit the last-level cache */
       .begin_batch = begin_batch,
       .alloc = host_alloc,

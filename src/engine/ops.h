@@ -49,8 +49,7 @@ typedef struct {
 typedef struct {
   const char *name;
   bool host_memory; /* buffers are ordinary host memory: taps may look at them in place */
-  int mlp_rows;     /* rows of the MLP's widest activations held at once; a multiple of row_tile */
-  int row_tile;     /* buffers of rows have room for a multiple of this many: an op may read and write rows behind the last */
+  int mlp_rows;     /* rows of the MLP's widest activations held at once */
   lct_status (*open)(const lct_backend_options *o, lct_backend **out, lct_error *err);
   void (*close)(lct_backend *be);
   lct_dtype (*in_dtype)(const lct_backend *be);

@@ -71,8 +71,7 @@ lct_status engine_reserve(lct_engine *e, int32_t n_rows, int n_positions, lct_er
   LCT_TRY(reserve_positions(e, n_positions, err));
   if (n_rows <= e->ws.cap_rows) return LCT_OK;
   engine_workspace_free(e);
-  size_t tile = (size_t)e->ops->row_tile;
-  lct_status s = alloc_rows(e, ((size_t)n_rows + tile - 1) / tile * tile, err);
+  lct_status s = alloc_rows(e, (size_t)n_rows, err);
   if (s != LCT_OK) engine_workspace_free(e);
   return s;
 }
