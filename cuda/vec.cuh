@@ -66,7 +66,7 @@ static inline lct_status lct_refuse_type(lct_dtype t, const char *kernel, lct_er
 static inline lct_status lct_check_launch(const char *kernel, lct_error *err) {
   cudaError_t code = cudaGetLastError();
   if (code == cudaSuccess) return LCT_OK;
-  return lct_fail(err, LCT_E_INTERNAL, "%s: the launch failed: %s", kernel, cudaGetErrorString(code));
+  return lct_fail(err, LCT_E_DEVICE, "%s: the launch failed: %s", kernel, cudaGetErrorString(code));
 }
 
 #endif
