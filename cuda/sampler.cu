@@ -103,11 +103,12 @@ LCT_DEVICE void visit(row<T> r, F f) {
   for (int c = (int)threadIdx.x; c < r.chunks(); c += THREADS) visit_chunk(r, c, f);
 }
 
-/* op over the block in a fixed order, the same in every thread; starts and ends with a barrier. */
+/* Every function from here on that uses shared memory ends with a barrier, so the next one may write to it at once. */
+
+/* op over the block in a fixed order, the same in every thread */
 template <typename V, typename F>
 LCT_DEVICE V reduce(V v, V *scratch, F op) {
   for (int m = 16; m > 0; m >>= 1) v = op(v, lct_shfl_xor(v, m));
-  lct_sync();
   if (lct_lane() == 0) scratch[lct_warp()] = v;
   lct_sync();
   V all = scratch[0];
@@ -123,7 +124,6 @@ LCT_DEVICE double sum_doubles(double v, shared *s) {
 }
 
 LCT_DEVICE void clear(histogram *h) {
-  lct_sync();
   for (int i = (int)threadIdx.x; i < BINS; i += THREADS) h->lo[i] = h->hi[i] = 0;
   lct_sync();
 }
@@ -137,7 +137,7 @@ LCT_DEVICE void add(histogram *h, uint32_t bin, uint64_t v) {
 LCT_DEVICE uint64_t bin_of(const histogram *h, int bin) { return (uint64_t)h->hi[bin] << 32 | h->lo[bin]; }
 
 /* Of the bins in descending order, the first whose inclusive sum exceeds target, which must be below the sum of all; *above: the sum
- * of those before it. Ends with a barrier. */
+ * of those before it. */
 LCT_DEVICE uint32_t find(const histogram *h, uint64_t target, uint64_t *above, shared *s) {
   if (lct_warp() == 0) {
     int highest = BINS - 1 - 8 * lct_lane();
@@ -201,7 +201,6 @@ LCT_DEVICE void visit_equal(row<T> r, uint32_t key, F f, shared *s) {
     uint32_t up = lct_shfl_up(sum, delta);
     if (lct_lane() >= delta) sum += up;
   }
-  lct_sync();
   if (lct_lane() == 31) s->words[lct_warp()] = sum;
   lct_sync();
   uint32_t rank = sum - own;
