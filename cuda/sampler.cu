@@ -9,6 +9,7 @@
 
 #include "engine/sampler_math.h"
 #include "kernels.h"
+#include "vec.cuh"
 
 #define THREADS 1024
 #define BINS 256
@@ -309,21 +310,15 @@ LCT_KERNEL(THREADS, 1) draw(const unsigned char *logits, int64_t ld, int vocab, 
   if (threadIdx.x == 0) out[n].token = token;
 }
 
-lct_status check_launch(const char *kernel, lct_error *err) {
-  cudaError_t code = cudaGetLastError();
-  if (code == cudaSuccess) return LCT_OK;
-  return lct_fail(err, LCT_E_DEVICE, "CUDA: %s: the launch failed: %s", kernel, cudaGetErrorString(code));
-}
-
 template <typename T>
 lct_status launch(const void *logits, int64_t ld, int n, int vocab, const lct_k_draw *d, const uint64_t *u53, int k, lct_k_choice *out,
                          lct_top *top, cudaStream_t stream, lct_error *err) {
   const unsigned char *p = (const unsigned char *)logits;
   LCT_LAUNCH(describe<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, k, out, top);
-  lct_status status = check_launch("describe", err);
+  lct_status status = lct_check_launch("describe", err);
   if (status != LCT_OK || !d->draw) return status;
   LCT_LAUNCH(draw<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, *d, u53, out);
-  return check_launch("draw", err);
+  return lct_check_launch("draw", err);
 }
 
 }  // namespace
@@ -331,7 +326,7 @@ lct_status launch(const void *logits, int64_t ld, int n, int vocab, const lct_k_
 lct_status lct_k_choose(lct_dtype type, const void *logits, int64_t ld, int n, int vocab, const lct_k_draw *draw, const uint64_t *u53,
                         int k, lct_k_choice *out, lct_top *top, cudaStream_t stream, lct_error *err) {
   if (n == 0) return LCT_OK;
-  if (vocab < 1 || ld < vocab || ld % 8 != 0 || (uintptr_t)logits % 16 != 0) {
+  if (vocab < 1 || ld < vocab || ld % 8 != 0 || !lct_aligned(logits, 16)) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "choose: %d logits a row, rows %lld apart: expected a multiple of 8 that is no less", vocab,
                     (long long)ld);
   }
@@ -344,6 +339,6 @@ lct_status lct_k_choose(lct_dtype type, const void *logits, int64_t ld, int n, i
   case LCT_DTYPE_F32: return launch<type_f32>(logits, ld, n, vocab, draw, u53, k, out, top, stream, err);
   case LCT_DTYPE_F16: return launch<type_f16>(logits, ld, n, vocab, draw, u53, k, out, top, stream, err);
   case LCT_DTYPE_BF16: return launch<type_bf16>(logits, ld, n, vocab, draw, u53, k, out, top, stream, err);
-  default: return lct_fail(err, LCT_E_UNSUPPORTED, "choose: logits of type %s", lct_dtype_name(type));
+  default: return lct_refuse_type(type, "choose", err);
   }
 }
