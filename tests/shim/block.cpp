@@ -11,6 +11,10 @@
 
 #include <vector>
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #include "fiber.h"
 #include "shim_internal.h"
 
@@ -65,7 +69,11 @@ static const std::function<void()> *kernel_thread;
 static unsigned char *shared;
 static size_t shared_bytes;
 
-__attribute__((noreturn, format(printf, 1, 2))) static void report(const char *format, ...) {
+void (*shim_race_note)(const void *p, size_t bytes, shim_access kind);
+uint32_t shim_race_launch, shim_race_phase, shim_race_block, shim_race_warp_epoch[32];
+static uint32_t n_launches;
+
+void shim_report(const char *format, ...) {
   fprintf(stderr, "shim: kernel %s, block (%u, %u, %u), thread %u: ", kernel_name, shim_block_idx.x, shim_block_idx.y, shim_block_idx.z,
           shim_thread_idx.x);
   va_list args;
@@ -74,6 +82,12 @@ __attribute__((noreturn, format(printf, 1, 2))) static void report(const char *f
   va_end(args);
   fputc('\n', stderr);
   abort();
+}
+
+bool shim_in_shared(const void *p) { return (const unsigned char *)p >= shared && (const unsigned char *)p < shared + shared_bytes; }
+
+static void note(const void *p, size_t bytes, shim_access kind) {
+  if (shim_race_note != nullptr) shim_race_note(p, bytes, kind);
 }
 
 static uint32_t random_below(uint32_t n) {
@@ -86,7 +100,8 @@ static uint32_t random_below(uint32_t n) {
 static void check_shared(const void *p, const char *what, shim_site at) {
   const unsigned char *s = (const unsigned char *)p;
   if ((uintptr_t)p % 16 != 0 || s < shared || s + 16 > shared + shared_bytes)
-    report("%s at %s:%d: 16 bytes at offset %lld of %zu bytes of shared memory", what, at.file, at.line, (long long)(s - shared), shared_bytes);
+    shim_report("%s at %s:%d: 16 bytes at offset %lld of %zu bytes of shared memory", what, at.file, at.line,
+                (long long)(s - shared), shared_bytes);
 }
 
 static void ldmatrix(shim_warp *w, bool trans) {
@@ -104,37 +119,53 @@ static void ldmatrix(shim_warp *w, bool trans) {
   }
 }
 
-static float element(uint32_t two, int which, bool bf16) {
-  uint16_t bits = (uint16_t)(which ? two >> 16 : two);
-  return bf16 ? lct_bf16_to_f32(bits) : lct_f16_to_f32(bits);
+/* n a multiple of 8 */
+static void to_f32(float *out, const uint16_t *in, int n, bool bf16) {
+  if (bf16) {
+    for (int i = 0; i < n; i++) out[i] = lct_bf16_to_f32(in[i]);
+    return;
+  }
+#ifdef __F16C__
+  for (int i = 0; i < n; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(in + i))));
+#else
+  for (int i = 0; i < n; i++) out[i] = lct_f16_to_f32(in[i]);
+#endif
 }
+
+typedef float row8 __attribute__((vector_size(32)));
 
 /* Sums in f32 in order of k. What a GPU's sum looks like inside is not specified; tests must allow for either. */
 static void mma(shim_warp *w, bool bf16) {
-  float a[16][16], b[16][8], d[16][8];
+  uint16_t a16[16][16], b16[8][16]; /* b by columns */
+  float a[16][16], columns[8][16], b[16][8], d[16][8];
   for (int lane = 0; lane < 32; lane++) {
     const shim_matrix_op *op = w->matrix[lane];
     int g = lane / 4, c = 2 * (lane % 4);
-    for (int e = 0; e < 2; e++) {
-      for (int i = 0; i < 4; i++) a[g + 8 * (i & 1)][c + 8 * (i >> 1) + e] = element(op->a[i], e, bf16);
-      b[c + e][g] = element(op->b0, e, bf16);
-      b[c + 8 + e][g] = element(op->b1, e, bf16);
-      d[g][c + e] = op->d[e];
-      d[g + 8][c + e] = op->d[2 + e];
-    }
+    for (int i = 0; i < 4; i++) memcpy(&a16[g + 8 * (i & 1)][c + 8 * (i >> 1)], &op->a[i], 4);
+    memcpy(&b16[g][c], &op->b0, 4);
+    memcpy(&b16[g][c + 8], &op->b1, 4);
+    memcpy(&d[g][c], op->d, 8);
+    memcpy(&d[g + 8][c], op->d + 2, 8);
   }
-  for (int i = 0; i < 16; i++) {
+  to_f32(&a[0][0], &a16[0][0], 256, bf16);
+  to_f32(&columns[0][0], &b16[0][0], 128, bf16);
+  for (int k = 0; k < 16; k++) {
+    for (int j = 0; j < 8; j++) b[k][j] = columns[j][k];
+  }
+  for (int i = 0; i < 16; i += 4) { /* four rows side by side: their sums do not wait for one another */
+    row8 sum[4], of_b;
+    memcpy(sum, d[i], sizeof sum);
     for (int k = 0; k < 16; k++) {
-      for (int j = 0; j < 8; j++) d[i][j] += a[i][k] * b[k][j];
+      memcpy(&of_b, b[k], sizeof of_b);
+      for (int r = 0; r < 4; r++) sum[r] += a[i + r][k] * of_b;
     }
+    memcpy(d[i], sum, sizeof sum);
   }
   for (int lane = 0; lane < 32; lane++) {
     float *out = w->matrix[lane]->d;
     int g = lane / 4, c = 2 * (lane % 4);
-    for (int e = 0; e < 2; e++) {
-      out[e] = d[g][c + e];
-      out[2 + e] = d[g + 8][c + e];
-    }
+    memcpy(out, &d[g][c], 8);
+    memcpy(out + 2, &d[g + 8][c], 8);
   }
 }
 
@@ -166,7 +197,7 @@ __attribute__((noreturn)) static void diverged(const shim_stop *mine, const shim
   char a[300], b[300];
   describe(a, sizeof a, mine);
   describe(b, sizeof b, theirs);
-  report("is at %s while thread %d is at %s", a, other, b);
+  shim_report("is at %s while thread %d is at %s", a, other, b);
 }
 
 static bool same_stop(const shim_stop *a, const shim_stop *b) {
@@ -184,6 +215,7 @@ static void release_block(shim_warp *last) {
     begin_round(&warps[i]);
   }
   n_waiting = 0;
+  shim_race_phase++;
 }
 
 /* The last lane of a round has stopped. */
@@ -197,6 +229,7 @@ static shim_warp *end_round(shim_warp *w) {
     w->waiting = true;
     n_waiting++;
     break;
+  case SHIM_WARP_SYNC: shim_race_warp_epoch[w - warps]++; break;
   case SHIM_LDMATRIX: ldmatrix(w, false); break;
   case SHIM_LDMATRIX_TRANS: ldmatrix(w, true); break;
   case SHIM_MMA_F16: mma(w, false); break;
@@ -214,7 +247,6 @@ static shim_warp *end_round(shim_warp *w) {
 
 /* The running thread has stopped: the thread to run now, -1 when the block is done. */
 static int arrive(shim_kind kind, shim_site at) {
-  int lane = (int)shim_thread_idx.x & 31;
   shim_warp *w = &warps[shim_thread_idx.x >> 5];
   shim_stop stop = {kind, at};
   if (w->arrived == 0) {
@@ -223,7 +255,6 @@ static int arrive(shim_kind kind, shim_site at) {
   } else if (!same_stop(&w->stop, &stop)) {
     diverged(&stop, &w->stop, w->first);
   }
-  (void)lane;
   if (++w->arrived == 32) w = end_round(w);
   return w == nullptr ? -1 : (int)(w - warps) * 32 + next_lane(w);
 }
@@ -285,7 +316,10 @@ const uint64_t *shim_exchange(shim_kind kind, uint64_t value, shim_site at) {
 }
 
 void shim_matrix(shim_kind kind, const shim_matrix_op *op, shim_site at) {
-  if (op->smem != nullptr || op->r != nullptr) check_shared(op->smem, kind_names[kind], at);
+  if (op->r != nullptr) {
+    check_shared(op->smem, kind_names[kind], at);
+    note(op->smem, 16, SHIM_READ);
+  }
   warps[shim_thread_idx.x >> 5].matrix[shim_thread_idx.x & 31] = op;
   stop(kind, at);
 }
@@ -293,13 +327,16 @@ void shim_matrix(shim_kind kind, const shim_matrix_op *op, shim_site at) {
 /* ---- asynchronous copies: at once, or as late as the wait allows ---- */
 
 static void copy_now(const shim_copy *c) {
+  note(c->smem, 16, SHIM_WRITE);
+  if (c->valid) note(c->gmem, 16, SHIM_READ);
   if (c->valid) memcpy(c->smem, c->gmem, 16);
   else memset(c->smem, 0, 16);
 }
 
 void shim_cp_async(void *smem, const void *gmem, bool valid, shim_site at) {
   check_shared(smem, "lct_cp_async16", at);
-  if (valid && (uintptr_t)gmem % 16 != 0) report("lct_cp_async16 at %s:%d: the source %p is not 16-byte aligned", at.file, at.line, gmem);
+  if (valid && (uintptr_t)gmem % 16 != 0)
+    shim_report("lct_cp_async16 at %s:%d: the source %p is not 16-byte aligned", at.file, at.line, gmem);
   shim_copy c = {smem, gmem, valid};
   if (!schedule.late) {
     copy_now(&c);
@@ -326,6 +363,29 @@ void shim_cp_async_wait(int n) {
   t->copies.erase(t->copies.begin(), t->copies.begin() + (ptrdiff_t)n_copies);
 }
 
+/* ---- atomics: one fiber runs at a time ---- */
+
+uint32_t shim_atomic_add(uint32_t *p, uint32_t v) {
+  note(p, sizeof *p, SHIM_ATOMIC);
+  uint32_t old = *p;
+  *p = old + v;
+  return old;
+}
+
+uint64_t shim_atomic_add(uint64_t *p, uint64_t v) {
+  note(p, sizeof *p, SHIM_ATOMIC);
+  uint64_t old = *p;
+  *p = old + v;
+  return old;
+}
+
+uint64_t shim_atomic_min(uint64_t *p, uint64_t v) {
+  note(p, sizeof *p, SHIM_ATOMIC);
+  uint64_t old = *p;
+  if (v < old) *p = v;
+  return old;
+}
+
 /* ---- launches ---- */
 
 void *shim_shared(void) { return shared; }
@@ -347,6 +407,7 @@ static void run_block(void) {
     threads[i].open = 0;
   }
   n_waiting = n_done = 0;
+  shim_race_phase++;
   shim_warp *w = next_warp();
   resume(-1, (int)(w - warps) * 32 + next_lane(w), false);
 }
@@ -354,7 +415,8 @@ static void run_block(void) {
 /* Without asan, bytes behind the shared memory tell of a write beyond it. */
 static void check_guard(void) {
   for (int i = 0; !SHIM_ASAN && i < GUARD_BYTES; i++) {
-    if (shared[shared_bytes + (size_t)i] != GUARD_VALUE) report("wrote %d bytes behind the %zu bytes of shared memory", i, shared_bytes);
+    if (shared[shared_bytes + (size_t)i] != GUARD_VALUE)
+      shim_report("wrote %d bytes behind the %zu bytes of shared memory", i, shared_bytes);
   }
 }
 
@@ -378,14 +440,18 @@ void shim_run_grid(const char *name, dim3 grid, dim3 block, size_t bytes, const 
   if (posix_memalign(&p, 128, bytes + (SHIM_ASAN ? 0 : GUARD_BYTES)) != 0) abort();
   shared = (unsigned char *)p;
   shared_bytes = bytes;
+  shim_race_launch = ++n_launches;
   if (!SHIM_ASAN) memset(shared + bytes, GUARD_VALUE, GUARD_BYTES);
   uint64_t n = (uint64_t)grid.x * grid.y * grid.z, offset = s.order == SHIM_RANDOM ? random_below(1u << 30) % n : 0;
   for (uint64_t i = 0; i < n; i++) {
     uint64_t b = s.order == SHIM_REVERSE ? n - 1 - i : (i + offset) % n;
     shim_block_idx = uint3{(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y), (unsigned)(b / grid.x / grid.y)};
+    shim_race_block = (uint32_t)b;
     run_block();
     check_guard();
   }
   free(p);
   shared = nullptr;
+  shared_bytes = 0;
+  shim_race_launch = 0;
 }

@@ -25,7 +25,7 @@ enum { EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4 };
 enum { LAYOUT_TYPE, LAYOUT_ORDER, LAYOUT_ROWS, LAYOUT_COLS, LAYOUT_LD, LAYOUT_BATCH_COUNT };
 enum { DESC_COMPUTE, DESC_SCALE, DESC_POINTER_MODE, DESC_TRANSA, DESC_TRANSB, DESC_EPILOGUE = 7, DESC_BIAS = 8, DESC_BIAS_TYPE = 26 };
 enum { PREF_SEARCH, PREF_WORKSPACE, PREF_REDUCTION_MASK = 3, PREF_ALIGN_A = 5, PREF_ALIGN_D = 8, PREF_MAX_WAVES = 9, PREF_IMPL_MASK = 12 };
-enum { CONFIG_ID, CONFIG_TILE, CONFIG_SPLITK, CONFIG_REDUCTION, CONFIG_SWIZZLE, CONFIG_CUSTOM, CONFIG_STAGES, CONFIG_INNER, CONFIG_CLUSTER };
+enum { CONFIG_ID, CONFIG_TILE, CONFIG_SPLITK, CONFIG_REDUCTION, CONFIG_INNER = 7, CONFIG_CLUSTER = 8 };
 enum { ALGO_PLAIN = 1, ALGO_OTHER = 2, ALGO_VARIANT = 3, ALGO_SPLIT = 4, ALGO_PLACED = 5 };
 
 struct handle {
@@ -313,7 +313,8 @@ int cublasLtMatmulPreferenceSetAttribute(preference *p, int attr, const void *bu
   case PREF_MAX_WAVES: return take(&waves, buf, bytes);
   default: break;
   }
-  if (attr == PREF_SEARCH || attr == PREF_REDUCTION_MASK || (attr >= PREF_ALIGN_A && attr <= PREF_ALIGN_D)) return take(&ignored, buf, bytes);
+  if (attr == PREF_SEARCH || attr == PREF_REDUCTION_MASK || (attr >= PREF_ALIGN_A && attr <= PREF_ALIGN_D))
+    return take(&ignored, buf, bytes);
   return NOT_SUPPORTED;
 }
 

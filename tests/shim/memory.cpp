@@ -10,6 +10,7 @@
 #include "fiber.h"
 #include "runtime.h"
 #include "shim.h"
+#include "shim_internal.h"
 
 #define ALIGNMENT 256
 /* Without asan, bytes in front of and behind each allocation tell of a write beyond it when it is freed. */
@@ -74,6 +75,13 @@ static where find(const void *p, size_t bytes) {
   if (offset >= it->second.bytes) return HOST;
   if (bytes > it->second.bytes - offset) return OUTSIDE;
   return it->second.device ? DEVICE : PINNED;
+}
+
+uintptr_t shim_allocation_of(const void *p, size_t *bytes) {
+  if (find(p, 1) != DEVICE) return 0;
+  auto it = --live.upper_bound((uintptr_t)p);
+  *bytes = it->second.bytes;
+  return it->first;
 }
 
 struct copy2d {

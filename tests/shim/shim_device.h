@@ -53,6 +53,9 @@ void shim_barrier(shim_kind kind, shim_site at);
 /* Leaves `value` for the other lanes, waits for all, gives the 32 lanes' values (good until the warp's next but one operation). */
 const uint64_t *shim_exchange(shim_kind kind, uint64_t value, shim_site at);
 void shim_matrix(shim_kind kind, const shim_matrix_op *op, shim_site at);
+uint32_t shim_atomic_add(uint32_t *p, uint32_t v);
+uint64_t shim_atomic_add(uint64_t *p, uint64_t v);
+uint64_t shim_atomic_min(uint64_t *p, uint64_t v);
 void shim_cp_async(void *smem, const void *gmem, bool valid, shim_site at);
 void shim_cp_async_commit(void);
 void shim_cp_async_wait(int n);
@@ -127,23 +130,11 @@ LCT_DEVICE uint32_t lct_ballot(bool p, SHIM_SITE) {
   return mask;
 }
 
-/* ---- atomics: one fiber runs at a time ---- */
+/* ---- atomics ---- */
 
-LCT_DEVICE uint32_t lct_atomic_add(uint32_t *p, uint32_t v) {
-  uint32_t old = *p;
-  *p = old + v;
-  return old;
-}
-LCT_DEVICE uint64_t lct_atomic_add(uint64_t *p, uint64_t v) {
-  uint64_t old = *p;
-  *p = old + v;
-  return old;
-}
-LCT_DEVICE uint64_t lct_atomic_min(uint64_t *p, uint64_t v) {
-  uint64_t old = *p;
-  if (v < old) *p = v;
-  return old;
-}
+LCT_DEVICE uint32_t lct_atomic_add(uint32_t *p, uint32_t v) { return shim_atomic_add(p, v); }
+LCT_DEVICE uint64_t lct_atomic_add(uint64_t *p, uint64_t v) { return shim_atomic_add(p, v); }
+LCT_DEVICE uint64_t lct_atomic_min(uint64_t *p, uint64_t v) { return shim_atomic_min(p, v); }
 
 /* ---- arithmetic ---- */
 
