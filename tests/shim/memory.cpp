@@ -47,7 +47,8 @@ static void check_guards(const unsigned char *p, size_t bytes) {
   for (size_t i = 0; i < GUARD_BYTES; i++) {
     bool front = p[-1 - (ptrdiff_t)i] != GUARD_VALUE;
     if (!front && p[bytes + i] == GUARD_VALUE) continue;
-    fprintf(stderr, "shim: an allocation of %zu bytes was written %zu bytes %s\n", bytes, i + 1, front ? "before its start" : "beyond its end");
+    fprintf(stderr, "shim: an allocation of %zu bytes was written %zu bytes %s\n", bytes, i + 1,
+            front ? "before its start" : "beyond its end");
     abort();
   }
 }

@@ -1,5 +1,5 @@
-/* Finds two threads that touch the same memory, one of them writing, with no barrier between: whatever order they ran in here, on a GPU they
- * may run in the other. Kernels are compiled with -fsanitize=thread and linked with what follows in place of that sanitizer's runtime, so
+/* Finds two threads that touch the same memory, one of them writing, with no barrier between: whatever order they ran in here, on a GPU
+ * they may run in the other. Kernels are compiled with -fsanitize=thread and linked with what follows in place of that sanitizer's runtime, so
  * every access of theirs arrives here. Between threads of a block lct_sync separates accesses, between lanes of a warp lct_warp_sync too;
  * shuffles and matrix operations do not. Nothing separates the blocks of a launch. Atomics do not race with one another. */
 #include <dlfcn.h>
@@ -71,8 +71,9 @@ __attribute__((noreturn)) static void found(const void *p, const char *mine, con
   Dl_info info;
   const char *base = dladdr(pc, &info) != 0 ? (const char *)info.dli_fbase : nullptr;
   char where[100];
-  if (shim_in_shared(p)) (void)snprintf(where, sizeof where, "shared memory at offset %zu", (size_t)((const char *)p - (const char *)shim_shared()));
-  else (void)snprintf(where, sizeof where, "device memory at offset %zu of an allocation", (size_t)((uintptr_t)p - last_start));
+  bool shared = shim_in_shared(p);
+  size_t offset = (size_t)((uintptr_t)p - (shared ? (uintptr_t)shim_shared() : last_start));
+  (void)snprintf(where, sizeof where, shared ? "shared memory at offset %zu" : "device memory at offset %zu of an allocation", offset);
   char who[100];
   if (a->block != shim_race_block) (void)snprintf(who, sizeof who, "block number %u", a->block);
   else if (a->thread == MANY) (void)snprintf(who, sizeof who, "several threads of its block");

@@ -2,7 +2,8 @@
  * (LCT_TEST_SHIM says which build this is).
  *
  * The environment sets the same things for a whole program: LCT_SHIM_SCHEDULE=forward|reverse|random:SEED (default: a different one
- * each launch), LCT_SHIM_STREAMS=early|late, LCT_SHIM_DEVICES=N, LCT_SHIM_DRIVER=0, LCT_SHIM_MEMORY=BYTES, LCT_SHIM_FAIL_ALLOC=N, LCT_SHIM_FAIL_LAUNCH=N. */
+ * each launch), LCT_SHIM_STREAMS=early|late, LCT_SHIM_DEVICES=N, LCT_SHIM_DRIVER=0, LCT_SHIM_MEMORY=BYTES, LCT_SHIM_FAIL_ALLOC=N,
+ * LCT_SHIM_FAIL_LAUNCH=N. */
 #ifndef LCT_SHIM_H
 #define LCT_SHIM_H
 

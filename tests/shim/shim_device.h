@@ -24,7 +24,17 @@
 
 /* ---- block.cpp ---- */
 
-enum shim_kind { SHIM_EXIT, SHIM_SYNC, SHIM_WARP_SYNC, SHIM_SHUFFLE, SHIM_BALLOT, SHIM_LDMATRIX, SHIM_LDMATRIX_TRANS, SHIM_MMA_F16, SHIM_MMA_BF16 };
+enum shim_kind {
+  SHIM_EXIT,
+  SHIM_SYNC,
+  SHIM_WARP_SYNC,
+  SHIM_SHUFFLE,
+  SHIM_BALLOT,
+  SHIM_LDMATRIX,
+  SHIM_LDMATRIX_TRANS,
+  SHIM_MMA_F16,
+  SHIM_MMA_BF16
+};
 struct shim_site {
   const char *file;
   int line;

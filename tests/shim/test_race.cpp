@@ -108,8 +108,9 @@ static void test_block(void **) {
   IN_ANY_SCHEDULE(assert_dies(run_exchange<WRITE_AFTER_READ, true>, none_between))
   IN_ANY_SCHEDULE(assert_dies(run_exchange<SAME_ELEMENT, true>, none_between))
   shim_set_schedule("forward");
-  assert_dies(run_exchange<SAME_ELEMENT, true>, "kernel (k_exchange<BUG, ACROSS>), block (0, 0, 0), thread 1: writes shared memory at offset 0, "
-                                                "which thread 0 has written with no barrier between");
+  assert_dies(run_exchange<SAME_ELEMENT, true>,
+              "kernel (k_exchange<BUG, ACROSS>), block (0, 0, 0), thread 1: writes shared memory at offset 0, which thread 0 has written "
+              "with no barrier between");
 }
 
 static void test_warp(void **) {
