@@ -274,10 +274,10 @@ LCT_DEVICE int32_t draw_token(row<T> r, float max, lct_k_draw d, uint64_t u53, s
   return s->token;
 }
 
-/* What describe and draw have in common: grid (n), block THREADS, shared memory sizeof(shared); logits (n, vocab) 16-byte aligned,
- * ld a multiple of 8. describe fills out and top (n, k), as lct_k_choose says, with the argmax as token; draw then replaces the token. */
+/* What describe_kernel and draw_kernel have in common: grid (n), block THREADS, shared memory sizeof(shared); logits (n, vocab) 16-byte aligned,
+ * ld a multiple of 8. describe_kernel fills out and top (n, k), as lct_k_choose says, with the argmax as token; draw_kernel then replaces the token. */
 template <typename T>
-LCT_KERNEL(THREADS, 1) describe(const unsigned char *logits, int64_t ld, int vocab, int k, lct_k_choice *out, lct_top *top) {
+LCT_KERNEL(THREADS, 1) describe_kernel(const unsigned char *logits, int64_t ld, int vocab, int k, lct_k_choice *out, lct_top *top) {
   LCT_SHARED(shared, s);
   int n = (int)blockIdx.x;
   row<T> r = {logits + (int64_t)n * ld * (T::BITS / 8), vocab};
@@ -302,7 +302,7 @@ LCT_KERNEL(THREADS, 1) describe(const unsigned char *logits, int64_t ld, int voc
 }
 
 template <typename T>
-LCT_KERNEL(THREADS, 1) draw(const unsigned char *logits, int64_t ld, int vocab, lct_k_draw d, const uint64_t *u53, lct_k_choice *out) {
+LCT_KERNEL(THREADS, 1) draw_kernel(const unsigned char *logits, int64_t ld, int vocab, lct_k_draw d, const uint64_t *u53, lct_k_choice *out) {
   LCT_SHARED(shared, s);
   int n = (int)blockIdx.x;
   row<T> r = {logits + (int64_t)n * ld * (T::BITS / 8), vocab};
@@ -314,11 +314,11 @@ template <typename T>
 lct_status launch(const void *logits, int64_t ld, int n, int vocab, const lct_k_draw *d, const uint64_t *u53, int k, lct_k_choice *out,
                          lct_top *top, cudaStream_t stream, lct_error *err) {
   const unsigned char *p = (const unsigned char *)logits;
-  LCT_LAUNCH(describe<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, k, out, top);
-  lct_status status = lct_check_launch("describe", err);
+  LCT_LAUNCH(describe_kernel<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, k, out, top);
+  lct_status status = lct_check_launch("describe_kernel", err);
   if (status != LCT_OK || !d->draw) return status;
-  LCT_LAUNCH(draw<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, *d, u53, out);
-  return lct_check_launch("draw", err);
+  LCT_LAUNCH(draw_kernel<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, *d, u53, out);
+  return lct_check_launch("draw_kernel", err);
 }
 
 }  // namespace
