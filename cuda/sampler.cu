@@ -274,8 +274,8 @@ LCT_DEVICE int32_t draw_token(row<T> r, float max, lct_k_draw d, uint64_t u53, s
   return s->token;
 }
 
-/* What describe_kernel and draw_kernel have in common: grid (n), block THREADS, shared memory sizeof(shared); logits (n, vocab) 16-byte aligned,
- * ld a multiple of 8. describe_kernel fills out and top (n, k), as lct_k_choose says, with the argmax as token; draw_kernel then replaces the token. */
+/* What both kernels have in common: grid (n), block THREADS, shared memory sizeof(shared); logits (n, vocab) 16-byte aligned, ld a multiple
+ * of 8. describe_kernel fills out and top (n, k), as lct_k_choose says, with the argmax as token; draw_kernel then replaces the token. */
 template <typename T>
 LCT_KERNEL(THREADS, 1) describe_kernel(const unsigned char *logits, int64_t ld, int vocab, int k, lct_k_choice *out, lct_top *top) {
   LCT_SHARED(shared, s);
@@ -302,7 +302,8 @@ LCT_KERNEL(THREADS, 1) describe_kernel(const unsigned char *logits, int64_t ld, 
 }
 
 template <typename T>
-LCT_KERNEL(THREADS, 1) draw_kernel(const unsigned char *logits, int64_t ld, int vocab, lct_k_draw d, const uint64_t *u53, lct_k_choice *out) {
+LCT_KERNEL(THREADS, 1)
+draw_kernel(const unsigned char *logits, int64_t ld, int vocab, lct_k_draw d, const uint64_t *u53, lct_k_choice *out) {
   LCT_SHARED(shared, s);
   int n = (int)blockIdx.x;
   row<T> r = {logits + (int64_t)n * ld * (T::BITS / 8), vocab};
