@@ -1,5 +1,6 @@
 /* Prefill attention: the launcher. The kernel is in attention.cuh. */
 #include "attention.cuh"
+#include "vec.cuh"
 
 static lct_status check_shape(lct_dtype t, const lct_k_attn *a, int n_tiles, lct_error *err) {
   const lct_k_heads *s = &a->s;
@@ -32,9 +33,7 @@ lct_status lct_k_attention_variant(lct_dtype t, const lct_k_attn *a, const lct_k
   if (n_tiles == 0) return LCT_OK;
   if (t == LCT_DTYPE_F16) lct_attn_launch_f16(a, tiles, n_tiles, deep, stream);
   else lct_attn_launch_bf16(a, tiles, n_tiles, deep, stream);
-  cudaError_t code = cudaGetLastError();
-  if (code == cudaSuccess) return LCT_OK;
-  return lct_fail(err, LCT_E_DEVICE, "kernel attention was not launched: %s", cudaGetErrorString(code));
+  return lct_check_launch("attention", err);
 }
 
 lct_status lct_k_attention(lct_dtype t, const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, cudaStream_t stream, lct_error *err) {

@@ -2,6 +2,7 @@
  * at the speed of memory. A sequence's keys are cut into parts of LCT_ATTN_SPLIT, one block a part and KV head; a second kernel
  * adds the parts. Every cut lies at an absolute position and every sum has a fixed order, so a token's bits are those of its path. */
 #include "attention_parts.cuh"
+#include "vec.cuh"
 
 #define N_WARPS 8
 #define N_HEADS 8   /* query heads of a block */
@@ -287,10 +288,10 @@ static lct_status launch(const lct_k_attn *a, const lct_k_token *tokens, int n_t
   else if (dim <= 128) launch_split<T, 2>(a, tokens, part_token, n_parts, blocks_of_part, work, stream);
   else if (dim <= 192) launch_split<T, 3>(a, tokens, part_token, n_parts, blocks_of_part, work, stream);
   else launch_split<T, 4>(a, tokens, part_token, n_parts, blocks_of_part, work, stream);
-  LCT_TRY(lct_attn_launched("attention_decode (split)", err));
+  LCT_TRY(lct_check_launch("attention_decode (split)", err));
   size_t bytes = (size_t)REDUCE_WARPS * (size_t)(dim + 2) * sizeof(float);
   LCT_LAUNCH((reduce_kernel<T>), n_tokens * a->s.n_heads, 32 * REDUCE_WARPS, bytes, stream, *a, tokens, work);
-  return lct_attn_launched("attention_decode (reduce)", err);
+  return lct_check_launch("attention_decode (reduce)", err);
 }
 
 lct_status lct_k_attention_decode(lct_dtype t, const lct_k_attn *a, const lct_k_token *tokens, int n_tokens, const int32_t *part_token,

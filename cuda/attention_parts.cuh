@@ -57,10 +57,4 @@ static inline lct_status lct_attn_check(const char *what, lct_dtype t, const lct
   return LCT_OK;
 }
 
-static inline lct_status lct_attn_launched(const char *kernel, lct_error *err) {
-  cudaError_t code = cudaGetLastError();
-  if (code == cudaSuccess) return LCT_OK;
-  return lct_fail(err, LCT_E_DEVICE, "kernel %s was not launched: %s", kernel, cudaGetErrorString(code));
-}
-
 #endif

@@ -1,6 +1,7 @@
 /* The softmax weights themselves, for taps that want to see them. A block computes its scores twice, first for the maximum and the sum of
  * exponentials, then to write: the scores of a row need not fit anywhere, and the output is touched once. */
 #include "attention_parts.cuh"
+#include "vec.cuh"
 
 #define N_WARPS 8
 #define ROWS 16      /* query rows of a block */
@@ -133,7 +134,7 @@ static lct_status launch(const lct_k_attn *a, int row0, int n, int pos0, int n_k
   else if (dim <= 128) LCT_LAUNCH((weights_kernel<T, 2>), grid, block, bytes, stream, *a, row0, n, pos0, n_keys, head0, out);
   else if (dim <= 192) LCT_LAUNCH((weights_kernel<T, 3>), grid, block, bytes, stream, *a, row0, n, pos0, n_keys, head0, out);
   else LCT_LAUNCH((weights_kernel<T, 4>), grid, block, bytes, stream, *a, row0, n, pos0, n_keys, head0, out);
-  return lct_attn_launched("attention_weights", err);
+  return lct_check_launch("attention_weights", err);
 }
 
 lct_status lct_k_attention_weights(lct_dtype t, const lct_k_attn *a, int row0, int n, int pos0, int n_keys, int head0, int n_heads,

@@ -6,21 +6,21 @@
 
 #define PINNED_BYTES ((size_t)16 << 20) /* host staging: a read of tap rows travels in pieces of this size */
 
-static lct_status poison(lct_backend *be, const char *what, cudaError_t code, lct_error *err) {
-  lct_status status = lct_fail(err, LCT_E_DEVICE, "CUDA: %s: %s (%s)", what, cudaGetErrorString(code), cudaGetErrorName(code));
-  be->poisoned = true;
-  (void)lct_fail(&be->first, LCT_E_DEVICE, "the GPU failed before: CUDA: %s: %s (%s)", what, cudaGetErrorString(code),
-                 cudaGetErrorName(code));
+/* A failure of the device ends the backend; the first one is what every later op says. */
+static lct_status note(lct_backend *be, lct_status status, const char *what, const lct_error *err) {
+  if (status == LCT_E_DEVICE && !be->poisoned) {
+    be->poisoned = true;
+    (void)lct_fail(&be->first, status, "the GPU failed before: %s", err != NULL ? err->message : what);
+  }
   return status;
 }
 
 lct_status lct_cuda_check(lct_backend *be, cudaError_t code, const char *what, lct_error *err) {
-  if (code == cudaSuccess) return LCT_OK;
   if (code == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError(); /* or the next launch's check finds it again */
     return lct_fail(err, LCT_E_NOMEM, "CUDA: %s: out of GPU memory", what);
   }
-  return poison(be, what, code, err);
+  return note(be, lct_cuda_status(code, what, err), what, err);
 }
 
 lct_status lct_cuda_alive(const lct_backend *be, lct_error *err) {
@@ -31,25 +31,12 @@ lct_status lct_cuda_alive(const lct_backend *be, lct_error *err) {
 }
 
 lct_status lct_cuda_launched(lct_backend *be, lct_status status, const char *what, lct_error *err) {
-  if (status != LCT_OK) {
-    if (status == LCT_E_DEVICE) {
-      be->poisoned = true;
-      (void)lct_fail(&be->first, status, "the GPU failed before, in %s", what);
-    }
-    return status;
-  }
+  if (status != LCT_OK) return note(be, status, what, err);
   return be->sync ? lct_cuda_check(be, cudaStreamSynchronize(be->stream), what, err) : LCT_OK;
 }
 
 lct_status lct_cuda_alloc(lct_backend *be, size_t bytes, const char *what, void **out, lct_error *err) {
-  *out = NULL;
-  cudaError_t code = cudaMalloc(out, bytes == 0 ? 1 : bytes);
-  if (code != cudaErrorMemoryAllocation) return lct_cuda_check(be, code, what, err);
-  (void)cudaGetLastError();
-  size_t free_bytes = 0, total = 0;
-  LCT_TRY(lct_cuda_check(be, cudaMemGetInfo(&free_bytes, &total), "cudaMemGetInfo", err));
-  return lct_fail(err, LCT_E_NOMEM, "out of GPU memory for %s: %.1f MiB wanted, %.1f of %.1f MiB free", what, (double)bytes / 1048576.0,
-                  (double)free_bytes / 1048576.0, (double)total / 1048576.0);
+  return note(be, lct_cuda_malloc(bytes, what, out, err), what, err);
 }
 
 lct_status lct_cuda_reserve(lct_backend *be, lct_scratch *s, size_t bytes, const char *what, lct_error *err) {

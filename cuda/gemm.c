@@ -6,22 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-lct_status lct_gemm_check(cudaError_t code, const char *what, lct_error *err) {
-  if (code == cudaSuccess) return LCT_OK;
-  return lct_fail(err, LCT_E_DEVICE, "CUDA: %s: %s (%s)", what, cudaGetErrorString(code), cudaGetErrorName(code));
-}
-
-lct_status lct_gemm_alloc(size_t bytes, const char *what, void **out, lct_error *err) {
-  *out = NULL;
-  cudaError_t code = cudaMalloc(out, bytes);
-  if (code != cudaErrorMemoryAllocation) return lct_gemm_check(code, what, err);
-  (void)cudaGetLastError(); /* or the next launch's check finds it */
-  size_t free_bytes = 0, total = 0;
-  LCT_TRY(lct_gemm_check(cudaMemGetInfo(&free_bytes, &total), "cudaMemGetInfo", err));
-  return lct_fail(err, LCT_E_NOMEM, "out of GPU memory for %s: %.1f MiB wanted, %.1f of %.1f MiB free", what, (double)bytes / 1048576.0,
-                  (double)free_bytes / 1048576.0, (double)total / 1048576.0);
-}
-
 static lct_status open_library(lct_gemm *g, lct_error *err) {
   LCT_TRY(lct_cublaslt_open(&g->lt, err));
   lct_lt_status status = g->lt.create(&g->handle);
@@ -30,7 +14,7 @@ static lct_status open_library(lct_gemm *g, lct_error *err) {
     return lct_fail(err, LCT_E_DEVICE, "cuBLASLt (version number %zu) does not start on this GPU: %s (%d)", g->lt.version(),
                     lct_cublaslt_status(status), status);
   }
-  return lct_gemm_alloc(LCT_GEMM_WORKSPACE, "the matrix products' workspace", &g->workspace, err);
+  return lct_cuda_malloc(LCT_GEMM_WORKSPACE, "the matrix products' workspace", &g->workspace, err);
 }
 
 lct_status lct_gemm_open(lct_dtype t, cudaStream_t stream, lct_gemm **out, lct_error *err) {
@@ -139,9 +123,9 @@ static lct_status reserve_pad(lct_gemm *g, void **p, size_t *have, size_t bytes,
   if (*have >= bytes) return LCT_OK;
   (void)cudaFree(*p);
   *have = 0;
-  LCT_TRY(lct_gemm_alloc(bytes, "a padded tile of a matrix product", p, err));
+  LCT_TRY(lct_cuda_malloc(bytes, "a padded tile of a matrix product", p, err));
   *have = bytes;
-  return lct_gemm_check(cudaMemsetAsync(*p, 0, bytes, g->stream), "cudaMemset", err);
+  return lct_cuda_status(cudaMemsetAsync(*p, 0, bytes, g->stream), "cudaMemset", err);
 }
 
 static lct_status one_tile(lct_gemm *g, const lct_gemm_plan *p, const void *w, const void *bias, const void *x, int64_t ldx, int n, void *y,
@@ -151,7 +135,7 @@ static lct_status one_tile(lct_gemm *g, const lct_gemm_plan *p, const void *w, c
   if (pad) {
     LCT_TRY(reserve_pad(g, &g->pad_x, &g->pad_x_bytes, (size_t)p->mode.tile * x_row, err));
     LCT_TRY(reserve_pad(g, &g->pad_y, &g->pad_y_bytes, (size_t)p->mode.tile * y_row, err));
-    LCT_TRY(lct_gemm_check(
+    LCT_TRY(lct_cuda_status(
         cudaMemcpy2DAsync(g->pad_x, x_row, x, (size_t)ldx * 2, x_row, (size_t)n, cudaMemcpyDeviceToDevice, g->stream), "padding", err));
   }
   lct_lt_status s = pad ? lct_gemm_product(g, p, w, bias, g->pad_x, p->in, p->mode.tile, g->pad_y, p->out)
@@ -161,7 +145,7 @@ static lct_status one_tile(lct_gemm *g, const lct_gemm_plan *p, const void *w, c
                     (long long)p->out, p->decode ? ", decoding" : "", lct_cublaslt_status(s), s);
   }
   if (!pad) return LCT_OK;
-  return lct_gemm_check(cudaMemcpy2DAsync(y, (size_t)ldy * 2, g->pad_y, y_row, y_row, (size_t)n, cudaMemcpyDeviceToDevice, g->stream),
+  return lct_cuda_status(cudaMemcpy2DAsync(y, (size_t)ldy * 2, g->pad_y, y_row, y_row, (size_t)n, cudaMemcpyDeviceToDevice, g->stream),
                         "unpadding", err);
 }
 

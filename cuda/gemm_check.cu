@@ -1,6 +1,7 @@
 /* What tries a matrix product (gemm_choose.c): numbers to multiply and a bitwise comparison. */
 #include "device.cuh"
 #include "kernels.h"
+#include "vec.cuh"
 
 #define THREADS 256
 #define MAX_BLOCKS 528
@@ -45,11 +46,6 @@ static int blocks_for(int64_t pieces) {
   return blocks < MAX_BLOCKS ? (int)blocks : MAX_BLOCKS;
 }
 
-static lct_status check_launch(const char *kernel, lct_error *err) {
-  cudaError_t code = cudaGetLastError();
-  return code == cudaSuccess ? LCT_OK : lct_fail(err, LCT_E_DEVICE, "%s: the launch failed: %s", kernel, cudaGetErrorString(code));
-}
-
 lct_status lct_k_gemm_fill(lct_dtype t, int64_t n, void *x, cudaStream_t stream, lct_error *err) {
   if (n == 0) return LCT_OK;
   if (n % UNIT != 0) return lct_fail(err, LCT_E_UNSUPPORTED, "gemm_fill: %lld elements, expected a multiple of %d", (long long)n, UNIT);
@@ -61,7 +57,7 @@ lct_status lct_k_gemm_fill(lct_dtype t, int64_t n, void *x, cudaStream_t stream,
   } else {
     return lct_fail(err, LCT_E_UNSUPPORTED, "gemm_fill: no kernel for type %s", lct_dtype_name(t));
   }
-  return check_launch("gemm_fill", err);
+  return lct_check_launch("gemm_fill", err);
 }
 
 lct_status lct_k_gemm_differ(const void *a, int64_t lda, const void *b, int64_t ldb, int n, int64_t dim, uint64_t *count,
@@ -74,5 +70,5 @@ lct_status lct_k_gemm_differ(const void *a, int64_t lda, const void *b, int64_t 
   int64_t units = dim / UNIT;
   LCT_LAUNCH(differ_kernel, blocks_for(n * units), THREADS, 0, stream, (const uint4 *)a, lda / UNIT, (const uint4 *)b, ldb / UNIT,
              (int64_t)n, units, count);
-  return check_launch("gemm_differ", err);
+  return lct_check_launch("gemm_differ", err);
 }

@@ -53,10 +53,10 @@ static lct_status check_alloc(const lct_gemm *g, const lct_gemm_plan *p, check_d
   static const char what[] = "trying a matrix product";
   *c = (check_data){.rows = check_rows(p)};
   size_t rows = (size_t)c->rows;
-  lct_status status = lct_gemm_alloc(rows * (size_t)p->in * 2, what, &c->x, err);
-  if (status == LCT_OK) status = lct_gemm_alloc(rows * (size_t)p->out * 2, what, &c->y, err);
-  if (status == LCT_OK) status = lct_gemm_alloc(rows * (size_t)(p->out + Y_GAP) * 2, what, &c->y2, err);
-  if (status == LCT_OK) status = lct_gemm_alloc(sizeof *c->n_differ, what, (void **)&c->n_differ, err);
+  lct_status status = lct_cuda_malloc(rows * (size_t)p->in * 2, what, &c->x, err);
+  if (status == LCT_OK) status = lct_cuda_malloc(rows * (size_t)p->out * 2, what, &c->y, err);
+  if (status == LCT_OK) status = lct_cuda_malloc(rows * (size_t)(p->out + Y_GAP) * 2, what, &c->y2, err);
+  if (status == LCT_OK) status = lct_cuda_malloc(sizeof *c->n_differ, what, (void **)&c->n_differ, err);
   if (status == LCT_OK) status = lct_k_gemm_fill(g->t, (int64_t)rows * p->in, c->x, g->stream, err);
   if (status != LCT_OK) check_free(c);
   return status;
@@ -77,7 +77,7 @@ static lct_status try_algorithm(lct_gemm *g, const lct_gemm_plan *p, const void 
   static const int counts[] = {CHECK_ROWS, 1, 1000, 1, 77, 16, 1, 333, 2, 1, 13, 128, 1, 7, 1, 4};
   int per_product = p->mode.tile < c->rows ? p->mode.tile : c->rows; /* the reference: as large as the mode allows */
   uint64_t n_differ = 0;
-  lct_status status = lct_gemm_check(cudaMemsetAsync(c->n_differ, 0, sizeof n_differ, g->stream), "cudaMemset", err);
+  lct_status status = lct_cuda_status(cudaMemsetAsync(c->n_differ, 0, sizeof n_differ, g->stream), "cudaMemset", err);
   lct_lt_status s = LCT_LT_OK;
   *good = false;
   for (int i = 0; i < c->rows && s == LCT_LT_OK; i += per_product) {
@@ -91,9 +91,9 @@ static lct_status try_algorithm(lct_gemm *g, const lct_gemm_plan *p, const void 
     s = try_rows(g, p, w, bias, c, start, count, step, &status, err);
   }
   if (status != LCT_OK) return status;
-  LCT_TRY(lct_gemm_check(cudaMemcpyAsync(&n_differ, c->n_differ, sizeof n_differ, cudaMemcpyDeviceToHost, g->stream),
+  LCT_TRY(lct_cuda_status(cudaMemcpyAsync(&n_differ, c->n_differ, sizeof n_differ, cudaMemcpyDeviceToHost, g->stream),
                          "copy from the GPU", err));
-  LCT_TRY(lct_gemm_check(cudaStreamSynchronize(g->stream), "trying a matrix product", err));
+  LCT_TRY(lct_cuda_status(cudaStreamSynchronize(g->stream), "trying a matrix product", err));
   *good = s == LCT_LT_OK && n_differ == 0;
   return LCT_OK;
 }

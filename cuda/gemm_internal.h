@@ -4,6 +4,7 @@
 
 #include "cublaslt.h"
 #include "gemm.h"
+#include "memory.h"
 
 #define LCT_GEMM_WORKSPACE ((size_t)32 << 20)
 
@@ -42,9 +43,5 @@ lct_lt_status lct_gemm_product(lct_gemm *g, const lct_gemm_plan *p, const void *
                                void *y, int64_t ldy);
 /* Sets p->mode, algorithm and what describes it. p->in, out, bias, decode and the descriptors are given; w and bias are the real ones. */
 lct_status lct_gemm_choose(lct_gemm *g, lct_gemm_plan *p, const void *w, const void *bias, lct_error *err) LCT_CHECKED;
-
-lct_status lct_gemm_alloc(size_t bytes, const char *what, void **out, lct_error *err) LCT_CHECKED;
-/* A CUDA error as a status: LCT_E_DEVICE naming what was done. */
-lct_status lct_gemm_check(cudaError_t code, const char *what, lct_error *err) LCT_CHECKED;
 
 #endif

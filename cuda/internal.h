@@ -5,6 +5,7 @@
 #include "engine/ops.h"
 #include "gemm.h"
 #include "kernels.h"
+#include "memory.h"
 
 /* Device memory that grows on demand and is kept. */
 typedef struct {

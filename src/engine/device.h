@@ -23,8 +23,6 @@ int lct_device_auto(void);
 lct_status lct_precision_resolve(bool gpu, lct_precision asked, lct_precision *out, lct_error *err) LCT_CHECKED;
 /* An engine on that device; n_threads of the CPU, 0: all. */
 lct_status lct_device_engine(const lct_device *d, const lct_model *m, int n_threads, lct_engine **out, lct_error *err) LCT_CHECKED;
-/* What was lost when the engine's weights were converted to the device's type. */
-lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) LCT_CHECKED;
 /* The CPU's own name, "unknown" where the system does not say. */
 void lct_device_cpu_name(char *out, size_t n);
 

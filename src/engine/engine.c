@@ -91,6 +91,11 @@ void lct_engine_free(lct_engine *e) {
 
 const lct_config *lct_engine_config(const lct_engine *e) { return &e->cfg; }
 
+lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) {
+  *out = (lct_conversion){0};
+  return e->ops->conversion(e->be, out, err);
+}
+
 lct_status engine_kv_new(lct_engine *e, int n_layers, int32_t n_slots, lct_kv **out, lct_error *err) {
   lct_kv *kv = NULL;
   LCT_TRY(lct_calloc(&kv, 1, sizeof *kv, "KV cache", err));

@@ -27,6 +27,8 @@ lct_status lct_engine_new(const lct_model *m, const lct_ops *ops, const lct_back
     LCT_CHECKED;
 void lct_engine_free(lct_engine *e);
 const lct_config *lct_engine_config(const lct_engine *e);
+/* What was lost when the engine's weights were converted to the backend's type. */
+lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) LCT_CHECKED;
 
 lct_status lct_kv_new(lct_engine *e, int32_t n_slots, lct_kv **out, lct_error *err) LCT_CHECKED;
 void lct_kv_free(lct_engine *e, lct_kv *kv);

@@ -23,7 +23,7 @@ typedef struct {
   void *y;                         /* (rows, hidden) out */
   void *gate_up;                   /* (ops->mlp_rows, 2*intermediate) out */
   void *act;                       /* (ops->mlp_rows, intermediate) in */
-  float *silu;                     /* (ops->mlp_rows, intermediate) f32, only with the mlp_act tap */
+  float *silu;                     /* (ops->mlp_rows, intermediate) f32, for the mlp_act tap */
   void *logits;                    /* (LCT_LOGIT_ROWS, vocab) out */
   float *head_x;                   /* (LCT_LOGIT_ROWS, hidden) f32 */
   void *head_h;                    /* (LCT_LOGIT_ROWS, hidden) in */
