@@ -261,6 +261,33 @@ static void test_refusals(void **state) {
 
 #ifdef LCT_TEST_SHIM
 /* Every allocation fails once: a status that says what was wanted, nothing left behind, and the backend goes on. */
+/* A kernel that fails ends the backend, whichever call finds it: every later op says what failed first. */
+static void test_poisoned(void **state) {
+  (void)state;
+  const lct_ops *ops = lct_cuda_ops();
+  lct_backend *be = open_backend(LCT_DTYPE_F16);
+  float *x = NULL;
+  void *h = NULL;
+  assert_ok(ops->alloc(be, 64 * sizeof *x, (void **)&x, &err));
+  assert_ok(ops->alloc(be, 64 * 2, &h, &err));
+  shim_fail_launch(1);
+  float host[64] = {0};
+  lct_status first = ops->rmsnorm(be, x, x, 1e-6f, 1, 64, h, &err);
+  if (first == LCT_OK) first = ops->download(be, host, x, sizeof host, &err);
+  assert_int_equal(first, LCT_E_DEVICE);
+  assert_non_null(strstr(err.message, "illegal memory access"));
+  char later[sizeof err.message + 32];
+  (void)snprintf(later, sizeof later, "the GPU failed before: %s", err.message);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(ops->download(be, host, x, sizeof host, &err), LCT_E_DEVICE);
+    assert_string_equal(err.message, later);
+  }
+  ops->free(be, x);
+  ops->free(be, h);
+  ops->close(be);
+  shim_reset();
+}
+
 static void test_faults(void **state) {
   (void)state;
   const lct_ops *ops = lct_cuda_ops();
@@ -311,7 +338,7 @@ int main(void) {
       cmocka_unit_test(test_dtypes), cmocka_unit_test(test_stacked), cmocka_unit_test(test_counts),
       cmocka_unit_test(test_embeddings), cmocka_unit_test(test_pieces), cmocka_unit_test(test_refusals),
 #ifdef LCT_TEST_SHIM
-      cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_faults), cmocka_unit_test(test_poisoned),
 #endif
   };
   test_need_gpu();
