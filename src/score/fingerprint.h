@@ -1,0 +1,65 @@
+/* Fingerprints: reference vectors of labels, with what calibrates their scores, in one .safetensors file.
+ *
+ *   LABEL/POOLING/SOURCE          [layers, hidden] f32       mean over the label's prompts
+ *   neutral/POOLING/SOURCE/mean   [layers, hidden] f32       and sigma; pcs [layers, k, hidden] f32 unit rows, pc_var [layers, k]
+ *   neutral/POOLING/SOURCE/whiten [layers, hidden, hidden] f32   W above, only when asked for (it is large)
+ *   neutral/POOLING/SOURCE/z      [layers, labels, bins, 2] f32  mean and sd of the neutral bank's cosines, bins = roles x length bins
+ * "/" and "%" in labels and poolings are written %2F and %25. Metadata (strings): format "llmct-fingerprints", version, model_hash,
+ * template_hash, model_id, template_name, hidden, layers, labels, poolings, sources (JSON lists), prompts (JSON {label: n}), split_half
+ * (JSON {label: {pooling: {source: [layers]}}}), neutral (JSON {prompts, shrinkage…}), precision. */
+#ifndef LCT_SCORE_FINGERPRINT_H
+#define LCT_SCORE_FINGERPRINT_H
+
+#include "score/metrics.h"
+
+enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 }; /* roles system, user, assistant; lengths: floor(log2(tokens of the message)) clamped to 0..7 */
+
+typedef struct {
+  char *model_hash, *template_hash, *model_id, *template_name, *precision;
+  int n_layers, hidden, n_labels, n_poolings, n_sources;
+  char **labels, **poolings, **sources;
+  int64_t *n_prompts;   /* (n_labels) */
+  float *vectors;       /* (n_labels, n_poolings, n_sources, n_layers, hidden) */
+  float *split_half;    /* (n_labels, n_poolings, n_sources, n_layers) cosine of the two halves' means; NaN with fewer than two prompts */
+  /* the neutral bank; NULL when there is none */
+  int64_t n_neutral;
+  float *mean, *sigma;  /* (n_poolings, n_sources, n_layers, hidden) */
+  int n_pcs;
+  float *pcs, *pc_var;  /* (n_poolings, n_sources, n_layers, n_pcs, hidden), (…, n_pcs) */
+  float *whiten;        /* (n_poolings, n_sources, n_layers, hidden, hidden), NULL unless made */
+  float *shrinkage;     /* (n_poolings, n_sources, n_layers) */
+  float *z;             /* (n_poolings, n_sources, n_layers, n_labels, LCT_Z_ROLES * LCT_Z_LENGTHS, 2) */
+} lct_fingerprints;
+
+lct_status lct_fingerprints_load(const char *path, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
+lct_status lct_fingerprints_save(const lct_fingerprints *f, const char *path, lct_error *err) LCT_CHECKED;
+void lct_fingerprints_free(lct_fingerprints *f);
+/* LCT_E_USAGE says which of model, template, number of layers, hidden size, pooling, source differs or is missing. */
+lct_status lct_fingerprints_check(const lct_fingerprints *f, const char *path, const char *model_hash, const char *template_hash,
+                                  int n_layers, int hidden, lct_error *err) LCT_CHECKED;
+/* SHA-256 of the file's bytes is the fingerprints' hash: base/file.h. */
+
+/* Scores many vectors against all labels at once. Immutable after making: may be shared by threads, each with its own scratch. */
+typedef struct lct_scorer lct_scorer;
+typedef struct {
+  const int *metrics; /* (n_metrics) of lct_any_metric_name, in the order of the output */
+  int n_metrics;
+  const char *const *poolings, *const *sources; /* by name, the order of the output; each must be in f: LCT_E_USAGE says which is not */
+  int n_poolings, n_sources;
+  const int *layers;
+  int n_layers;
+} lct_score_axes;
+/* LCT_E_USAGE when a metric needs what f does not have (a neutral bank, whiten). f is borrowed. */
+lct_status lct_scorer_new(const lct_fingerprints *f, const lct_score_axes *axes, lct_scorer **out, lct_error *err) LCT_CHECKED;
+void lct_scorer_free(lct_scorer *s);
+/* What `z` needs of a row. */
+typedef struct {
+  int role;      /* 0 system, 1 user, 2 assistant */
+  int32_t n_tokens; /* of the message's own text */
+} lct_score_row;
+/* vectors (n, hidden) f32 with leading dimension ld of one (pooling, source, layer), each an index into axes' lists;
+ * out[i * out_ld + reference * n_metrics + metric]. A vector with NaN, or of zeros, scores NaN. Results depend on the row alone, bit for bit. */
+lct_status lct_scorer_run(const lct_scorer *s, int pooling, int source, int layer, const float *vectors, int64_t ld, size_t n,
+                          const lct_score_row *rows, float *out, int64_t out_ld, lct_error *err) LCT_CHECKED;
+
+#endif

@@ -1,0 +1,29 @@
+/* The conversations of a sweep: several files, zstd-compressed ones, standard input, one after the other; never held whole. */
+#ifndef LCT_SWEEP_INPUT_H
+#define LCT_SWEEP_INPUT_H
+
+#include "scenario/conversations.h"
+
+typedef struct lct_input lct_input;
+
+typedef enum { LCT_INPUT_END, LCT_INPUT_CONVERSATION, LCT_INPUT_REJECTED } lct_input_kind;
+
+typedef struct {
+  lct_input_kind kind;
+  lct_conversation *conversation; /* CONVERSATION: the caller's */
+  const char *file;               /* as given; borrowed */
+  size_t line;
+  char id[256];                   /* REJECTED: where it is known, else "" */
+  char reason[1024];              /* REJECTED: one line, e.g. "id \"a\" stands already at FILE:3", "messages[2].content: empty" */
+} lct_input_item;
+
+/* paths: "-" is standard input; names ending in .zst are decompressed. Files that cannot be opened are LCT_E_IO at once. */
+lct_status lct_input_open(const char *const *paths, size_t n, lct_input **out, lct_error *err) LCT_CHECKED;
+/* The next conversation, in order. Bad lines, duplicate ids (over all files) and messages without text are REJECTED and the next call goes
+ * on; only what cannot be gone on from (I/O, a damaged .zst stream, memory) is a failure. Memory: 16 bytes a conversation for the ids. */
+lct_status lct_input_next(lct_input *in, lct_input_item *out, lct_error *err) LCT_CHECKED;
+/* Bytes read of bytes there are (compressed, where so); total is 0 where a file's size is not known. */
+void lct_input_progress(const lct_input *in, int64_t *read, int64_t *total);
+void lct_input_free(lct_input *in);
+
+#endif
