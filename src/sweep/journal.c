@@ -1,6 +1,7 @@
 /* The journal: what a resumed sweep trusts. A line is one write; a last line without its newline was torn and does not count. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

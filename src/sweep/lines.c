@@ -1,6 +1,7 @@
 /* messages.jsonl and errors.jsonl: the same bytes again when a sweep is resumed. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

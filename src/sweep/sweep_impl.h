@@ -170,11 +170,10 @@ typedef struct {
   struct json_t *arrays; /* metas, for sweep.json */
   sweep_moments part, whole;
   int64_t part_rows;     /* rows in the current part */
-  int64_t row_frontier, token_frontier; /* below: everything stands already */
-  int64_t moments_frontier, scores_frontier, ids_frontier;
-  int64_t *pooled_frontier, *tokens_frontier; /* (n_streams) */
+  int64_t row_frontier, token_frontier; /* rows of the arrays of rows and of tokens that stand in all of them already */
   double *error2, *value2, *error_max; /* (n_streams) of the stored type */
   int64_t rows, tokens;  /* done so far */
+  int64_t bytes_read, bytes_total;
   double t_start, t_first, t_metrics;
   planner *planner;
 } sweep;
