@@ -106,8 +106,9 @@ bool lct_conversations_broken(const lct_conversations *r) { return r->broken; }
 
 const char *lct_conversations_bad_id(const lct_conversations *r) { return r->bad_id; }
 
-void lct_conversations_progress(const lct_conversations *r, int64_t *read, int64_t *total) {
-  lct_stream_progress(r->stream, read, total);
+void lct_conversations_progress(const lct_conversations *r, int64_t *done, int64_t *total) {
+  lct_stream_progress(r->stream, done, total);
+  if (!lct_stream_compressed(r->stream)) *done -= (int64_t)(r->end - r->begin);
 }
 
 void lct_conversations_free(lct_conversations *r) {

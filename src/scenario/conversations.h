@@ -51,8 +51,8 @@ size_t lct_conversations_line(const lct_conversations *r);
 bool lct_conversations_broken(const lct_conversations *r);
 /* The id of the bad line that the last call was about; NULL where it could not be read. */
 const char *lct_conversations_bad_id(const lct_conversations *r);
-/* As lct_stream_progress. */
-void lct_conversations_progress(const lct_conversations *r, int64_t *read, int64_t *total);
+/* Bytes of the lines so far (of a compressed file: about) of the bytes there are, as lct_stream_progress. */
+void lct_conversations_progress(const lct_conversations *r, int64_t *done, int64_t *total);
 void lct_conversations_free(lct_conversations *r);
 
 /* One line's text. `name` and `line` are for messages. */

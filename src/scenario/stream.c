@@ -95,8 +95,10 @@ static lct_status start(lct_stream *s, lct_error *err) {
   return LCT_OK;
 }
 
+static int64_t taken(const lct_stream *s) { return s->n_read - (int64_t)(s->end - s->begin); }
+
 static lct_status damaged(const lct_stream *s, size_t code, lct_error *err) {
-  long long at = (long long)(s->n_read - (int64_t)(s->end - s->begin));
+  long long at = (long long)taken(s);
   if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation) {
     return lct_fail(err, LCT_E_NOMEM, "out of memory for the decompression of %s", s->name);
   }
@@ -137,10 +139,12 @@ lct_status lct_stream_read(lct_stream *s, void *buf, size_t n, size_t *got, lct_
   return LCT_OK;
 }
 
-void lct_stream_progress(const lct_stream *s, int64_t *read, int64_t *total) {
-  *read = s->n_read;
+void lct_stream_progress(const lct_stream *s, int64_t *done, int64_t *total) {
+  *done = taken(s);
   *total = s->total;
 }
+
+bool lct_stream_compressed(const lct_stream *s) { return s->zstd != NULL; }
 
 const char *lct_stream_name(const lct_stream *s) { return s->name; }
 

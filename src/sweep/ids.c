@@ -27,7 +27,8 @@ static lct_status grow(lct_ids *t, lct_error *err) {
   return LCT_OK;
 }
 
-lct_status lct_ids_add(lct_ids *t, const char *id, size_t n, lct_id_place place, bool *added, lct_id_place *first, lct_error *err) {
+lct_status lct_ids_add(lct_ids *t, const char *id, size_t n, lct_id_place place, bool *added, lct_id_place *first,
+                       lct_error *err) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
   uint64_t hash[2];
   SHA2_CTX ctx;

@@ -1,4 +1,5 @@
-/* Which ids there were, and where first: 24 bytes each, whatever their length. Equal are ids whose SHA-256 begins with the same 128 bits. */
+/* Which ids there were, and where first: 24 bytes each, whatever their length. Equal are those whose SHA-256 begins with the same
+ * 128 bits. */
 #ifndef LCT_SWEEP_IDS_H
 #define LCT_SWEEP_IDS_H
 
@@ -21,7 +22,8 @@ typedef struct {
 } lct_ids;
 
 /* Adds id where it is new; else *added is false and *first its first place. LCT_E_LIMIT: a place beyond what a slot holds. */
-lct_status lct_ids_add(lct_ids *t, const char *id, size_t n, lct_id_place place, bool *added, lct_id_place *first, lct_error *err) LCT_CHECKED;
+lct_status lct_ids_add(lct_ids *t, const char *id, size_t n, lct_id_place place, bool *added, lct_id_place *first,
+                       lct_error *err) LCT_CHECKED;
 void lct_ids_free(lct_ids *t);
 
 #endif

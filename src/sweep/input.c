@@ -73,11 +73,11 @@ lct_status lct_input_open(const char *const *paths, size_t n, lct_input **out, l
 }
 
 static void close_file(lct_input *in) {
-  int64_t read = 0, total = 0;
-  lct_conversations_progress(in->reader, &read, &total);
+  int64_t done = 0, total = 0;
+  lct_conversations_progress(in->reader, &done, &total);
   lct_conversations_free(in->reader);
   in->reader = NULL;
-  in->done += read;
+  in->done += done;
   in->at++;
 }
 
@@ -191,10 +191,10 @@ lct_status lct_input_next(lct_input *in, lct_input_item *out, lct_error *err) {
   return LCT_OK;
 }
 
-void lct_input_progress(const lct_input *in, int64_t *read, int64_t *total) {
+void lct_input_progress(const lct_input *in, int64_t *done, int64_t *total) {
   int64_t here = 0, all = 0;
   if (in->reader != NULL) lct_conversations_progress(in->reader, &here, &all);
-  *read = in->done + here;
+  *done = in->done + here;
   *total = in->total;
 }
 

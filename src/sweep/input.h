@@ -27,8 +27,9 @@ lct_status lct_input_open(const char *const *paths, size_t n, lct_input **out, l
  * on, also where that was rejected for an empty message. Memory: the longest line, and a table of ids of 32 to 64 bytes a
  * conversation (ids.h; half as much again while it doubles). */
 lct_status lct_input_next(lct_input *in, lct_input_item *out, lct_error *err) LCT_CHECKED;
-/* Bytes read of bytes there are (compressed, where so); total is 0 where a file's size is not known. */
-void lct_input_progress(const lct_input *in, int64_t *read, int64_t *total);
+/* Bytes of the lines so far (compressed, where so: about) of bytes there are; total is 0 where a file's size is not known.
+ * From the thread that reads. */
+void lct_input_progress(const lct_input *in, int64_t *done, int64_t *total);
 void lct_input_free(lct_input *in);
 
 #endif
