@@ -79,7 +79,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void bench_write(const bench *b, int run) {
   lct_zarr_meta m = meta_of(b);
-  lct_zarr_write_options o = {.n_threads = b->threads, .budget_bytes = (size_t)256 << 20, .fsync = LCT_FSYNC_OFF};
+  lct_zarr_write_options o = {.n_threads = b->threads, .budget_bytes = (size_t)64 << 20, .fsync = LCT_FSYNC_OFF};
   lct_zarr_writer *w = NULL;
   lct_zarr_out *out;
   size_t row = (size_t)(b->layers * b->hidden);
