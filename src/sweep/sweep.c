@@ -49,7 +49,7 @@ static int64_t free_bytes(const sweep *s) {
 /* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. */
 static void choose_batch(sweep *s) {
   int64_t budget = s->o->memory_bytes > 0 ? s->o->memory_bytes : free_bytes(s);
-  int64_t bytes = (int64_t)(lct_engine_row_bytes(s->engine) + lct_engine_slot_bytes(s->engine));
+  int64_t slot = (int64_t)lct_engine_slot_bytes(s->engine), bytes = (int64_t)lct_engine_row_bytes(s->engine) + slot + slot / 2;
   for (int i = 0; i < s->n_streams && s->o->keep != LCT_KEEP_NOTHING; i++) {
     const lct_stream *t = &s->streams[i].s;
     int64_t values = (int64_t)t->n_planes * t->width;
@@ -58,7 +58,7 @@ static void choose_batch(sweep *s) {
   }
   int64_t rows = budget / bytes;
   s->max_rows = rows > s->device.batch_rows ? s->device.batch_rows : rows < MIN_ROWS ? MIN_ROWS : (int32_t)rows;
-  s->kv_slots = s->max_rows + s->max_rows / 8;
+  s->kv_slots = s->max_rows + s->max_rows / 2; /* a kept prefix and a batch */
   s->result->batch_rows = s->max_rows;
   s->max_tokens = s->o->max_tokens > 0 && s->o->max_tokens < s->cfg.max_positions ? s->o->max_tokens : s->cfg.max_positions;
 }
