@@ -35,7 +35,7 @@ static char *POOLINGS[] = {"last", "content_mean"}, *SOURCES[] = {"hidden_out"};
 
 static lct_fingerprints *make_fingerprints(const golden *g) {
   lct_error err;
-  char *labels[128], text[128][8];
+  char *labels[128], text[128][16];
   for (int i = 0; i < g->n_labels; i++) {
     (void)snprintf(text[i], sizeof text[i], "l%d", i);
     labels[i] = text[i];
