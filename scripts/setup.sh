@@ -33,7 +33,7 @@ build_needs() {
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   local library
   for library in libc6-dev ca-certificates libdnnl-dev libyaml-dev libjansson-dev libpcre2-dev zlib1g-dev \
-    libdeflate-dev libmd-dev; do
+    libdeflate-dev libmd-dev libzstd-dev; do
     need_library "$library"
   done
 }

@@ -80,7 +80,7 @@ static lct_status write_all(int fd, const char *path, const char *data, size_t n
   return LCT_OK;
 }
 
-lct_status lct_file_write_atomic(const char *path, const void *data, size_t n, lct_error *err) {
+static lct_status replace(const char *path, const void *data, size_t n, bool sync, lct_error *err) {
   lct_buf tmp = {0};
   LCT_TRY(lct_buf_printf(&tmp, err, "%s.tmp", path));
   int fd = open(tmp.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -90,13 +90,19 @@ lct_status lct_file_write_atomic(const char *path, const void *data, size_t n, l
     return s;
   }
   lct_status s = write_all(fd, path, data, n, err);
-  if (s == LCT_OK && fsync(fd) != 0) s = lct_fail_errno(err, errno, "cannot sync %s", path);
+  if (s == LCT_OK && sync && fsync(fd) != 0) s = lct_fail_errno(err, errno, "cannot sync %s", path);
   if (close(fd) != 0 && s == LCT_OK) s = lct_fail_errno(err, errno, "cannot close %s", path);
   if (s == LCT_OK && rename(tmp.data, path) != 0) s = lct_fail_errno(err, errno, "cannot rename to %s", path);
   if (s != LCT_OK) (void)unlink(tmp.data);
   lct_buf_free(&tmp);
   return s;
 }
+
+lct_status lct_file_write_atomic(const char *path, const void *data, size_t n, lct_error *err) {
+  return replace(path, data, n, true, err);
+}
+
+lct_status lct_file_replace(const char *path, const void *data, size_t n, lct_error *err) { return replace(path, data, n, false, err); }
 
 lct_status lct_mkdirs(const char *path, lct_error *err) {
   lct_buf b = {0};

@@ -17,6 +17,8 @@ void lct_map_close(lct_map *m);
 lct_status lct_file_read(const char *path, size_t max_bytes, lct_buf *b, lct_error *err) LCT_CHECKED;
 /* Writes to path.tmp, fsyncs, renames over path: readers see the old file or the whole new one. */
 lct_status lct_file_write_atomic(const char *path, const void *data, size_t n, lct_error *err) LCT_CHECKED;
+/* The same without fsync: for what is written often and may be lost with the machine. */
+lct_status lct_file_replace(const char *path, const void *data, size_t n, lct_error *err) LCT_CHECKED;
 /* mkdir -p. */
 lct_status lct_mkdirs(const char *path, lct_error *err) LCT_CHECKED;
 bool lct_path_exists(const char *path);

@@ -16,6 +16,7 @@ typedef struct {
 
 static const command commands[] = {
     {"scan", cli_scan, "run a scenario through a model and score every layer against the references"},
+    {"sweep", cli_sweep, "scan many conversations into one compressed store"},
     {"report", cli_report, "make the HTML report of a run, or compare it with published numbers"},
     {"inspect", cli_inspect, "show what a model is: shape, parameters, bytes, template, hashes"},
     {"synth", cli_synth, "write random weights in a real model's shape, for tests and benchmarks"},
@@ -40,6 +41,16 @@ const volatile int *cli_cancel_flag(void) { return &cancel_flag; }
 int cli_fail(lct_status status, const lct_error *err) {
   fprintf(stderr, "llmct-gpu: error: %s\n", err->message);
   return status == LCT_E_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+void cli_print_json_string(const char *s) {
+  putchar('"');
+  for (; *s != '\0'; s++) {
+    if (*s == '"' || *s == '\\') printf("\\%c", *s);
+    else if ((unsigned char)*s < 0x20) printf("\\u%04x", *s);
+    else putchar(*s);
+  }
+  putchar('"');
 }
 
 static int usage(FILE *out) {

@@ -127,6 +127,7 @@ static lct_status read_id(const json_t *root, const where *w, lct_conversation *
     s = lct_buf_append(&b, json_string_value(id), n, w->err);
   }
   c->id = b.data;
+  c->has_id = id != NULL && !json_is_null(id);
   return s;
 }
 
@@ -181,6 +182,7 @@ static lct_status read_messages(const json_t *root, const where *w, lct_conversa
   const char *role_key = share_gpt != NULL ? "from" : "role", *text_key = share_gpt != NULL ? "value" : "content";
   if (json_array_size(items) == 0) return expected(w, list, NULL, "", "an array of at least one message", items);
   c->n_messages = json_array_size(items);
+  c->share_gpt = share_gpt != NULL;
   size_t n_names = c->n_messages;
   for (size_t i = 0; i < c->n_messages; i++) n_names += json_array_size(json_object_get(json_array_get(items, i), "labels"));
   LCT_TRY(lct_calloc(&c->messages, c->n_messages, sizeof *c->messages, "messages", w->err));
@@ -219,11 +221,12 @@ static lct_status read_meta(const json_t *root, const where *w, lct_conversation
   return LCT_OK;
 }
 
-lct_status lct_conversation_parse(const char *text, size_t n, const char *name, size_t line, lct_conversation **out,
-                                  lct_error *err) {
+lct_status lct_conversation_parse_id(const char *text, size_t n, const char *name, size_t line, lct_conversation **out, char **bad_id,
+                                     lct_error *err) {
   const where w = {.name = name, .line = line, .err = err};
   lct_conversation *c = NULL;
   *out = NULL;
+  *bad_id = NULL;
   LCT_TRY(lct_calloc(&c, 1, sizeof *c, "a conversation", err));
   c->line = line;
   lct_status s = parse_json(text, n, &w, c);
@@ -231,8 +234,23 @@ lct_status lct_conversation_parse(const char *text, size_t n, const char *name, 
   if (s == LCT_OK) s = read_id(c->source, &w, c);
   if (s == LCT_OK) s = read_messages(c->source, &w, c);
   if (s == LCT_OK) s = read_meta(c->source, &w, c);
-  if (s == LCT_OK) *out = c;
-  else lct_conversation_free(c);
+  if (s == LCT_OK) {
+    *out = c;
+    return LCT_OK;
+  }
+  if (c->has_id) {
+    *bad_id = c->id;
+    c->id = NULL;
+  }
+  lct_conversation_free(c);
+  return s;
+}
+
+lct_status lct_conversation_parse(const char *text, size_t n, const char *name, size_t line, lct_conversation **out,
+                                  lct_error *err) {
+  char *bad_id = NULL;
+  lct_status s = lct_conversation_parse_id(text, n, name, line, out, &bad_id, err);
+  free(bad_id);
   return s;
 }
 

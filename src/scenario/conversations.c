@@ -1,37 +1,26 @@
-/* The stream: from a file or a pipe to one line at a time. */
+/* From bytes to one line at a time. */
 #include "scenario/conversations.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "scenario/stream.h"
 
 struct lct_conversations {
-  char *name; /* for messages */
-  int fd;
-  bool owns_fd, ended;
+  lct_stream *stream;
+  bool ended, broken;
   size_t n_lines;
+  char *bad_id;
   lct_buf line;
   size_t begin, end; /* of what was read and not yet taken */
   char chunk[65536];
 };
 
 lct_status lct_conversations_open(const char *path, lct_conversations **out, lct_error *err) {
-  bool standard_input = strcmp(path, "-") == 0;
   lct_conversations *r = NULL;
   *out = NULL;
   LCT_TRY(lct_calloc(&r, 1, sizeof *r, "a reader of conversations", err));
-  r->name = strdup(standard_input ? "standard input" : path);
-  r->fd = -1;
-  lct_status s = LCT_OK;
-  if (r->name == NULL) {
-    s = lct_fail(err, LCT_E_NOMEM, "out of memory for a reader of conversations");
-  } else {
-    r->owns_fd = !standard_input;
-    r->fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (r->fd < 0) s = lct_fail_errno(err, errno, "cannot open %s", path);
-  }
+  lct_status s = lct_stream_open(path, &r->stream, err);
   if (s == LCT_OK) *out = r;
   else lct_conversations_free(r);
   return s;
@@ -40,14 +29,11 @@ lct_status lct_conversations_open(const char *path, lct_conversations **out, lct
 /* Reads more when all is taken; sets ended at the end of the input. */
 static lct_status refill(lct_conversations *r, lct_error *err) {
   if (r->begin < r->end || r->ended) return LCT_OK;
-  ssize_t n = 0;
-  do {
-    n = read(r->fd, r->chunk, sizeof r->chunk);
-  } while (n < 0 && errno == EINTR);
-  r->begin = 0;
-  r->end = n > 0 ? (size_t)n : 0;
-  r->ended = n <= 0;
-  return n < 0 ? lct_fail_errno(err, errno, "cannot read %s", r->name) : LCT_OK;
+  r->begin = r->end = 0;
+  lct_status s = lct_stream_read(r->stream, r->chunk, sizeof r->chunk, &r->end, err);
+  r->broken = s != LCT_OK;
+  r->ended = r->broken || r->end == 0;
+  return s;
 }
 
 /* One line without its newline into r->line. Of a line that is too long only the length is kept: *n counts all its bytes. */
@@ -67,7 +53,7 @@ static lct_status read_line(lct_conversations *r, bool *found, size_t *n, lct_er
     if (*n <= LCT_CONVERSATION_MAX_BYTES) {
       lct_status s = lct_buf_append(&r->line, from, take, err);
       if (s != LCT_OK) {
-        r->ended = true;
+        r->ended = r->broken = true;
         r->begin = r->end;
         return s;
       }
@@ -85,8 +71,16 @@ static bool is_blank(const char *s, size_t n) {
   return true;
 }
 
+static lct_status parse_line(lct_conversations *r, const char *text, size_t n, lct_conversation **out, lct_error *err) {
+  lct_status s = lct_conversation_parse_id(text, n, lct_stream_name(r->stream), r->n_lines, out, &r->bad_id, err);
+  r->broken = s != LCT_OK && s != LCT_E_FORMAT && s != LCT_E_LIMIT;
+  return s;
+}
+
 lct_status lct_conversations_next(lct_conversations *r, lct_conversation **out, lct_error *err) {
   *out = NULL;
+  free(r->bad_id);
+  r->bad_id = NULL;
   for (;;) {
     bool found = false;
     size_t n = 0;
@@ -94,24 +88,33 @@ lct_status lct_conversations_next(lct_conversations *r, lct_conversation **out, 
     if (!found) return LCT_OK;
     r->n_lines++;
     if (n > LCT_CONVERSATION_MAX_BYTES) {
-      return lct_fail(err, LCT_E_LIMIT, "%s:%zu: expected a line of at most %zu bytes, found %zu", r->name, r->n_lines,
-                      LCT_CONVERSATION_MAX_BYTES, n);
+      return lct_fail(err, LCT_E_LIMIT, "%s:%zu: expected a line of at most %zu bytes, found %zu", lct_stream_name(r->stream),
+                      r->n_lines, LCT_CONVERSATION_MAX_BYTES, n);
     }
     const char *text = r->line.data;
     if (r->n_lines == 1 && n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
       text += 3;
       n -= 3;
     }
-    if (!is_blank(text, n)) return lct_conversation_parse(text, n, r->name, r->n_lines, out, err);
+    if (!is_blank(text, n)) return parse_line(r, text, n, out, err);
   }
 }
 
 size_t lct_conversations_line(const lct_conversations *r) { return r->n_lines; }
 
+bool lct_conversations_broken(const lct_conversations *r) { return r->broken; }
+
+const char *lct_conversations_bad_id(const lct_conversations *r) { return r->bad_id; }
+
+void lct_conversations_progress(const lct_conversations *r, int64_t *done, int64_t *total) {
+  lct_stream_progress(r->stream, done, total);
+  if (!lct_stream_compressed(r->stream)) *done -= (int64_t)(r->end - r->begin);
+}
+
 void lct_conversations_free(lct_conversations *r) {
   if (r == NULL) return;
-  if (r->owns_fd && r->fd >= 0) (void)close(r->fd);
+  lct_stream_free(r->stream);
   lct_buf_free(&r->line);
-  free(r->name);
+  free(r->bad_id);
   free(r);
 }

@@ -279,6 +279,23 @@ def encode_seeds():
     }
 
 
+def zstd_frame(data):
+    """A frame of one stored block, as RFC 8878 has it."""
+    return b"\x28\xb5\x2f\xfd\x60" + (len(data) - 256).to_bytes(2, "little") + (len(data) << 3 | 1).to_bytes(3, "little") + data
+
+
+def input_seeds():
+    one = b'{"id": "a", "messages": [{"role": "user", "content": "x"}]}\n'
+    lines = one + b"\n{\n" + one + b'{"id": "e", "conversations": [{"from": "human", "value": " "}]}\n' + one.replace(b'"a"', b"7") + b" " * 64
+    return {
+        "plain": lines,
+        "bom": b"\xef\xbb\xbf" + one,
+        "zstd": zstd_frame(lines),
+        "frames": zstd_frame(lines) + b"\x53\x2a\x4d\x18\3\0\0\0abc" + zstd_frame(lines),
+        "cut": zstd_frame(lines)[:-1],
+    }
+
+
 def main():
     write("tokenizer", tokenizer_seeds())
     write("encode", encode_seeds())
@@ -287,6 +304,7 @@ def main():
     write("gguf", gguf_seeds())
     write("scenario", scenario_seeds())
     write("conversation", conversation_seeds())
+    write("input", input_seeds())
     write("config", config_seeds())
     write("template", template_seeds())
 

@@ -1,0 +1,23 @@
+/* The bytes of a file or of standard input. Those of zstd (a name that ends in .zst, or a first frame's magic number) are decompressed on
+ * the way: frame after frame, skippable ones passed over. Memory is that of a frame's window, at most 128 MiB. */
+#ifndef LCT_SCENARIO_STREAM_H
+#define LCT_SCENARIO_STREAM_H
+
+#include "base/mem.h"
+
+typedef struct lct_stream lct_stream;
+
+/* "-" is standard input. */
+lct_status lct_stream_open(const char *path, lct_stream **out, lct_error *err) LCT_CHECKED;
+/* At most n > 0 bytes into buf; *got is 0 at the end and only there. A damaged zstd stream, or one that ends within a frame, is
+ * LCT_E_FORMAT with the name and the byte. After a failure do not go on. */
+lct_status lct_stream_read(lct_stream *s, void *buf, size_t n, size_t *got, lct_error *err) LCT_CHECKED;
+/* Bytes given out so far of the bytes there are, both before decompression; total is 0 where it is not known (a pipe). */
+void lct_stream_progress(const lct_stream *s, int64_t *done, int64_t *total);
+/* Is it known to be zstd's? */
+bool lct_stream_compressed(const lct_stream *s);
+/* The path, or "standard input". */
+const char *lct_stream_name(const lct_stream *s);
+void lct_stream_free(lct_stream *s);
+
+#endif
