@@ -194,6 +194,44 @@ typedef struct {
  * could not be scanned are counted in result->rejected and listed in errors.jsonl; they are no failure. */
 LCT_API lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_error *err) LCT_CHECKED;
 
+/* Fingerprints: the mean vector of each label's prompts, what a sweep scores against. */
+typedef struct {
+  const char *references;    /* a scenario (.yaml, .yml: its reference_states), or labelled conversations: JSONL, plain or .zst, "-" */
+  const char *neutral;       /* JSONL of the neutral bank, which calibrates scores; NULL: none, or the one of neutral_label */
+  const char *neutral_label; /* prompts of this label are the bank: those of `neutral`, or, without it, of `references` (no label then) */
+  const char *model;         /* folder, .gguf file or Hub id; NULL: the scenario's model.id */
+  const char *output;        /* .safetensors; replaced when all is well */
+  const char *poolings;      /* list with commas; NULL: last,content_last,content_mean */
+  const char *sources;       /* of hidden_in, hidden_out, attn_out, mlp_down_out; NULL: hidden_out */
+  int pcs;                   /* principal components of the bank, for the metric `projection`; -1: 8 */
+  bool whiten;               /* whitening matrices, for the metric `whitened` */
+  const char *chat_template; /* as lct_scan_options */
+  bool no_thinking;
+  const char *device;
+  lct_precision precision;
+  int threads;
+  void (*rejected)(void *ctx, const char *where, const char *why); /* a line that was left out; may be NULL */
+  void *rejected_ctx;
+  void (*progress)(void *ctx, const lct_progress *p); /* phases "load", "prompts" (in bytes of the input), "calibrate"; may be NULL */
+  void *progress_ctx;
+  const volatile int *cancel;
+} lct_fingerprint_options;
+
+typedef struct {
+  char device[24], device_name[256];
+  lct_precision precision;
+  int n_labels, n_layers, hidden, n_pcs;
+  int64_t prompts, neutral, neutral_kept; /* of labels; of the bank, and those of them that components, whitening and z are made of */
+  int64_t rejected;
+  int64_t tokens_computed, tokens_naive;
+  size_t utf8_replaced;
+  double seconds_load, seconds_prompts, seconds_calibrate, seconds_total;
+} lct_fingerprint_result;
+
+/* A conversation's prompt is all of it up to its last labelled message; without labels on messages a "label" beside them counts, and the
+ * whole conversation is the prompt. In a neutral file without neutral_label labels do not matter and every conversation is taken whole. */
+LCT_API lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_result *result, lct_error *err) LCT_CHECKED;
+
 /* Texts returned through char ** are the caller's: release them with lct_text_free. */
 LCT_API void lct_text_free(char *text);
 
@@ -202,7 +240,8 @@ LCT_API void lct_text_free(char *text);
  * the numbers leaves what was complete as valid as an interrupted run's (result->written). */
 LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
 
-/* What a model is: configuration, parameters, bytes per part, chat template and hashes; as text or as one JSON object. `check` also
+/* What a model, or a file of fingerprints (.safetensors), is; of a model: configuration, parameters, bytes per part, chat template and
+ * hashes; as text or as one JSON object. `check` also
  * reads every weight and fails on NaN or Inf. */
 LCT_API lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) LCT_CHECKED;
 

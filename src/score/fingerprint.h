@@ -14,7 +14,7 @@
 
 enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 }; /* roles system, user, assistant; lengths: floor(log2(tokens of the message)) clamped to 0..7 */
 
-enum { LCT_FINGERPRINT_VERSION = 1 };
+enum { LCT_FINGERPRINT_VERSION = 1, LCT_FINGERPRINT_MAX_NAMES = 4096 /* labels */ };
 
 typedef struct {
   char *model_hash, *template_hash, *model_id, *template_name, *precision;
