@@ -128,15 +128,23 @@ typedef enum { LCT_LONG_SKIP, LCT_LONG_TRUNCATE } lct_long;
 typedef enum { LCT_STORED_F16, LCT_STORED_BF16, LCT_STORED_F32, LCT_STORED_INT8 } lct_stored;
 typedef enum { LCT_SYNC_SHARD, LCT_SYNC_END, LCT_SYNC_OFF } lct_sync;
 
+/* Where a sweep stands. Sums are since the beginning of the store (a resumed sweep goes on counting), seconds and rates of this process. */
 typedef struct {
-  const char *phase;               /* "load", "sweep", "finish" */
-  int64_t conversations, rejected; /* so far */
-  int64_t rows;                    /* snapshots that are done */
-  int64_t tokens_computed, tokens_naive; /* naive: one prompt at a time */
-  int64_t bytes_read, bytes_total; /* of the input; total is 0 where it is not known */
-  int64_t raw_bytes, stored_bytes; /* of the store: before and after compression */
-  int slots_taken, n_slots;        /* of the ring between the forward pass and the disk */
-  double seconds;                  /* since the first batch began */
+  const char *phase;                     /* "load", "references", "skip" (a resumed sweep passes over what is done), "sweep", "finish" */
+  int64_t conversations, rejected, rows; /* done; that could not be; snapshot rows captured */
+  int64_t tokens_computed, tokens_naive; /* run through the model; that every prefix on its own would have cost */
+  int64_t bytes_read, bytes_total;       /* of the input (compressed, where so), up to the last conversation done; 0: not known */
+  int64_t raw_bytes, stored_bytes;       /* of arrays given to the store; of them compressed and written */
+  int slots_taken, n_slots;              /* of the ring between the forward pass and the store's writers */
+  double seconds;                        /* since the start */
+  double seconds_input;                  /* reading, tokenising and planning, on their own threads */
+  double seconds_forward, seconds_gemm;  /* the forward pass with capture and scores; the matrix products in it */
+  double seconds_capture;                /* of the forward pass: taps, pooling and scores */
+  double seconds_wait;                   /* of the calling thread, for input or for a slot of the ring */
+  double seconds_store;                  /* compressing and writing, summed over the writers' threads */
+  /* over the last quarter of a minute; 0 where not known */
+  double tokens_per_second, raw_bytes_per_second, stored_bytes_per_second;
+  double seconds_left;                   /* by the share of the input done in this phase; negative: not known */
 } lct_sweep_progress;
 
 typedef struct {
@@ -232,28 +240,8 @@ LCT_API void lct_text_free(char *text);
  * the numbers leaves what was complete as valid as an interrupted run's (result->written). */
 LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
 
-/* Where a sweep stands. Sums are since the beginning of the store (a resumed sweep goes on counting), seconds and rates of this process. */
-typedef struct {
-  const char *phase;                     /* "load", "references", "skip" (a resumed sweep passes over what is done), "sweep", "finish" */
-  int64_t conversations, rejected, rows; /* done; that could not be; snapshot rows captured */
-  int64_t tokens_computed, tokens_naive; /* run through the model; that every prefix on its own would have cost */
-  int64_t bytes_read, bytes_total;       /* of the input (compressed, where so), up to the last conversation done; 0: not known */
-  int64_t raw_bytes, stored_bytes;       /* of arrays given to the store; of them compressed and written */
-  int slots_taken, n_slots;              /* of the ring between the forward pass and the store's writers */
-  double seconds;                        /* since the start */
-  double seconds_input;                  /* reading, tokenising and planning, on their own threads */
-  double seconds_forward, seconds_gemm;  /* the forward pass with capture and scores; the matrix products in it */
-  double seconds_capture;                /* of the forward pass: taps, pooling and scores */
-  double seconds_wait;                   /* of the calling thread, for input or for a slot of the ring */
-  double seconds_store;                  /* compressing and writing, summed over the writers' threads */
-  /* over the last quarter of a minute; 0 where not known */
-  double tokens_per_second, raw_bytes_per_second, stored_bytes_per_second;
-  double seconds_left;                   /* by the share of the input done in this phase; negative: not known */
-} lct_sweep_progress;
-
 /* What a model, or a file of fingerprints (.safetensors), is; of a model: configuration, parameters, bytes per part, chat template and
- * hashes; as text or as one JSON object. `check` also
- * reads every weight and fails on NaN or Inf. */
+ * hashes; as text or as one JSON object. `check` also reads every weight of a model and fails on NaN or Inf. */
 LCT_API lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) LCT_CHECKED;
 
 /* Writes a Hugging Face folder with random weights of a real model's exact shape. */

@@ -5,7 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/cli.h"
-#include "cli/progress.h"
+#include "cli/progress_sweep.h"
 
 typedef struct {
   lct_sweep_options o;
@@ -89,7 +89,7 @@ static int run(sweep_args *a, int n, const char **inputs) {
     fprintf(stderr, "llmct-gpu sweep: --memory wants a size such as 4G, not %s\ntry: llmct-gpu sweep --help\n", a->memory);
     return EXIT_USAGE;
   }
-  progress p = progress_new(a->quiet || a->json);
+  progress_sweep p = progress_sweep_new(a->quiet || a->json);
   a->o.inputs = inputs;
   a->o.n_inputs = (size_t)n;
   a->o.threads = (int)a->threads;
@@ -101,11 +101,13 @@ static int run(sweep_args *a, int n, const char **inputs) {
   a->o.derive_residual = a->derive == 1;
   a->o.too_long = (lct_long)a->too_long;
   a->o.sync = (lct_sync)a->sync;
+  a->o.progress = progress_sweep_show;
+  a->o.progress_ctx = &p;
   a->o.cancel = cli_cancel_flag();
   lct_sweep_result r;
   lct_error err = {0};
   lct_status status = lct_sweep(&a->o, &r, &err);
-  progress_end(&p);
+  progress_sweep_end(&p);
   return finish(a, status, &r, &err);
 }
 

@@ -124,7 +124,6 @@ static lct_status run_unit(sweep *s, sweep_unit *u, lct_error *err) {
 }
 
 lct_status sweep_run(sweep *s, lct_error *err) {
-  s->t_first = lct_seconds();
   for (;;) {
     if (s->o->cancel != NULL && *s->o->cancel) return lct_fail(err, LCT_E_CANCELLED, "interrupted after %lld snapshots", (long long)s->rows);
     sweep_unit *u = NULL;

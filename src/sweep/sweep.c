@@ -9,22 +9,28 @@
 
 enum { MIN_ROWS = 64, TOKENS_A_ROW = 16 /* about: tokens computed for each snapshot */ };
 
-void sweep_report(sweep *s, const char *phase) {
+static void show(sweep *s, const char *phase, lct_sweep_state state) {
   lct_sweep_result *r = s->result;
-  double now = lct_seconds();
-  if (s->o->progress == NULL) return;
   lct_sweep_progress p = {.phase = phase, .conversations = r->conversations, .rejected = r->rejected, .rows = s->rows,
                           .tokens_computed = r->tokens_computed, .tokens_naive = r->tokens_naive, .bytes_read = s->bytes_read,
-                          .bytes_total = s->bytes_total, .seconds = s->t_first > 0 ? now - s->t_first : 0};
+                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds_input,
+                          .seconds_forward = r->seconds_forward, .seconds_gemm = r->seconds_gemm, .seconds_capture = r->seconds_sink};
   if (s->writer != NULL) {
     lct_zarr_write_stats w = lct_zarr_writer_stats(s->writer);
     p.raw_bytes = w.raw_bytes;
     p.stored_bytes = w.stored_bytes;
     p.slots_taken = w.slots_taken;
     p.n_slots = w.n_slots;
+    p.seconds_wait = r->seconds_input + w.seconds_wait;
+    p.seconds_store = w.seconds_compress + w.seconds_write;
   }
-  s->o->progress(s->o->progress_ctx, &p);
+  lct_rates_update(&s->rates, &p);
+  if (s->o->progress != NULL) s->o->progress(s->o->progress_ctx, &p);
+  lct_error ignored; /* the metrics file is no reason to stop a sweep */
+  if (s->metrics_file.path != NULL) (void)!lct_metrics_file_update(&s->metrics_file, &p, state, &ignored);
 }
+
+void sweep_report(sweep *s, const char *phase) { show(s, phase, LCT_SWEEP_RUNNING); }
 
 /* Bytes that may be taken without driving the machine into the ground: of the GPU what is free now, of the host a quarter. */
 static int64_t free_bytes(const sweep *s) {
@@ -43,7 +49,7 @@ static int64_t free_bytes(const sweep *s) {
 /* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. */
 static void choose_batch(sweep *s) {
   int64_t budget = s->o->memory_bytes > 0 ? s->o->memory_bytes : free_bytes(s);
-  int64_t bytes = (int64_t)(lct_engine_row_bytes(s->engine) + lct_engine_slot_bytes(s->engine));
+  int64_t slot = (int64_t)lct_engine_slot_bytes(s->engine), bytes = (int64_t)lct_engine_row_bytes(s->engine) + slot + slot / 2;
   for (int i = 0; i < s->n_streams && s->o->keep != LCT_KEEP_NOTHING; i++) {
     const lct_stream *t = &s->streams[i].s;
     int64_t values = (int64_t)t->n_planes * t->width;
@@ -52,7 +58,7 @@ static void choose_batch(sweep *s) {
   }
   int64_t rows = budget / bytes;
   s->max_rows = rows > s->device.batch_rows ? s->device.batch_rows : rows < MIN_ROWS ? MIN_ROWS : (int32_t)rows;
-  s->kv_slots = s->max_rows + s->max_rows / 8;
+  s->kv_slots = s->max_rows + s->max_rows / 2; /* a kept prefix and a batch */
   s->result->batch_rows = s->max_rows;
   s->max_tokens = s->o->max_tokens > 0 && s->o->max_tokens < s->cfg.max_positions ? s->o->max_tokens : s->cfg.max_positions;
 }
@@ -163,8 +169,9 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
     lct_zarr_writer_free(s->writer); /* waits for shards that are complete */
     s->writer = NULL;
   }
-  const char *state = st == LCT_OK ? "done" : cancelled ? "interrupted" : "failed";
-  lct_status said = sweep_write_state(s, state, st == LCT_OK || cancelled ? NULL : err->message, st == LCT_OK ? err : &ignored);
+  lct_sweep_state state = st == LCT_OK ? LCT_SWEEP_DONE : cancelled ? LCT_SWEEP_INTERRUPTED : LCT_SWEEP_FAILED;
+  show(s, "finish", state);
+  lct_status said = sweep_write_state(s, lct_sweep_state_name(state), st == LCT_OK || cancelled ? NULL : err->message, st == LCT_OK ? err : &ignored);
   return st == LCT_OK ? said : st;
 }
 
@@ -210,7 +217,7 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
   }
   int caller_threads = omp_get_max_threads();
   if (o->threads > 0) omp_set_num_threads(o->threads);
-  sweep s = {.o = o, .result = result, .t_start = lct_seconds()};
+  sweep s = {.o = o, .result = result, .t_start = lct_seconds(), .metrics_file = {.path = o->metrics_file}};
   sweep_report(&s, "load");
   lct_status st = sweep_all(&s, err);
   close_all(&s);

@@ -11,6 +11,8 @@
 #include "score/fingerprint.h"
 #include "store/zarr_write.h"
 #include "sweep/input.h"
+#include "sweep/metrics_file.h"
+#include "sweep/rates.h"
 #include "text/prompt.h"
 
 enum { SWEEP_N_ROLES = 3, SWEEP_INT8_GROUP = 128 };
@@ -174,7 +176,9 @@ typedef struct {
   double *error2, *value2, *error_max; /* (n_streams) of the stored type */
   int64_t rows, tokens;  /* done so far */
   int64_t bytes_read, bytes_total;
-  double t_start, t_first, t_metrics;
+  double t_start;
+  lct_rates rates;
+  lct_metrics_file metrics_file;
   planner *planner;
 } sweep;
 
