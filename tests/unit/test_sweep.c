@@ -388,7 +388,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   (void)snprintf(file, sizeof file, "%s/f.safetensors", model.dir);
   write_text(references, REFERENCES);
   lct_fingerprint_result made;
-  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.references = references, .model = model.path, .output = file, .device = "cpu"}, &made, &err));
+  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.references = references, .model = model.path, .output = file, .device = "cpu", .threads = 1}, &made, &err));
   lct_sweep_options o = options();
   o.keep = LCT_KEEP_SCORES;
   o.sources = "attn_out,hidden_out"; /* the fingerprints have hidden_out alone */
