@@ -115,17 +115,19 @@ static void free_asked(asked *a) {
 typedef struct {
   lct_pool *pool;
   lct_pool_rows *rows;
-  lct_kv_range *content;
+  lct_arena arena;
 } pooling;
 
 static void pool_batch(pooling *p, const lct_plan *plan, int batch, int n_prompts) {
   int n = 0;
   for (int seq = 0; seq < n_prompts; seq++) {
     if (lct_plan_seq_batch(plan, seq) != batch) continue;
-    int len = lct_plan_seq_len(plan, seq), first = lct_plan_seq_row(plan, seq, 0), last = lct_plan_seq_row(plan, seq, len - 1);
-    p->content[n] = (lct_kv_range){first, len};
-    p->rows[n] = (lct_pool_rows){.item = seq, .last = last, .content_last = last, .content = &p->content[n], .n_content = 1};
-    n++;
+    int32_t n_ranges = 0;
+    const lct_kv_range *ranges = lct_plan_seq_ranges(plan, seq, &n_ranges);
+    lct_pool_entry *entries = lct_arena_alloc(&p->arena, LCT_N_POOLINGS * sizeof *entries);
+    if (entries == NULL) bench_die("out of memory for the pool", NULL);
+    BENCH_TRY(lct_pool_message(ranges, n_ranges, (lct_positions){0, lct_plan_seq_len(plan, seq)}, &p->arena, entries, &bench_error));
+    p->rows[n++] = (lct_pool_rows){.item = seq, .entries = entries};
   }
   BENCH_TRY(lct_pool_begin(p->pool, p->rows, n, lct_plan_batch(plan, batch)->n_rows, &bench_error));
 }
@@ -200,9 +202,13 @@ static void bench_taps(const bench *b, double shapes_rate) {
   int n = s->n_tap_prompts < s->n_prompts ? s->n_tap_prompts : s->n_prompts;
   const lct_config *c = &b->model.model.config;
   pooling pool = {0};
-  BENCH_TRY(lct_pool_new(c, sources, 4, n, &pool.pool, &bench_error));
+  lct_stream streams[4];
+  lct_plane *planes = NULL;
+  BENCH_TRY(lct_calloc(&planes, 4 * (size_t)c->n_layers, sizeof *planes, "pool", &bench_error));
+  for (int i = 0; i < 4; i++) streams[i] = lct_stream_of(sources[i], c, planes + i * c->n_layers);
+  BENCH_TRY(lct_pool_new(streams, 4, LCT_N_POOLINGS, &pool.pool, &bench_error));
+  BENCH_TRY(lct_pool_reserve(pool.pool, n, &bench_error));
   BENCH_TRY(lct_calloc(&pool.rows, (size_t)n, sizeof *pool.rows, "pool", &bench_error));
-  BENCH_TRY(lct_calloc(&pool.content, (size_t)n, sizeof *pool.content, "pool", &bench_error));
   lct_plan *plan = make_plan(c, n, s->n_tokens, s->max_rows);
   asked *a = new_asked(n);
   for (int r = -1; r < s->repeats; r++) {
@@ -215,7 +221,8 @@ static void bench_taps(const bench *b, double shapes_rate) {
   lct_plan_free(plan);
   lct_pool_free(pool.pool);
   free(pool.rows);
-  free(pool.content);
+  free(planes);
+  lct_arena_free(&pool.arena);
 }
 
 /* One decode step of n sequences whose prompts lie in rows of kv; new keys of sequence i go behind all prompts. */

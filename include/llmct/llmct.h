@@ -80,7 +80,7 @@ LCT_API lct_status lct_devices(bool json, char **text, lct_error *err) LCT_CHECK
 
 /* What a scan leaves on disk. scores: scores.json, scores.csv. pooled: also one vector per snapshot, source and layer.
  * tokens: every tensor the scenario's `capture` asks for, for every token. */
-typedef enum { LCT_KEEP_SCORES, LCT_KEEP_POOLED, LCT_KEEP_TOKENS } lct_keep;
+typedef enum { LCT_KEEP_SCORES, LCT_KEEP_POOLED, LCT_KEEP_TOKENS, LCT_KEEP_NOTHING /* of a sweep: the bare forward pass, to measure it */ } lct_keep;
 
 typedef struct {
   const char *phase;   /* "load", "prefill", "decode", "reply", "write" */
@@ -122,13 +122,11 @@ typedef struct {
   size_t utf8_replaced;      /* invalid UTF-8 sequences replaced in the scenario */
 } lct_scan_result;
 
-/* Texts returned through char ** are the caller's: release them with lct_text_free. */
-LCT_API void lct_text_free(char *text);
-
-/* Runs one scenario file. LCT_E_CANCELLED leaves a valid partial run (scan.json: "state": "partial"), named by result->run_dir; any
- * other failure after the directory was made leaves it with state "running" or "failed", never "done". A failure of the device or of
- * the numbers leaves what was complete as valid as an interrupted run's (result->written). */
-LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
+/* A sweep: many conversations, one store. What is kept: scores; pooled: also the vectors of every snapshot; tokens: also those of every
+ * token (or of those that positions select). */
+typedef enum { LCT_LONG_SKIP, LCT_LONG_TRUNCATE } lct_long;
+typedef enum { LCT_STORED_F16, LCT_STORED_BF16, LCT_STORED_F32, LCT_STORED_INT8 } lct_stored;
+typedef enum { LCT_SYNC_SHARD, LCT_SYNC_END, LCT_SYNC_OFF } lct_sync;
 
 /* Where a sweep stands. Sums are since the beginning of the store (a resumed sweep goes on counting), seconds and rates of this process. */
 typedef struct {
@@ -149,7 +147,101 @@ typedef struct {
   double seconds_left;                   /* by the share of the input done in this phase; negative: not known */
 } lct_sweep_progress;
 
-/* What a model is: configuration, parameters, bytes per part, chat template and hashes; as text or as one JSON object. `check` also
+typedef struct {
+  const char *const *inputs; /* (n_inputs) paths of JSONL files, plain or .zst; "-" is standard input */
+  size_t n_inputs;
+  const char *model;         /* folder, .gguf file or Hub id */
+  const char *fingerprints;  /* .safetensors; NULL: nothing is scored */
+  const char *output;        /* the sweep's directory; unused with LCT_KEEP_NOTHING */
+  const char *chat_template; /* as lct_scan_options */
+  bool no_thinking;
+  const char *device;
+  lct_precision precision;
+  int threads;
+  lct_keep keep;
+  /* Lists with commas; NULL: the default. sources: hidden_out. positions: last,content_last,content_mean; also message:ROLE (all text of
+   * that role so far) and range:FROM:TO (positions of the prompt, as Python's slices): the mean over them as a vector, or, of --keep tokens,
+   * the tokens that are stored. layers: "0-11,23", all. metrics: cosine,mae,jaccard. */
+  const char *sources, *positions, *layers, *metrics;
+  lct_stored store_dtype;
+  bool derive_residual;    /* stores embeddings, attn_out and mlp_down_out, from which the residual stream follows bit for bit */
+  lct_long too_long;       /* of conversations beyond max_tokens or the model's context */
+  int max_tokens;          /* 0: the model's context */
+  int64_t memory_bytes;    /* for batches, keys and slots; 0: from what is free */
+  int shard_rows;          /* snapshots a shard; 0: by size */
+  lct_sync sync;
+  const char *metrics_file; /* Prometheus text, rewritten once a second; NULL: none */
+  bool resume;
+  void (*progress)(void *ctx, const lct_sweep_progress *p); /* may be NULL; called from the calling thread */
+  void *progress_ctx;
+  const volatile int *cancel; /* may be NULL; non-zero stops the sweep at the next layer */
+} lct_sweep_options;
+
+typedef struct {
+  char device[24], device_name[256];
+  lct_precision precision;
+  int64_t conversations, rejected, truncated, rows, rows_resumed; /* resumed: rows that stood in the store already */
+  int64_t tokens_computed, tokens_naive, tokens_stored, tokens_from_prefix; /* from_prefix: whose keys were kept from an earlier batch */
+  int64_t batches;
+  int64_t raw_bytes, stored_bytes;
+  size_t saturated, utf8_replaced;
+  double seconds_load, seconds_input, seconds_forward, seconds_gemm, seconds_sink, seconds_wait, seconds_finish, seconds_total;
+  int32_t batch_rows; /* tokens a batch may have */
+  bool complete;      /* the store is whole */
+} lct_sweep_result;
+
+/* LCT_E_CANCELLED leaves a store that `resume` goes on with, and so does every other failure after the directory was made. Conversations that
+ * could not be scanned are counted in result->rejected and listed in errors.jsonl; they are no failure. */
+LCT_API lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_error *err) LCT_CHECKED;
+
+/* Fingerprints: the mean vector of each label's prompts, what a sweep scores against. */
+typedef struct {
+  const char *references;    /* a scenario (.yaml, .yml: its reference_states), or labelled conversations: JSONL, plain or .zst, "-" */
+  const char *neutral;       /* JSONL of the neutral bank, which calibrates scores; NULL: none, or the one of neutral_label */
+  const char *neutral_label; /* prompts of this label are the bank: those of `neutral`, or, without it, of `references` (no label then) */
+  const char *model;         /* folder, .gguf file or Hub id; NULL: the scenario's model.id */
+  const char *output;        /* .safetensors; replaced when all is well */
+  const char *poolings;      /* list with commas; NULL: last,content_last,content_mean */
+  const char *sources;       /* of hidden_in, hidden_out, attn_out, mlp_down_out; NULL: hidden_out */
+  int pcs;                   /* principal components of the bank, for the metric `projection`; -1: 8 */
+  bool whiten;               /* whitening matrices, for the metric `whitened` */
+  const char *chat_template; /* as lct_scan_options */
+  bool no_thinking;
+  const char *device;
+  lct_precision precision;
+  int threads;
+  void (*rejected)(void *ctx, const char *where, const char *why); /* a line that was left out; may be NULL */
+  void *rejected_ctx;
+  void (*progress)(void *ctx, const lct_progress *p); /* phases "load", "prompts" (in bytes of the input), "calibrate"; may be NULL */
+  void *progress_ctx;
+  const volatile int *cancel;
+} lct_fingerprint_options;
+
+typedef struct {
+  char device[24], device_name[256];
+  lct_precision precision;
+  int n_labels, n_layers, hidden, n_pcs;
+  int64_t prompts, neutral, neutral_kept; /* of labels; of the bank, and those of them that components, whitening and z are made of */
+  int64_t rejected;
+  int64_t tokens_computed, tokens_naive;
+  size_t utf8_replaced;
+  double seconds_load, seconds_prompts, seconds_calibrate, seconds_total;
+} lct_fingerprint_result;
+
+/* A conversation's prompt is all of it up to its last labelled message; without labels on messages a "label" beside them counts, and the
+ * whole conversation is the prompt. In a neutral file without neutral_label labels do not matter and every conversation is taken whole. */
+LCT_API lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_result *result, lct_error *err) LCT_CHECKED;
+
+/* Texts returned through char ** are the caller's: release them with lct_text_free. */
+LCT_API void lct_text_free(char *text);
+
+/* Runs one scenario file. LCT_E_CANCELLED leaves a valid partial run (scan.json: "state": "partial"), named by result->run_dir; any
+ * other failure after the directory was made leaves it with state "running" or "failed", never "done". A failure of the device or of
+ * the numbers leaves what was complete as valid as an interrupted run's (result->written). */
+LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
+
+/* What a model, or a file of fingerprints (.safetensors), is; of a model: configuration, parameters, bytes per part, chat template and
+ * hashes; as text or as one JSON object. `check` also
  * reads every weight and fails on NaN or Inf. */
 LCT_API lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) LCT_CHECKED;
 

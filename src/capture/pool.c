@@ -4,106 +4,193 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lct_pool {
-  int n_layers, hidden, n_sources;
-  int32_t n_items, batch_rows;
-  lct_source sources[LCT_N_SOURCES];
-  float *vectors;             /* (source, pooling, layer, item, hidden) f32 */
-  const lct_pool_rows *rows;  /* of the current batch */
-  int n_rows;
-  double *sums;               /* (n_rows, hidden): content sums of the source and layer being shown */
+typedef struct {
+  lct_stream s;
+  float *vectors;  /* (pooling, plane, item, width) f32 */
+  size_t capacity; /* floats */
+  double *sums;    /* (n_rows, n_poolings, width): of the plane being shown */
   size_t cap_sums;
+} pool_stream;
+
+struct lct_pool {
+  int n_streams, n_poolings;
+  int32_t n_items, batch_rows;
+  pool_stream *streams;
+  const lct_pool_rows *rows; /* of the current batch */
+  int n_rows;
 };
 
-lct_status lct_pool_new(const lct_config *c, const lct_source *sources, int n_sources, int32_t n_items, lct_pool **out,
-                        lct_error *err) {
+lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes) {
+  for (int l = 0; l < c->n_layers; l++) planes[l] = (lct_plane){s, l};
+  return (lct_stream){.planes = planes, .n_planes = c->n_layers, .width = lct_source_width(s, c)};
+}
+
+lct_status lct_pool_message(const lct_kv_range *rows, int32_t n, lct_positions content, lct_arena *arena,
+                            lct_pool_entry entries[LCT_N_POOLINGS], lct_error *err) {
+  const lct_kv_range *end = &rows[n - 1];
+  entries[LCT_POOLING_LAST] = (lct_pool_entry){.row = end->first + end->n - 1};
+  entries[LCT_POOLING_CONTENT_LAST] = entries[LCT_POOLING_CONTENT_MEAN] = (lct_pool_entry){.row = -1};
+  if (content.from >= content.to) return LCT_OK;
+  lct_kv_range *mean = lct_arena_alloc(arena, (size_t)n * sizeof *mean);
+  if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the rows of a message");
+  int32_t n_mean = lct_ranges_slice(rows, n, content.from, content.to, mean);
+  entries[LCT_POOLING_CONTENT_MEAN] = (lct_pool_entry){.row = -1, .mean = mean, .n_mean = n_mean};
+  entries[LCT_POOLING_CONTENT_LAST].row = mean[n_mean - 1].first + mean[n_mean - 1].n - 1;
+  return LCT_OK;
+}
+
+lct_status lct_pool_new(const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out, lct_error *err) {
   lct_pool *p = NULL;
   LCT_TRY(lct_calloc(&p, 1, sizeof *p, "pool", err));
-  p->n_layers = c->n_layers;
-  p->hidden = c->hidden;
-  p->n_sources = n_sources;
-  p->n_items = n_items;
-  memcpy(p->sources, sources, (size_t)n_sources * sizeof *sources);
-  size_t n = (size_t)n_sources * LCT_N_POOLINGS * (size_t)c->n_layers * (size_t)n_items * (size_t)c->hidden;
-  lct_status s = lct_alloc_aligned(&p->vectors, n, sizeof *p->vectors, "pooled vectors", err);
+  lct_status s = lct_calloc(&p->streams, (size_t)n_streams, sizeof *p->streams, "pool", err);
   if (s != LCT_OK) {
     lct_pool_free(p);
     return s;
   }
-  for (size_t i = 0; i < n; i++) p->vectors[i] = NAN;
+  p->n_streams = n_streams;
+  p->n_poolings = n_poolings;
+  for (int i = 0; i < n_streams; i++) p->streams[i].s = streams[i];
   *out = p;
   return LCT_OK;
 }
 
 void lct_pool_free(lct_pool *p) {
   if (p == NULL) return;
-  free(p->vectors);
-  free(p->sums);
+  for (int i = 0; p->streams != NULL && i < p->n_streams; i++) {
+    free(p->streams[i].vectors);
+    free(p->streams[i].sums);
+  }
+  free(p->streams);
   free(p);
+}
+
+lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) {
+  p->n_items = n_items;
+  for (int i = 0; i < p->n_streams; i++) {
+    pool_stream *t = &p->streams[i];
+    size_t n = (size_t)p->n_poolings * (size_t)t->s.n_planes * (size_t)n_items * (size_t)t->s.width;
+    if (n > t->capacity) {
+      free(t->vectors);
+      t->vectors = NULL;
+      t->capacity = 0;
+      LCT_TRY(lct_alloc_aligned(&t->vectors, n, sizeof *t->vectors, "pooled vectors", err));
+      t->capacity = n;
+    }
+    for (size_t k = 0; k < n; k++) t->vectors[k] = NAN;
+  }
+  return LCT_OK;
 }
 
 lct_status lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows, lct_error *err) {
   p->rows = rows;
   p->n_rows = n;
   p->batch_rows = batch_rows;
-  return lct_grow(&p->sums, &p->cap_sums, (size_t)n * (size_t)p->hidden, sizeof *p->sums, "pool sums", err);
+  for (int i = 0; i < p->n_streams; i++) {
+    pool_stream *t = &p->streams[i];
+    size_t need = (size_t)n * (size_t)p->n_poolings * (size_t)t->s.width;
+    LCT_TRY(lct_grow(&t->sums, &t->cap_sums, need, sizeof *t->sums, "pool sums", err));
+  }
+  return LCT_OK;
 }
 
 uint32_t lct_pool_wanted(const lct_pool *p) {
   uint32_t wanted = 0;
-  for (int i = 0; i < p->n_sources; i++) wanted |= LCT_SOURCE_BIT(p->sources[i]);
+  for (int i = 0; i < p->n_streams; i++) {
+    for (int k = 0; k < p->streams[i].s.n_planes; k++) wanted |= LCT_SOURCE_BIT(p->streams[i].s.planes[k].source);
+  }
   return wanted;
 }
 
-static float *slot(const lct_pool *p, int source, lct_pooling pooling, int layer) {
-  size_t i = ((size_t)source * LCT_N_POOLINGS + (size_t)pooling) * (size_t)p->n_layers + (size_t)layer;
-  return p->vectors + i * (size_t)p->n_items * (size_t)p->hidden;
+static float *slot(const lct_pool *p, const pool_stream *t, int pooling, int plane) {
+  size_t i = (size_t)pooling * (size_t)t->s.n_planes + (size_t)plane;
+  return t->vectors + i * (size_t)p->n_items * (size_t)t->s.width;
 }
 
-const float *lct_pool_vectors(const lct_pool *p, int source, lct_pooling pooling, int layer) {
-  return slot(p, source, pooling, layer);
-}
+float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane) { return slot(p, &p->streams[stream], pooling, plane); }
 
-/* Adds the rows of `range` that lie in [row0, row0 + n) to sum, in order of position: the order does not depend on the batch. */
-static void add_range(double *sum, lct_kv_range range, int row0, int n, const float *data, int64_t ld, int hidden) {
-  int from = range.first > row0 ? range.first : row0;
-  int to = range.first + range.n < row0 + n ? range.first + range.n : row0 + n;
-  for (int r = from; r < to; r++) {
-    const float *x = data + (size_t)(r - row0) * (size_t)ld;
-    for (int i = 0; i < hidden; i++) sum[i] += (double)x[i];
+/* sum += the rows of x, row after row. Each element is a sum of its own, so every instruction set gives the same bits. */
+static inline __attribute__((always_inline)) void add_body(double *sum, const float *x, int64_t ld, int n, int width) {
+  enum { BLOCK = 32 };
+  int i = 0;
+  for (; i + BLOCK <= width; i += BLOCK) {
+    double s[BLOCK];
+    memcpy(s, sum + i, sizeof s);
+    for (int r = 0; r < n; r++) {
+      const float *row = x + (int64_t)r * ld + i;
+      for (int k = 0; k < BLOCK; k++) s[k] += (double)row[k];
+    }
+    memcpy(sum + i, s, sizeof s);
+  }
+  for (; i < width; i++) {
+    for (int r = 0; r < n; r++) sum[i] += (double)x[(int64_t)r * ld + i];
   }
 }
 
-static void take_item(lct_pool *p, int source, int layer, int k, int row0, int n, const float *data, int64_t ld) {
-  const lct_pool_rows *r = &p->rows[k];
-  size_t hidden = (size_t)p->hidden, at = (size_t)r->item * hidden;
-  if (r->last >= row0 && r->last < row0 + n) {
-    memcpy(slot(p, source, LCT_POOLING_LAST, layer) + at, data + (size_t)(r->last - row0) * (size_t)ld, hidden * sizeof(float));
+static void add_base(double *sum, const float *x, int64_t ld, int n, int width) { add_body(sum, x, ld, n, width); }
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"), optimize("O3"))) static void add_avx2(double *sum, const float *x, int64_t ld, int n, int width) {
+  add_body(sum, x, ld, n, width);
+}
+__attribute__((target("avx512f,prefer-vector-width=512"), optimize("O3"))) static void add_avx512(double *sum, const float *x, int64_t ld,
+                                                                                                   int n, int width) {
+  add_body(sum, x, ld, n, width);
+}
+#endif
+
+static void add_rows(double *sum, const float *x, int64_t ld, int n, int width) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) {
+    add_avx512(sum, x, ld, n, width);
+    return;
   }
-  if (r->content_last < 0) return;
-  if (r->content_last >= row0 && r->content_last < row0 + n) {
-    memcpy(slot(p, source, LCT_POOLING_CONTENT_LAST, layer) + at, data + (size_t)(r->content_last - row0) * (size_t)ld,
-           hidden * sizeof(float));
+  if (__builtin_cpu_supports("avx2")) {
+    add_avx2(sum, x, ld, n, width);
+    return;
   }
-  double *sum = p->sums + (size_t)k * hidden;
-  if (row0 == 0) memset(sum, 0, hidden * sizeof *sum);
+#endif
+  add_base(sum, x, ld, n, width);
+}
+
+/* Rows [row0, row0 + n) of a plane, for the mean over an entry's rows: in order of position, whatever the batch. */
+static void take_mean(const lct_pool *p, const pool_stream *t, const lct_pool_entry *e, double *sum, float *out, int row0, int n,
+                      const float *data, int64_t ld) {
+  int width = t->s.width;
   int32_t count = 0;
-  for (int32_t i = 0; i < r->n_content; i++) {
-    add_range(sum, r->content[i], row0, n, data, ld, p->hidden);
-    count += r->content[i].n;
+  if (row0 == 0) memset(sum, 0, (size_t)width * sizeof *sum);
+  for (int32_t i = 0; i < e->n_mean; i++) {
+    int from = e->mean[i].first > row0 ? e->mean[i].first : row0;
+    int to = e->mean[i].first + e->mean[i].n < row0 + n ? e->mean[i].first + e->mean[i].n : row0 + n;
+    if (from < to) add_rows(sum, data + (int64_t)(from - row0) * ld, ld, to - from, width);
+    count += e->mean[i].n;
   }
   if (row0 + n < p->batch_rows) return;
-  float *mean = slot(p, source, LCT_POOLING_CONTENT_MEAN, layer) + at;
-  for (size_t i = 0; i < hidden; i++) mean[i] = (float)(sum[i] / count);
+  for (int i = 0; i < width; i++) out[i] = (float)(sum[i] / count);
+}
+
+static void take_item(const lct_pool *p, const pool_stream *t, int plane, int k, int row0, int n, const float *data, int64_t ld) {
+  size_t width = (size_t)t->s.width, at = (size_t)p->rows[k].item * width;
+  for (int q = 0; q < p->n_poolings; q++) {
+    const lct_pool_entry *e = &p->rows[k].entries[q];
+    float *out = slot(p, t, q, plane) + at;
+    if (e->row >= row0 && e->row < row0 + n) {
+      memcpy(out, data + (int64_t)(e->row - row0) * ld, width * sizeof *out);
+    } else if (e->row < 0 && e->n_mean > 0) {
+      take_mean(p, t, e, t->sums + ((size_t)k * (size_t)p->n_poolings + (size_t)q) * width, out, row0, n, data, ld);
+    }
+  }
 }
 
 lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   (void)err;
   lct_pool *p = ctx;
-  for (int i = 0; i < p->n_sources; i++) {
-    if (p->sources[i] != s) continue;
+  for (int i = 0; i < p->n_streams; i++) {
+    const pool_stream *t = &p->streams[i];
+    for (int plane = 0; plane < t->s.n_planes; plane++) {
+      if (t->s.planes[plane].source != s || t->s.planes[plane].layer != layer) continue;
 #pragma omp parallel for schedule(dynamic) if (p->n_rows > 8)
-    for (int k = 0; k < p->n_rows; k++) take_item(p, i, layer, k, row0, n, data, ld);
+      for (int k = 0; k < p->n_rows; k++) take_item(p, t, plane, k, row0, n, data, ld);
+    }
   }
   return LCT_OK;
 }

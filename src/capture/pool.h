@@ -1,31 +1,56 @@
-/* Pooled vectors: per item (a snapshot or a reference), pooling, source and layer one vector, picked up as the forward pass goes. */
+/* Pooled vectors: per item (a snapshot or a reference), pooling and plane (a source at a layer) one vector, picked up as the forward pass
+ * goes. Planes are grouped into streams, which are what is stored and scored together: usually one source at its layers; the residual
+ * stream is hidden_in of layer 0 and hidden_out of every layer. */
 #ifndef LCT_CAPTURE_POOL_H
 #define LCT_CAPTURE_POOL_H
 
 #include "engine/engine.h"
 #include "score/score.h"
+#include "text/prompt.h"
+
+/* One vector of an item: a row of the batch, or the mean over some. */
+typedef struct {
+  int32_t row;              /* -1: the mean */
+  const lct_kv_range *mean; /* rows, ascending position; borrowed until the batch is done */
+  int32_t n_mean;           /* 0: there is no such vector, it stays NaN */
+} lct_pool_entry;
+
+/* The entries of a message's vectors in the order of LCT_POOLINGS: its prompt lies in `rows` (n ranges in order of position, the positions
+ * of content counted from the first); their parts are the arena's. */
+lct_status lct_pool_message(const lct_kv_range *rows, int32_t n, lct_positions content, lct_arena *arena,
+                            lct_pool_entry entries[LCT_N_POOLINGS], lct_error *err) LCT_CHECKED;
 
 /* Which rows of the coming batch make an item's vectors. */
 typedef struct {
   int32_t item;
-  int32_t last;         /* row of the prompt's last token */
-  int32_t content_last; /* row of the last token of the message's own text, -1: it has none */
-  const lct_kv_range *content; /* rows of the message's own text, ascending position; borrowed until the batch is done */
-  int32_t n_content;
+  const lct_pool_entry *entries; /* (n_poolings) */
 } lct_pool_rows;
+
+typedef struct {
+  lct_source source;
+  int layer; /* -1: of a global source */
+} lct_plane;
+
+typedef struct {
+  const lct_plane *planes; /* (n_planes), all of one width; borrowed for the pool's life */
+  int n_planes, width;
+} lct_stream;
+
+/* One source at every layer; planes (n_layers) is filled and borrowed. */
+lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes);
 
 typedef struct lct_pool lct_pool;
 
-/* Vectors of n_items items for the given per-layer sources of width hidden. Vectors never shown stay NaN. */
-lct_status lct_pool_new(const lct_config *c, const lct_source *sources, int n_sources, int32_t n_items, lct_pool **out,
-                        lct_error *err) LCT_CHECKED;
+lct_status lct_pool_new(const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out, lct_error *err) LCT_CHECKED;
 void lct_pool_free(lct_pool *p);
-/* Makes the pool look at the rows of the next batch. */
+/* Makes room for the vectors of n_items items, all NaN now. Pointers to vectors of before are gone. */
+lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) LCT_CHECKED;
+/* Makes the pool look at the rows of the next batch. rows is borrowed until the batch is done. */
 lct_status lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows, lct_error *err) LCT_CHECKED;
 uint32_t lct_pool_wanted(const lct_pool *p);
-/* The tap's rows callback; ctx is the pool. */
+/* The tap's rows callback; ctx is the pool. What no plane asks for is passed over. */
 lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
-/* (n_items, hidden) f32 of one source, pooling, layer: item after item. source is an index into the sources given. */
-const float *lct_pool_vectors(const lct_pool *p, int source, lct_pooling pooling, int layer);
+/* (n_items, width) f32 of one stream, pooling, plane: item after item. */
+float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane);
 
 #endif

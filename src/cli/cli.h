@@ -7,6 +7,8 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
 
 int cli_scan(int argc, char **argv);
+int cli_sweep(int argc, char **argv);
+int cli_fingerprint(int argc, char **argv);
 int cli_report(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_synth(int argc, char **argv);
@@ -22,6 +24,8 @@ int cli_devices(int argc, char **argv);
 
 /* "llmct-gpu: error: ..." on stderr; the exit code that belongs to the status. */
 int cli_fail(lct_status status, const lct_error *err);
+/* The text as a JSON string on stdout. */
+void cli_print_json_string(const char *s);
 /* Set by the first Ctrl-C; the second one ends the program at once. */
 const volatile int *cli_cancel_flag(void);
 

@@ -12,24 +12,14 @@ typedef struct {
   bool quiet, json, no_report;
 } scan_args;
 
-static void print_json_string(const char *s) {
-  putchar('"');
-  for (; *s != '\0'; s++) {
-    if (*s == '"' || *s == '\\') printf("\\%c", *s);
-    else if ((unsigned char)*s < 0x20) printf("\\u%04x", *s);
-    else putchar(*s);
-  }
-  putchar('"');
-}
-
 static void print_json(const lct_scan_result *r, const char *state, const char *report) {
   printf("{\"state\": \"%s\", \"run_dir\": ", state);
-  print_json_string(r->run_dir);
+  cli_print_json_string(r->run_dir);
   printf(", \"report\": ");
-  if (report != NULL) print_json_string(report);
+  if (report != NULL) cli_print_json_string(report);
   else printf("null");
   printf(", \"device\": \"%s\", \"device_name\": ", r->device);
-  print_json_string(r->device_name);
+  cli_print_json_string(r->device_name);
   printf(", \"precision\": \"%s\", \"prompts\": %d, \"snapshots\": %d, \"references\": %d, \"layers\": %d, \"tokens_computed\": %lld, "
          "\"tokens_prefix_by_prefix\": %lld, \"tokens_generated\": %lld, \"seconds_load\": %.4f, \"seconds_prefill\": %.4f, "
          "\"seconds_decode\": %.4f, \"seconds_write\": %.4f, \"seconds_total\": %.4f, \"tensor_bytes\": %lld, \"saturated\": %zu, "

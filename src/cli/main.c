@@ -16,6 +16,8 @@ typedef struct {
 
 static const command commands[] = {
     {"scan", cli_scan, "run a scenario through a model and score every layer against the references"},
+    {"sweep", cli_sweep, "scan many conversations into one compressed store"},
+    {"fingerprint", cli_fingerprint, "make the vectors that a sweep scores against"},
     {"report", cli_report, "make the HTML report of a run, or compare it with published numbers"},
     {"inspect", cli_inspect, "show what a model is: shape, parameters, bytes, template, hashes"},
     {"synth", cli_synth, "write random weights in a real model's shape, for tests and benchmarks"},
@@ -42,10 +44,20 @@ int cli_fail(lct_status status, const lct_error *err) {
   return status == LCT_E_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
 
+void cli_print_json_string(const char *s) {
+  putchar('"');
+  for (; *s != '\0'; s++) {
+    if (*s == '"' || *s == '\\') printf("\\%c", *s);
+    else if ((unsigned char)*s < 0x20) printf("\\u%04x", *s);
+    else putchar(*s);
+  }
+  putchar('"');
+}
+
 static int usage(FILE *out) {
   fprintf(out, "llmct-gpu %s: an MRI machine for Qwen-family language models\n\nusage: llmct-gpu COMMAND [options]\n\ncommands:\n",
           lct_version());
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].about);
   fprintf(out, "\nllmct-gpu COMMAND --help explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some failed.\n");
   return out == stdout ? EXIT_DONE : EXIT_USAGE;
 }

@@ -91,6 +91,12 @@ void lct_engine_free(lct_engine *e) {
 
 const lct_config *lct_engine_config(const lct_engine *e) { return &e->cfg; }
 
+double lct_engine_seconds_linear(const lct_engine *e) { return e->seconds_linear; }
+
+size_t lct_engine_slot_bytes(const lct_engine *e) {
+  return (size_t)e->cfg.n_layers * 2 * e->ops->kv_row_bytes(e->be, &e->attn);
+}
+
 lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) {
   *out = (lct_conversion){0};
   return e->ops->conversion(e->be, out, err);

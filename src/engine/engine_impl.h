@@ -54,6 +54,7 @@ struct lct_engine {
   int cap_positions;
   lct_kv *one_layer;  /* keys of the current layer alone, for passes that keep none */
   engine_workspace ws;
+  double seconds_linear;
 };
 
 size_t engine_dtype_bytes(lct_dtype t);

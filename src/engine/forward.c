@@ -1,6 +1,7 @@
 /* The forward pass, written once. Reads like the paper; every step is an op of the backend. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "engine/engine_impl.h"
 
 typedef struct {
@@ -75,6 +76,14 @@ static lct_status show_attention(const pass *p, int layer, lct_kv_layer kv, lct_
   return LCT_OK;
 }
 
+/* y = x W^T + b. On the host the time it takes is counted; a device's is not known when the call returns. */
+static lct_status linear(const pass *p, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy, lct_error *err) {
+  double t0 = lct_seconds();
+  lct_status s = p->ops->linear(p->be, w, x, ldx, n, y, ldy, err);
+  if (p->ops->host_memory) p->e->seconds_linear += lct_seconds() - t0;
+  return s;
+}
+
 static lct_status attention_block(const pass *p, int layer, lct_kv_layer kv, lct_error *err) {
   lct_engine *e = p->e;
   engine_workspace *w = &e->ws;
@@ -82,7 +91,7 @@ static lct_status attention_block(const pass *p, int layer, lct_kv_layer kv, lct
   const lct_config *c = &e->cfg;
   int64_t nq = (int64_t)c->n_heads * c->head_dim, nkv = (int64_t)c->n_kv_heads * c->head_dim, ld = nq + 2 * nkv;
   lct_dtype out = p->ops->out_dtype(p->be);
-  LCT_TRY(p->ops->linear(p->be, l->qkv, w->h, c->hidden, p->n, w->qkv, ld, err));
+  LCT_TRY(linear(p, l->qkv, w->h, c->hidden, p->n, w->qkv, ld, err));
   LCT_TRY(show(p, LCT_SOURCE_Q, layer, 0, p->n, w->qkv, out, ld, 0, err));
   LCT_TRY(show(p, LCT_SOURCE_K, layer, 0, p->n, w->qkv, out, ld, nq, err));
   LCT_TRY(show(p, LCT_SOURCE_V, layer, 0, p->n, w->qkv, out, ld, nq + nkv, err));
@@ -90,7 +99,7 @@ static lct_status attention_block(const pass *p, int layer, lct_kv_layer kv, lct
                              p->n, w->q, kv, err));
   if (wants(p, LCT_SOURCE_ATTN_WEIGHTS, layer)) LCT_TRY(show_attention(p, layer, kv, err));
   LCT_TRY(p->ops->attention(p->be, w->q, &e->attn, p->batch, kv, w->ctx, err));
-  LCT_TRY(p->ops->linear(p->be, l->o, w->ctx, nq, p->n, w->y, c->hidden, err));
+  LCT_TRY(linear(p, l->o, w->ctx, nq, p->n, w->y, c->hidden, err));
   LCT_TRY(show(p, LCT_SOURCE_ATTN_OUT, layer, 0, p->n, w->y, out, c->hidden, 0, err));
   return p->ops->add_rmsnorm(p->be, w->x, w->y, l->mlp_norm, c->rms_eps, p->n, c->hidden, w->h, err);
 }
@@ -103,7 +112,7 @@ static lct_status mlp_rows(const pass *p, int layer, int row0, int n, lct_error 
   lct_dtype in = p->ops->in_dtype(p->be), out = p->ops->out_dtype(p->be);
   const char *h = (const char *)w->h + (size_t)row0 * (size_t)hidden * engine_dtype_bytes(in);
   char *y = (char *)w->y + (size_t)row0 * (size_t)hidden * engine_dtype_bytes(out);
-  LCT_TRY(p->ops->linear(p->be, l->gate_up, h, hidden, n, w->gate_up, 2 * inter, err));
+  LCT_TRY(linear(p, l->gate_up, h, hidden, n, w->gate_up, 2 * inter, err));
   LCT_TRY(show(p, LCT_SOURCE_MLP_GATE, layer, row0, n, w->gate_up, out, 2 * inter, 0, err));
   LCT_TRY(show(p, LCT_SOURCE_MLP_UP, layer, row0, n, w->gate_up, out, 2 * inter, inter, err));
   if (wants(p, LCT_SOURCE_MLP_ACT, layer)) {
@@ -112,7 +121,7 @@ static lct_status mlp_rows(const pass *p, int layer, int row0, int n, lct_error 
   }
   LCT_TRY(p->ops->silu_mul(p->be, w->gate_up, n, (int)inter, w->act, err));
   LCT_TRY(show(p, LCT_SOURCE_MLP_DOWN_IN, layer, row0, n, w->act, in, inter, 0, err));
-  return p->ops->linear(p->be, l->down, w->act, inter, n, y, hidden, err);
+  return linear(p, l->down, w->act, inter, n, y, hidden, err);
 }
 
 static lct_status mlp_block(const pass *p, int layer, lct_error *err) {
@@ -133,7 +142,7 @@ static lct_status head_rows(const pass *p, const float *x, int n, lct_error *err
   lct_engine *e = p->e;
   engine_workspace *w = &e->ws;
   LCT_TRY(p->ops->rmsnorm(p->be, x, e->final_norm, e->cfg.rms_eps, n, e->cfg.hidden, w->head_h, err));
-  return p->ops->linear(p->be, e->head, w->head_h, e->cfg.hidden, n, w->logits, e->cfg.vocab, err);
+  return linear(p, e->head, w->head_h, e->cfg.hidden, n, w->logits, e->cfg.vocab, err);
 }
 
 static lct_status show_logits(const pass *p, lct_error *err) {

@@ -30,6 +30,14 @@ static lct_status reserve_positions(lct_engine *e, int n_positions, lct_error *e
   return s;
 }
 
+/* What grows with every row; the MLP's and the head's buffers stop growing at their own limits. */
+size_t lct_engine_row_bytes(const lct_engine *e) {
+  const lct_config *c = &e->cfg;
+  size_t in = engine_dtype_bytes(e->ops->in_dtype(e->be)), out = engine_dtype_bytes(e->ops->out_dtype(e->be));
+  size_t hidden = (size_t)c->hidden, heads = (size_t)(c->n_heads * c->head_dim), kv = (size_t)(c->n_kv_heads * c->head_dim);
+  return hidden * (4 + in + out) + (heads + 2 * kv) * out + heads * (4 + in) + 8;
+}
+
 static lct_status alloc_rows(lct_engine *e, size_t rows, lct_error *err) {
   engine_workspace *w = &e->ws;
   const lct_config *c = &e->cfg;

@@ -105,14 +105,36 @@ static lct_status read_tensor(const reader *r, const char *name, const json_t *e
   return read_offsets(r, entry, t, bytes);
 }
 
-static lct_status read_metadata(const reader *r, const json_t *meta) {
+static lct_status read_metadata(const reader *r, const json_t *meta, lct_st_file *f) {
   const char *key = NULL;
   json_t *v = NULL;
   if (!json_is_object(meta)) return bad_entry(r, "__metadata__", "entry", "an object of strings", meta);
+  f->metadata = lct_arena_alloc(r->arena, (json_object_size(meta) + 1) * sizeof *f->metadata);
+  if (f->metadata == NULL) return lct_fail(r->err, LCT_E_NOMEM, "out of memory for the header of %s", r->file);
   json_object_foreach((json_t *)meta, key, v) {
     if (!json_is_string(v)) return bad_entry(r, "__metadata__", key, "a string", v);
+    lct_st_pair *pair = &f->metadata[f->n_metadata++];
+    pair->key = lct_arena_strndup(r->arena, key, strlen(key));
+    pair->value = lct_arena_strndup(r->arena, json_string_value(v), json_string_length(v));
+    if (pair->key == NULL || pair->value == NULL) {
+      return lct_fail(r->err, LCT_E_NOMEM, "out of memory for the header of %s", r->file);
+    }
   }
   return LCT_OK;
+}
+
+const char *lct_st_metadata(const lct_st_file *f, const char *key) {
+  for (size_t i = 0; i < f->n_metadata; i++) {
+    if (strcmp(f->metadata[i].key, key) == 0) return f->metadata[i].value;
+  }
+  return NULL;
+}
+
+size_t lct_st_dtype_bytes(const char *name) {
+  for (size_t i = 0; i < sizeof st_dtypes / sizeof st_dtypes[0]; i++) {
+    if (strcmp(name, st_dtypes[i].name) == 0) return st_dtypes[i].bytes;
+  }
+  return 0;
 }
 
 static int by_place(const void *a, const void *b) {
@@ -152,7 +174,7 @@ static lct_status read_header(const reader *r, json_t *root, lct_st_file *out) {
   json_t *entry = NULL;
   json_object_foreach(root, name, entry) {
     if (strcmp(name, "__metadata__") == 0) {
-      LCT_TRY(read_metadata(r, entry));
+      LCT_TRY(read_metadata(r, entry, out));
     } else {
       LCT_TRY(read_tensor(r, name, entry, &out->tensors[out->n_tensors]));
       out->n_tensors++;

@@ -53,9 +53,18 @@ typedef struct {
   size_t n_bytes;
 } lct_st_tensor;
 typedef struct {
-  lct_st_tensor *tensors;
+  const char *key, *value;
+} lct_st_pair;
+typedef struct {
+  lct_st_tensor *tensors; /* in order of their data */
   size_t n_tensors;
+  lct_st_pair *metadata; /* "__metadata__", in the header's order; arena */
+  size_t n_metadata;
 } lct_st_file;
+/* Bytes of one element of the type the format spells so; 0: no such type. */
+size_t lct_st_dtype_bytes(const char *name);
+/* The value of a key of the metadata; NULL when absent. */
+const char *lct_st_metadata(const lct_st_file *f, const char *key);
 /* `file` names it in messages; tensors point into data; allocations from arena. Never reads outside data[0..n). */
 lct_status lct_safetensors_parse(const unsigned char *data, size_t n, const char *file, lct_arena *arena,
                                  lct_st_file *out, lct_error *err) LCT_CHECKED;

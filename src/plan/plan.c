@@ -16,7 +16,9 @@ typedef struct {
 } node;
 
 struct lct_plan {
-  int32_t *ids;
+  int32_t prefix;
+  lct_kv_range prefix_range; /* the slots of the prefix */
+  int32_t *ids; /* of what follows the prefix */
   size_t n_ids, cap_ids;
   stored_seq *seqs;
   size_t n_seqs, cap_seqs;
@@ -43,8 +45,18 @@ void lct_plan_free(lct_plan *p) {
   free(p);
 }
 
+void lct_plan_set_prefix(lct_plan *p, int32_t n) {
+  p->prefix = n;
+  p->prefix_range = (lct_kv_range){0, n};
+}
+
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
-  if (n == 0) return lct_fail(err, LCT_E_USAGE, "a prompt of no tokens cannot be planned");
+  if (n <= (size_t)p->prefix) {
+    return lct_fail(err, LCT_E_USAGE, p->prefix > 0 ? "a prompt without tokens behind its prefix cannot be planned"
+                                                    : "a prompt of no tokens cannot be planned");
+  }
+  ids += p->prefix;
+  n -= (size_t)p->prefix;
   if (n > INT32_MAX / 2 || p->n_ids > INT32_MAX - n || p->n_seqs >= INT32_MAX - 1) {
     return lct_fail(err, LCT_E_LIMIT, "plan of more than %d tokens", INT32_MAX);
   }
@@ -139,15 +151,16 @@ static int32_t place_nodes(lct_plan *p, int32_t max_rows) {
   return batch + 1;
 }
 
-/* The ranges of node i's path: its parent's (adjacent slots merged), then its own. */
+/* The slots of node i's path: its parent's or the prefix (adjacent slots merged), then its own. */
 static lct_status make_path(lct_plan *p, int32_t i, lct_error *err) {
   const node *x = &p->nodes[i];
-  int32_t n = x->parent >= 0 ? p->n_paths[x->parent] : 0;
+  int32_t n = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0 ? 1 : 0, slot = p->prefix + x->row0;
   lct_kv_range *r = lct_arena_alloc(&p->arena, (size_t)(n + 1) * sizeof *r);
   if (r == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the plan's paths");
-  if (n > 0) memcpy(r, p->paths[x->parent], (size_t)n * sizeof *r);
-  if (n > 0 && r[n - 1].first + r[n - 1].n == x->row0) r[n - 1].n += x->n;
-  else r[n++] = (lct_kv_range){x->row0, x->n};
+  if (x->parent >= 0) memcpy(r, p->paths[x->parent], (size_t)n * sizeof *r);
+  else if (n > 0) r[0] = p->prefix_range;
+  if (n > 0 && r[n - 1].first + r[n - 1].n == slot) r[n - 1].n += x->n;
+  else r[n++] = (lct_kv_range){slot, x->n};
   p->paths[i] = r;
   p->n_paths[i] = n;
   return LCT_OK;
@@ -169,7 +182,7 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
     int32_t *positions = lct_arena_alloc(&p->arena, (size_t)n_rows[b] * sizeof *positions);
     lct_segment *segments = lct_arena_alloc(&p->arena, (size_t)n_segs[b] * sizeof *segments);
     if (!tokens || !positions || !segments) return lct_fail(err, LCT_E_NOMEM, "out of memory for a batch of %d tokens", n_rows[b]);
-    p->batches[b] = (lct_batch){.n_rows = n_rows[b], .n_slots = n_rows[b], .tokens = tokens, .positions = positions, .segments = segments};
+    p->batches[b] = (lct_batch){.n_rows = n_rows[b], .n_slots = p->prefix + n_rows[b], .tokens = tokens, .positions = positions, .segments = segments};
   }
   for (size_t r = 0; r < p->n_nodes; r++) {
     if (p->nodes[r].parent >= 0) continue;
@@ -178,13 +191,11 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
       const node *x = &p->nodes[at];
       lct_batch *b = &p->batches[x->batch];
       lct_segment *s = (lct_segment *)&b->segments[b->n_segments++];
-      *s = (lct_segment){.row0 = x->row0, .n_rows = x->n, .pos0 = x->pos0, .kv0 = x->row0};
-      if (x->parent >= 0) {
-        s->ranges = p->paths[x->parent];
-        s->n_ranges = p->n_paths[x->parent];
-      }
+      *s = (lct_segment){.row0 = x->row0, .n_rows = x->n, .pos0 = p->prefix + x->pos0, .kv0 = p->prefix + x->row0};
+      s->ranges = x->parent >= 0 ? p->paths[x->parent] : &p->prefix_range;
+      s->n_ranges = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0;
       memcpy((int32_t *)b->tokens + x->row0, p->ids + p->seqs[x->seq].first + x->pos0, (size_t)x->n * sizeof(int32_t));
-      for (int32_t k = 0; k < x->n; k++) ((int32_t *)b->positions)[x->row0 + k] = x->pos0 + k;
+      for (int32_t k = 0; k < x->n; k++) ((int32_t *)b->positions)[x->row0 + k] = s->pos0 + k;
     }
   }
   return LCT_OK;
@@ -214,7 +225,7 @@ lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) {
 int32_t lct_plan_n_batches(const lct_plan *p) { return p->n_batches; }
 const lct_batch *lct_plan_batch(const lct_plan *p, int32_t i) { return &p->batches[i]; }
 int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].batch; }
-int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq) { return p->seqs[seq].len; }
+int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq) { return p->prefix + p->seqs[seq].len; }
 
 const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t *n_ranges) {
   *n_ranges = p->n_paths[p->seq_node[seq]];
@@ -224,8 +235,9 @@ const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t 
 int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos) {
   int32_t n = 0;
   const lct_kv_range *r = lct_plan_seq_ranges(p, seq, &n);
+  if (pos < p->prefix) return -1;
   for (int32_t i = 0; i < n; i++) {
-    if (pos < r[i].n) return r[i].first + pos;
+    if (pos < r[i].n) return r[i].first + pos - p->prefix;
     pos -= r[i].n;
   }
   return -1;
@@ -237,4 +249,14 @@ int64_t lct_plan_n_tokens(const lct_plan *p) {
   return n;
 }
 
-int64_t lct_plan_n_tokens_naive(const lct_plan *p) { return (int64_t)p->n_ids; }
+int64_t lct_plan_n_tokens_naive(const lct_plan *p) { return (int64_t)p->n_ids + (int64_t)p->n_seqs * p->prefix; }
+
+int32_t lct_ranges_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t to, lct_kv_range *out) {
+  int32_t at = 0, count = 0;
+  for (int32_t i = 0; i < n; i++) {
+    int32_t lo = from > at ? from - at : 0, hi = to - at < ranges[i].n ? to - at : ranges[i].n;
+    if (lo < hi) out[count++] = (lct_kv_range){ranges[i].first + lo, hi - lo};
+    at += ranges[i].n;
+  }
+  return count;
+}

@@ -27,23 +27,6 @@ char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) {
   return copy;
 }
 
-static lct_status choose_template(scan *s, lct_error *err) {
-  if (s->o->chat_template != NULL) {
-    LCT_TRY(lct_template_by_name(s->o->chat_template, &s->template, err));
-  } else {
-    const char *jinja = lct_tokenizer_chat_template(s->tokenizer);
-    if (jinja == NULL) {
-#define TEMPLATE_NAME(id, name, what) " " name
-      return lct_fail(err, LCT_E_UNSUPPORTED, "%s has no chat template; name one with --chat-template, one of:" LCT_TEMPLATES(TEMPLATE_NAME),
-                      s->model_path);
-#undef TEMPLATE_NAME
-    }
-    LCT_TRY(lct_template_recognise(jinja, &s->template, err));
-  }
-  s->template.enable_thinking = !s->o->no_thinking;
-  return LCT_OK;
-}
-
 static lct_status choose_layers(scan *s, lct_error *err) {
   LCT_TRY(lct_calloc(&s->layers, (size_t)s->cfg.n_layers, 1, "layer list", err));
   if (s->scenario->capture.layers == NULL) {
@@ -95,7 +78,7 @@ lct_status scan_open(scan *s, lct_error *err) {
   s->cfg = s->model->config;
   LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
   LCT_TRY(lct_encoder_new(s->tokenizer, &s->encoder, err));
-  LCT_TRY(choose_template(s, err));
+  LCT_TRY(lct_template_choose(s->tokenizer, s->o->chat_template, s->o->no_thinking, s->model_path, &s->template, err));
   LCT_TRY(choose_layers(s, err));
   LCT_TRY(collect_eos(s, err));
   s->sources = wanted_sources(s->scenario);

@@ -5,24 +5,12 @@
 
 #include "scan/scan_impl.h"
 
-/* Positions of the tokens that begin inside the span: a token that straddles the template's text before it is the template's. */
-static void content_tokens(const lct_tokens *t, lct_span span, int32_t *from, int32_t *to) {
-  size_t i = 0;
-  while (i < t->len && t->data[i].begin < span.begin) i++;
-  *from = (int32_t)i;
-  while (i < t->len && t->data[i].begin < span.end) i++;
-  *to = (int32_t)i;
-}
-
 static lct_status tokenise(scan *s, scan_item *item, const lct_message *messages, size_t n, lct_error *err) {
-  lct_rendered r = {0};
-  lct_status status = lct_template_render(&s->template, messages, n, true, &r, err);
-  item->tokens.len = 0;
-  /* the template already holds every special token, so none is added (tokenizers would double Llama 3's first one) */
-  if (status == LCT_OK) status = lct_encode(s->encoder, r.text.data, r.text.len, false, &item->tokens, err);
-  if (status == LCT_OK && item->tokens.len == 0) status = lct_fail(err, LCT_E_FORMAT, "a prompt renders to no tokens");
-  if (status == LCT_OK) content_tokens(&item->tokens, r.spans[n - 1], &item->content_from, &item->content_to);
-  lct_rendered_free(&r);
+  lct_positions *content = NULL;
+  LCT_TRY(lct_calloc(&content, n, sizeof *content, "message positions", err));
+  lct_status status = lct_prompt_tokenise(&s->template, s->encoder, messages, n, &item->tokens, content, err);
+  item->content = content[n - 1];
+  free(content);
   item->role = messages[n - 1].role;
   item->preview = messages[n - 1].content;
   item->preview_len = messages[n - 1].content_len;

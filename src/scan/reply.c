@@ -18,7 +18,7 @@ static int32_t shared_prefix(const scan_item *prompt, const scan_item *item) {
   while (i < n && prompt->tokens.data[i].id == item->tokens.data[i].id) i++;
   /* the last token and the reply's own tokens must be rows of the new pass */
   if (i >= item->tokens.len) i = item->tokens.len - 1;
-  if (item->content_from < item->content_to && i > (size_t)item->content_from) i = (size_t)item->content_from;
+  if (item->content.from < item->content.to && i > (size_t)item->content.from) i = (size_t)item->content.from;
   return (int32_t)i;
 }
 
@@ -54,7 +54,7 @@ static lct_status add_segment(scan *s, const lct_plan *plan, const reply *r, lct
   lct_segment *seg = &segments[batch->n_segments++];
   *seg = (lct_segment){.row0 = batch->n_rows, .n_rows = (int32_t)item->tokens.len - r->shared, .pos0 = r->shared, .kv0 = slot,
                        .ranges = ranges};
-  seg->n_ranges = scan_slice(path, n_path, 0, r->shared, ranges);
+  seg->n_ranges = lct_ranges_slice(path, n_path, 0, r->shared, ranges);
   for (int32_t i = 0; i < seg->n_rows; i++) {
     tokens[batch->n_rows + i] = item->tokens.data[r->shared + i].id;
     positions[batch->n_rows + i] = r->shared + i;
@@ -76,8 +76,8 @@ static lct_status run_over_keys(scan *s, const lct_plan *plan, const reply *repl
     scan_item item = s->items[replies[i].number];
     own[i] = (lct_kv_range){batch.n_rows, (int32_t)item.tokens.len - replies[i].shared};
     LCT_TRY(add_segment(s, plan, &replies[i], &batch, tokens, positions, segments, kv_base + batch.n_rows, err));
-    item.content_from -= replies[i].shared;
-    item.content_to -= replies[i].shared;
+    item.content.from -= replies[i].shared;
+    item.content.to -= replies[i].shared;
     LCT_TRY(scan_pool_rows(&item, replies[i].number, &own[i], 1, &s->arena, &rows[i], err));
     s->result->tokens_prefix_by_prefix += (int64_t)item.tokens.len;
   }

@@ -73,6 +73,7 @@ static lct_status run_and_write(scan *s, lct_error *err) {
 
 lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) {
   *result = (lct_scan_result){0};
+  if (o->keep == LCT_KEEP_NOTHING) return lct_fail(err, LCT_E_USAGE, "a scan keeps scores, pooled or tokens");
   int caller_threads = omp_get_max_threads();
   if (o->threads > 0) omp_set_num_threads(o->threads);
   scan s = {.o = o, .result = result, .t_start = lct_seconds()};

@@ -8,8 +8,7 @@
 #include "engine/device.h"
 #include "engine/sampler.h"
 #include "scenario/scenario.h"
-#include "text/template.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 /* The residual-stream sources that are scored, in the order of the score axis. */
 #define SCAN_N_SCORED 4
@@ -18,7 +17,7 @@ extern const lct_source scan_scored[SCAN_N_SCORED];
 /* One token sequence whose state is wanted: a reference, or a snapshot of a prompt. */
 typedef struct {
   lct_tokens tokens;
-  int32_t content_from, content_to; /* positions of the last message's own text; equal: none */
+  lct_positions content;            /* of the last message's own text */
   const char *role;                 /* of the last message; borrowed */
   const char *preview;              /* its content; borrowed */
   size_t preview_len;
@@ -104,7 +103,6 @@ lct_status scan_run_items(scan *s, const lct_plan *plan, const int32_t *numbers,
 lct_tap scan_tap(scan *s);
 lct_status scan_pool_rows(const scan_item *item, int32_t number, const lct_kv_range *ranges, int32_t n_ranges, lct_arena *arena,
                           lct_pool_rows *out, lct_error *err) LCT_CHECKED;
-int32_t scan_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t to, lct_kv_range *out);
 /* decode.c: asks a pass for the next token of each prompt; heads (zeroed by the caller) borrows prompts, rows and s until scan_chosen,
  * which records what came and frees it (also after a failure, with chosen false). */
 lct_status scan_ask(scan *s, scan_prompt **prompts, int n, const int32_t *rows, lct_heads *heads, lct_error *err) LCT_CHECKED;

@@ -2,17 +2,19 @@
  *
  *   LABEL/POOLING/SOURCE          [layers, hidden] f32       mean over the label's prompts
  *   neutral/POOLING/SOURCE/mean   [layers, hidden] f32       and sigma; pcs [layers, k, hidden] f32 unit rows, pc_var [layers, k]
- *   neutral/POOLING/SOURCE/whiten [layers, hidden, hidden] f32   W above, only when asked for (it is large)
  *   neutral/POOLING/SOURCE/z      [layers, labels, bins, 2] f32  mean and sd of the neutral bank's cosines, bins = roles x length bins
- * "/" and "%" in labels and poolings are written %2F and %25. Metadata (strings): format "llmct-fingerprints", version, model_hash,
- * template_hash, model_id, template_name, hidden, layers, labels, poolings, sources (JSON lists), prompts (JSON {label: n}), split_half
- * (JSON {label: {pooling: {source: [layers]}}}), neutral (JSON {prompts, shrinkage…}), precision. */
+ *   neutral/POOLING/SOURCE/whiten [layers, hidden, hidden] f32   W, and shrinkage [layers]: only when asked for (it is large)
+ * "/" and "%" in labels are written %2F and %25. Metadata (strings): format "llmct-fingerprints", version, model_hash, template_hash,
+ * model_id, template_name, precision, hidden, layers; labels, poolings, sources (JSON lists); prompts (JSON {label: n}); split_half (JSON
+ * {label: {pooling: {source: [layers]}}}, null where a label has one prompt); neutral (JSON {prompts, pcs, whiten}; absent without a bank). */
 #ifndef LCT_SCORE_FINGERPRINT_H
 #define LCT_SCORE_FINGERPRINT_H
 
 #include "score/metrics.h"
 
 enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 }; /* roles system, user, assistant; lengths: floor(log2(tokens of the message)) clamped to 0..7 */
+
+enum { LCT_FINGERPRINT_VERSION = 1, LCT_FINGERPRINT_MAX_NAMES = 4096 /* labels */ };
 
 typedef struct {
   char *model_hash, *template_hash, *model_id, *template_name, *precision;
@@ -21,17 +23,35 @@ typedef struct {
   int64_t *n_prompts;   /* (n_labels) */
   float *vectors;       /* (n_labels, n_poolings, n_sources, n_layers, hidden) */
   float *split_half;    /* (n_labels, n_poolings, n_sources, n_layers) cosine of the two halves' means; NaN with fewer than two prompts */
-  /* the neutral bank; NULL when there is none */
+  /* the neutral bank; 0 and NULL when there is none */
   int64_t n_neutral;
   float *mean, *sigma;  /* (n_poolings, n_sources, n_layers, hidden) */
   int n_pcs;
   float *pcs, *pc_var;  /* (n_poolings, n_sources, n_layers, n_pcs, hidden), (…, n_pcs) */
   float *whiten;        /* (n_poolings, n_sources, n_layers, hidden, hidden), NULL unless made */
-  float *shrinkage;     /* (n_poolings, n_sources, n_layers) */
+  float *shrinkage;     /* (n_poolings, n_sources, n_layers) of whiten's covariance, NULL without it */
   float *z;             /* (n_poolings, n_sources, n_layers, n_labels, LCT_Z_ROLES * LCT_Z_LENGTHS, 2) */
 } lct_fingerprints;
 
+/* Everything named and allocated: strings copied, vectors, split_half and, with n_neutral > 0, mean to z zeroed (pcs with n_pcs > 0, whiten
+ * and shrinkage with `whiten`). The texts of `names` and the numbers n_* , hidden are read; its arrays of numbers are not. */
+lct_status lct_fingerprints_new(const lct_fingerprints *names, bool whiten, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
+/* Number of (pooling, source, layer) among a bank's places, and of a label's among all. */
+static inline size_t lct_fingerprints_place(const lct_fingerprints *f, int pooling, int source, int layer) {
+  return ((size_t)pooling * (size_t)f->n_sources + (size_t)source) * (size_t)f->n_layers + (size_t)layer;
+}
+static inline size_t lct_fingerprints_n_places(const lct_fingerprints *f) { return lct_fingerprints_place(f, f->n_poolings, 0, 0); }
+/* (hidden) f32 of a label at a place. */
+static inline float *lct_fingerprints_vector(const lct_fingerprints *f, int label, size_t place) {
+  return f->vectors + ((size_t)label * lct_fingerprints_n_places(f) + place) * (size_t)f->hidden;
+}
+/* 0 .. LCT_Z_ROLES * LCT_Z_LENGTHS - 1. */
+int lct_z_bin(int role, int32_t n_tokens);
+
+/* Every name, shape and list is checked before anything is allocated by it; a vector with NaN or Inf is LCT_E_NUMERIC. */
 lct_status lct_fingerprints_load(const char *path, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
+/* The same of bytes; `file` names them in messages. */
+lct_status lct_fingerprints_parse(const unsigned char *data, size_t n, const char *file, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
 lct_status lct_fingerprints_save(const lct_fingerprints *f, const char *path, lct_error *err) LCT_CHECKED;
 void lct_fingerprints_free(lct_fingerprints *f);
 /* LCT_E_USAGE says which of model, template, number of layers, hidden size, pooling, source differs or is missing. */
@@ -58,7 +78,8 @@ typedef struct {
   int32_t n_tokens; /* of the message's own text */
 } lct_score_row;
 /* vectors (n, hidden) f32 with leading dimension ld of one (pooling, source, layer), each an index into axes' lists;
- * out[i * out_ld + reference * n_metrics + metric]. A vector with NaN, or of zeros, scores NaN. Results depend on the row alone, bit for bit. */
+ * out[i * out_ld + reference * n_metrics + metric]. The legacy metrics are lct_score_block's, bit for bit; all calibrated ones of a vector
+ * with NaN or Inf, or of zeros, are NaN. rows may be NULL unless z is asked for. Results depend on the row alone, bit for bit. */
 lct_status lct_scorer_run(const lct_scorer *s, int pooling, int source, int layer, const float *vectors, int64_t ld, size_t n,
                           const lct_score_row *rows, float *out, int64_t out_ld, lct_error *err) LCT_CHECKED;
 

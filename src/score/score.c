@@ -4,119 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sums run in LANES float lanes (two vectors), BLOCK elements at a time, and each block's lanes go to double lanes. The number
- * of lanes is fixed here and no product is fused into a sum (AVX2 without FMA), so both instruction sets give the same bits. */
-enum { HALF_LANES = 8, LANES = 2 * HALF_LANES, BLOCK = 256 };
-typedef float vec_f __attribute__((vector_size(HALF_LANES * sizeof(float))));
-typedef uint32_t vec_u __attribute__((vector_size(HALF_LANES * sizeof(float))));
-typedef double vec_d __attribute__((vector_size(4 * sizeof(double))));
+#include "score/sums.h"
 
-typedef struct {
-  double dot, abs_diff;
-} pair_sums;
-
-static inline __attribute__((always_inline)) void step(const float *v, const float *r, vec_f *dot, vec_f *diff) {
-  const vec_u magnitude = (vec_u){0} + 0x7fffffffu;
-  vec_f a, b;
-  memcpy(&a, v, sizeof a);
-  memcpy(&b, r, sizeof b);
-  vec_f product = a * b;
-  *dot += product;
-  *diff += (vec_f)((vec_u)(a - b) & magnitude);
-}
-
-/* Adds the eight lanes of x to the four of sum. */
-static inline __attribute__((always_inline)) void widen(const vec_f *x, vec_d *sum) {
-  typedef float quad __attribute__((vector_size(16)));
-  quad halves[2];
-  memcpy(halves, x, sizeof halves);
-  *sum += __builtin_convertvector(halves[0], vec_d) + __builtin_convertvector(halves[1], vec_d);
-}
-
-static inline __attribute__((always_inline)) void pair_body(const float *v, const float *r, int n, pair_sums *out) {
-  vec_d dot = {0}, diff = {0};
-  int i = 0;
-  while (i + LANES <= n) {
-    int end = n - i < BLOCK ? i + (n - i) / LANES * LANES : i + BLOCK;
-    vec_f dot0 = {0}, dot1 = {0}, diff0 = {0}, diff1 = {0};
-    for (; i < end; i += LANES) {
-      step(v + i, r + i, &dot0, &diff0);
-      step(v + i + HALF_LANES, r + i + HALF_LANES, &dot1, &diff1);
-    }
-    widen(&dot0, &dot);
-    widen(&dot1, &dot);
-    widen(&diff0, &diff);
-    widen(&diff1, &diff);
-  }
-  out->dot = (dot[0] + dot[1]) + (dot[2] + dot[3]);
-  out->abs_diff = (diff[0] + diff[1]) + (diff[2] + diff[3]);
-  for (; i < n; i++) {
-    out->dot += (double)v[i] * (double)r[i];
-    out->abs_diff += fabs((double)v[i] - (double)r[i]);
-  }
-}
-
-static void pair_base(const float *v, const float *r, int n, pair_sums *out) { pair_body(v, r, n, out); }
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void pair_avx2(const float *v, const float *r, int n, pair_sums *out) {
-  pair_body(v, r, n, out);
-}
-#endif
-
-static void pair(const float *v, const float *r, int n, pair_sums *out) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) {
-    pair_avx2(v, r, n, out);
-    return;
-  }
-#endif
-  pair_base(v, r, n, out);
-}
-
-static double norm2(const float *v, int n) {
-  double lanes[4] = {0, 0, 0, 0};
-  int i = 0;
-  for (; i + 4 <= n; i += 4) {
-    for (int j = 0; j < 4; j++) lanes[j] += (double)v[i + j] * (double)v[i + j];
-  }
-  double s = lanes[0] + lanes[1] + lanes[2] + lanes[3];
-  for (; i < n; i++) s += (double)v[i] * (double)v[i];
-  return sqrt(s);
-}
-
-/* Both sums in double throughout: for magnitudes whose products or sums leave float's range. */
-static void pair_double(const float *v, const float *r, int n, pair_sums *out) {
-  *out = (pair_sums){0, 0};
-  for (int i = 0; i < n; i++) {
-    out->dot += (double)v[i] * (double)r[i];
-    out->abs_diff += fabs((double)v[i] - (double)r[i]);
-  }
+/* *out_cosine and *out_mae of v and m references of norms r_norms. */
+static void finish(double v_norm, double r_norm, lct_pair_sums sums, int n, float *cosine, float *mae) {
+  double norms = v_norm * r_norm;
+  *cosine = norms > 0 ? (float)(sums.dot / norms) : NAN;
+  *mae = n > 0 ? (float)(sums.abs_diff / n) : NAN;
 }
 
 static void pair_scores(const float *v, double v_norm, const float *r, double r_norm, int n, float *cosine, float *mae) {
-  double norms = v_norm * r_norm;
-  pair_sums s;
-  /* Inside these bounds no product overflows, and what underflows is below 1e-14 of the result. */
-  if (norms >= 1e-20 && norms <= 1e30) {
-    pair(v, r, n, &s);
-  } else {
-    pair_double(v, r, n, &s);
-  }
-  if (!isfinite(s.abs_diff)) pair_double(v, r, n, &s);
-  *cosine = norms > 0 ? (float)(s.dot / norms) : NAN;
-  *mae = n > 0 ? (float)(s.abs_diff / n) : NAN;
+  lct_pair_sums sums;
+  lct_sums_pairs(v, v_norm, r, &r_norm, 1, n, &sums);
+  finish(v_norm, r_norm, sums, n, cosine, mae);
 }
 
 float lct_cosine(const float *v, const float *r, int n) {
   float cosine, mae;
-  pair_scores(v, norm2(v, n), r, norm2(r, n), n, &cosine, &mae);
+  pair_scores(v, lct_norm(v, n), r, lct_norm(r, n), n, &cosine, &mae);
   return cosine;
 }
 
 float lct_mae(const float *v, const float *r, int n) {
   float cosine, mae;
-  pair_scores(v, norm2(v, n), r, norm2(r, n), n, &cosine, &mae);
+  pair_scores(v, lct_norm(v, n), r, lct_norm(r, n), n, &cosine, &mae);
   return mae;
 }
 
@@ -180,67 +91,78 @@ static float overlap(const uint64_t *bitmap, const uint64_t *heap, int k) {
   return (float)((double)both / (double)(2 * k - both));
 }
 
-/* What is computed once a reference, and one row's candidates. */
-typedef struct {
-  double *ref_norms; /* (n_refs) */
-  uint64_t *bitmaps; /* (n_refs, words) */
-  uint64_t *heap;    /* (k) */
-  size_t words;
-  int k;
-} scratch;
-
-static void scratch_free(scratch *s) {
-  free(s->ref_norms);
-  free(s->bitmaps);
-  free(s->heap);
-}
-
-static lct_status scratch_init(scratch *s, const float *refs, size_t n_refs, int dim, lct_error *err) {
-  *s = (scratch){.words = ((size_t)dim + 63) / 64, .k = top_count(dim)};
-  lct_status st = lct_calloc(&s->ref_norms, n_refs, sizeof *s->ref_norms, "reference norms", err);
-  if (st == LCT_OK) st = lct_calloc(&s->bitmaps, n_refs, s->words * sizeof *s->bitmaps, "reference top indices", err);
-  if (st == LCT_OK) st = lct_calloc(&s->heap, (size_t)s->k, sizeof *s->heap, "top indices", err);
-  if (st != LCT_OK) {
-    scratch_free(s);
-    return st;
+lct_status lct_score_refs_init(lct_score_refs *r, const float *refs, size_t n_refs, int dim, lct_error *err) {
+  *r = (lct_score_refs){0};
+  if (dim <= 0) return lct_fail(err, LCT_E_USAGE, "cannot score vectors of %d values", dim);
+  *r = (lct_score_refs){.refs = refs, .n_refs = n_refs, .dim = dim, .words = ((size_t)dim + 63) / 64, .k = top_count(dim)};
+  uint64_t *heap = NULL;
+  lct_status s = lct_calloc(&r->norms, n_refs, sizeof *r->norms, "reference norms", err);
+  if (s == LCT_OK) s = lct_calloc(&r->bitmaps, n_refs, r->words * sizeof *r->bitmaps, "reference top indices", err);
+  if (s == LCT_OK) s = lct_calloc(&heap, (size_t)r->k, sizeof *heap, "top indices", err);
+  if (s != LCT_OK) {
+    lct_score_refs_free(r);
+    return s;
   }
   for (size_t i = 0; i < n_refs; i++) {
-    const float *r = refs + i * (size_t)dim;
-    s->ref_norms[i] = norm2(r, dim);
-    top_select(r, dim, s->k, s->heap);
-    bitmap_set(s->bitmaps + i * s->words, s->heap, s->k);
+    const float *x = refs + i * (size_t)dim;
+    r->norms[i] = lct_norm(x, dim);
+    top_select(x, dim, r->k, heap);
+    bitmap_set(r->bitmaps + i * r->words, heap, r->k);
   }
+  free(heap);
   return LCT_OK;
+}
+
+void lct_score_refs_free(lct_score_refs *r) {
+  free(r->norms);
+  free(r->bitmaps);
+  *r = (lct_score_refs){0};
+}
+
+void lct_score_refs_run(const lct_score_refs *r, const float *v, uint64_t *heap, float *out) {
+  enum { GROUP = 16 };
+  double v_norm = lct_norm(v, r->dim);
+  if (heap != NULL) top_select(v, r->dim, r->k, heap);
+  for (size_t j = 0; j < r->n_refs; j += GROUP) {
+    lct_pair_sums sums[GROUP];
+    size_t m = r->n_refs - j < GROUP ? r->n_refs - j : GROUP;
+    lct_sums_pairs(v, v_norm, r->refs + j * (size_t)r->dim, r->norms + j, m, r->dim, sums);
+    for (size_t i = j; i < j + m; i++) {
+      float *cell = out + i * LCT_N_METRICS;
+      finish(v_norm, r->norms[i], sums[i - j], r->dim, &cell[LCT_METRIC_COSINE], &cell[LCT_METRIC_MAE]);
+      if (heap != NULL) cell[LCT_METRIC_JACCARD] = overlap(r->bitmaps + i * r->words, heap, r->k);
+    }
+  }
 }
 
 lct_status lct_score_block(const float *rows, size_t n_rows, const float *refs, size_t n_refs, int dim, float *out,
                            lct_error *err) {
   if (dim <= 0) return lct_fail(err, LCT_E_USAGE, "cannot score vectors of %d values", dim);
   if (n_rows == 0 || n_refs == 0) return LCT_OK;
-  scratch s;
-  LCT_TRY(scratch_init(&s, refs, n_refs, dim, err));
-  for (size_t i = 0; i < n_rows; i++) {
-    const float *v = rows + i * (size_t)dim;
-    double v_norm = norm2(v, dim);
-    top_select(v, dim, s.k, s.heap);
-    for (size_t j = 0; j < n_refs; j++) {
-      float *cell = out + (i * n_refs + j) * LCT_N_METRICS;
-      pair_scores(v, v_norm, refs + j * (size_t)dim, s.ref_norms[j], dim, &cell[LCT_METRIC_COSINE], &cell[LCT_METRIC_MAE]);
-      cell[LCT_METRIC_JACCARD] = overlap(s.bitmaps + j * s.words, s.heap, s.k);
-    }
+  lct_score_refs r;
+  uint64_t *heap = NULL;
+  LCT_TRY(lct_score_refs_init(&r, refs, n_refs, dim, err));
+  lct_status s = lct_calloc(&heap, (size_t)r.k, sizeof *heap, "top indices", err);
+  for (size_t i = 0; i < n_rows && s == LCT_OK; i++) {
+    lct_score_refs_run(&r, rows + i * (size_t)dim, heap, out + i * n_refs * LCT_N_METRICS);
   }
-  scratch_free(&s);
-  return LCT_OK;
+  free(heap);
+  lct_score_refs_free(&r);
+  return s;
 }
 
 lct_status lct_jaccard(const float *v, const float *r, int n, float *out, lct_error *err) {
-  if (n <= 0) return lct_fail(err, LCT_E_USAGE, "cannot score vectors of %d values", n);
-  scratch s;
-  LCT_TRY(scratch_init(&s, r, 1, n, err));
-  top_select(v, n, s.k, s.heap);
-  *out = overlap(s.bitmaps, s.heap, s.k);
-  scratch_free(&s);
-  return LCT_OK;
+  lct_score_refs refs;
+  uint64_t *heap = NULL;
+  LCT_TRY(lct_score_refs_init(&refs, r, 1, n, err));
+  lct_status s = lct_calloc(&heap, (size_t)refs.k, sizeof *heap, "top indices", err);
+  if (s == LCT_OK) {
+    top_select(v, n, refs.k, heap);
+    *out = overlap(refs.bitmaps, heap, refs.k);
+  }
+  free(heap);
+  lct_score_refs_free(&refs);
+  return s;
 }
 
 const char *lct_metric_name(lct_metric m) {

@@ -11,6 +11,9 @@
 #include "base/mem.h"
 
 enum { LCT_ZARR_MAX_DIMS = 8 };
+#define LCT_ZARR_MAX_SHARD_BYTES ((int64_t)1 << 48) /* raw */
+#define LCT_ZARR_MAX_SHARD_CHUNKS ((int64_t)1 << 31)
+#define LCT_ZARR_MAX_CHUNK_BYTES ((int64_t)1 << 29) /* raw; a Blosc frame's sizes are 32-bit numbers */
 
 /* id, zarr's data_type, bytes */
 #define LCT_ZARR_DTYPES(X) \
@@ -48,20 +51,20 @@ size_t lct_zarr_chunk_bytes(const lct_zarr_meta *m);
 int64_t lct_zarr_shard_chunks(const lct_zarr_meta *m);
 int64_t lct_zarr_n_shards(const lct_zarr_meta *m); /* ceil(shape[0] / shard[0]); 0 for an empty array */
 
-/* Sizes positive, products within 2^48 bytes a shard and 2^31 chunks a shard, chunk divides shard, shards split the first axis only.
- * `name` stands in messages. LCT_E_FORMAT. */
+/* Sizes positive (shape[0] may be 0), products within the limits above, chunk divides shard, shards split the first axis only, BLOSC for
+ * 16-bit types alone, axis names plain ASCII without quotes. `name` stands in messages. LCT_E_FORMAT. */
 lct_status lct_zarr_check(const lct_zarr_meta *m, const char *name, lct_error *err) LCT_CHECKED;
 
-/* zarr.json of an array; `attributes` is the text of a JSON object, NULL: {}. */
+/* zarr.json of an array, appended to out; `attributes` is the text of a JSON object, NULL: {}. */
 lct_status lct_zarr_meta_print(const lct_zarr_meta *m, const char *attributes, lct_buf *out, lct_error *err) LCT_CHECKED;
 /* Reads it back: exactly what lct_zarr_meta_print (or zarr-python with the same codecs) writes; anything else is LCT_E_UNSUPPORTED or
  * LCT_E_FORMAT naming the key. attributes (may be NULL) gets the text of the attributes object. */
 lct_status lct_zarr_meta_parse(const char *text, size_t n, const char *name, lct_zarr_meta *out, lct_buf *attributes, lct_error *err)
     LCT_CHECKED;
-/* zarr.json of a group. */
+/* zarr.json of a group, appended to out. */
 lct_status lct_zarr_group_print(const char *attributes, lct_buf *out, lct_error *err) LCT_CHECKED;
 
-/* "DIR/NAME/c/SHARD/0/0" into out. */
+/* "DIR/NAME/c/SHARD/0/0" into out, replacing its content. */
 lct_status lct_zarr_shard_path(const lct_zarr_meta *m, const char *dir, const char *name, int64_t shard, lct_buf *out, lct_error *err)
     LCT_CHECKED;
 

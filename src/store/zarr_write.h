@@ -17,11 +17,11 @@ typedef enum { LCT_FSYNC_SHARD, LCT_FSYNC_END, LCT_FSYNC_OFF } lct_fsync;
 
 typedef struct {
   int n_threads;       /* compressors; 0: 1 */
-  size_t budget_bytes; /* for raw slots, of all arrays together; every array gets at least two */
+  size_t budget_bytes; /* for slots, their rows and their compressed chunks, of all arrays together; every array gets at least two */
   lct_fsync fsync;
   int64_t min_free_bytes; /* a shard is not begun when less than this and its raw size would be free on the disk: LCT_E_IO with both numbers */
-  /* A shard stands under its name, durably (as fsync says). Shards of one array come in order; called from the writer's thread, never from two
-   * threads at once. A failure becomes the writer's. May be NULL. */
+  /* A shard stands under its name, durably (as fsync says). Shards of one array come in order; called from the writer's thread, and from the caller's in
+   * finish, never from two threads at once. A failure becomes the writer's. May be NULL. */
   lct_status (*on_shard)(void *ctx, const char *array, int64_t shard, int64_t bytes, lct_error *err);
   void *ctx;
 } lct_zarr_write_options;
@@ -29,17 +29,18 @@ typedef struct {
 /* dir is created; arrays are folders in it. */
 lct_status lct_zarr_writer_new(const char *dir, const lct_zarr_write_options *o, lct_zarr_writer **out, lct_error *err) LCT_CHECKED;
 /* meta->shape[0] is ignored: it is known at the end. Rows before first_row, a multiple of shard[0], are there already (a resumed sweep).
- * attributes: text of a JSON object or NULL; copied. All arrays are added before the first reserve. */
+ * name: folders and the array's own, "pooled/hidden_out"; folders become groups. attributes: text of a JSON object or NULL; copied. All
+ * arrays are added before the first reserve. */
 lct_status lct_zarr_writer_add(lct_zarr_writer *w, const char *name, const lct_zarr_meta *meta, const char *attributes, int64_t first_row,
                                lct_zarr_out **out, lct_error *err) LCT_CHECKED;
 /* Room for the next *n >= 1 rows (at most `want`), contiguous, lct_zarr_row_values each; valid until the commit. Waits for a free slot. */
 lct_status lct_zarr_reserve(lct_zarr_out *a, int64_t want, void **rows, int64_t *n, lct_error *err) LCT_CHECKED;
-/* The first n of the rows reserved are filled. */
+/* The first n (0: none) of the rows reserved are filled. */
 lct_status lct_zarr_commit(lct_zarr_out *a, int64_t n, lct_error *err) LCT_CHECKED;
 /* Writes everything: the last, partly filled shards (rows behind the end are fill values), then every array's zarr.json, the group's last
  * of all. The writer can only be freed afterwards. */
 lct_status lct_zarr_writer_finish(lct_zarr_writer *w, lct_error *err) LCT_CHECKED;
-/* Waits for shards that are complete; drops the rest (removes partial files). */
+/* Without finish, or after a failure: waits for shards that are complete (not after a failure), drops the rest (removes partial files). */
 void lct_zarr_writer_free(lct_zarr_writer *w);
 
 /* Values behind the end of a partly filled chunk are zero bytes. */

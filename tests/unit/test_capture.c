@@ -67,14 +67,23 @@ static void assert_floats(const float *got, const float *want, size_t n, double 
 /* Items 0 and 2 of the first batch; item 1 in the second; item 3 in none. Item 2 has no text of its own. */
 static void check_pool(int step) {
   static const lct_source sources[] = {LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT};
-  static const lct_kv_range content[] = {{3, 6}, {20, 1}, {33, 14}}, one = {7, 1};
-  const lct_pool_rows first[] = {{.item = 0, .last = 49, .content_last = 46, .content = content, .n_content = 3},
-                                 {.item = 2, .last = 0, .content_last = -1}};
-  const lct_pool_rows second[] = {{.item = 1, .last = 8, .content_last = 7, .content = &one, .n_content = 1}};
+  /* prompts of 29, 1 and 2 tokens; their messages' own rows: [3, 9) and 20 and [33, 47); none; 7 */
+  static const lct_kv_range paths[][4] = {{{1, 8}, {20, 1}, {33, 14}, {48, 2}}, {{0, 1}}, {{7, 2}}};
+  static const lct_positions content[] = {{2, 23}, {1, 1}, {0, 1}};
+  static const int32_t n_paths[] = {4, 1, 1};
+  lct_pool_entry entries[3][LCT_N_POOLINGS];
+  lct_arena arena = {0};
+  lct_plane planes[2][N_LAYERS];
+  lct_stream streams[2];
   golden g = golden_open();
   lct_pool *p = NULL;
   lct_error err;
-  assert_ok(lct_pool_new(&CONFIG, sources, 2, 4, &p, &err));
+  for (int i = 0; i < 3; i++) assert_ok(lct_pool_message(paths[i], n_paths[i], content[i], &arena, entries[i], &err));
+  const lct_pool_rows first[] = {{.item = 0, .entries = entries[0]}, {.item = 2, .entries = entries[1]}};
+  const lct_pool_rows second[] = {{.item = 1, .entries = entries[2]}};
+  for (int i = 0; i < 2; i++) streams[i] = lct_stream_of(sources[i], &CONFIG, planes[i]);
+  assert_ok(lct_pool_new(streams, 2, LCT_N_POOLINGS, &p, &err));
+  assert_ok(lct_pool_reserve(p, 4, &err));
   assert_int_equal(lct_pool_wanted(p), LCT_SOURCE_BIT(LCT_SOURCE_HIDDEN_OUT) | LCT_SOURCE_BIT(LCT_SOURCE_ATTN_OUT));
   for (int batch = 0; batch < 2; batch++) {
     assert_ok(lct_pool_begin(p, batch == 0 ? first : second, batch == 0 ? 2 : 1, N_ROWS, &err));
@@ -108,6 +117,7 @@ static void check_pool(int step) {
     }
   }
   lct_pool_free(p);
+  lct_arena_free(&arena);
   lct_buf_free(&g.file);
 }
 

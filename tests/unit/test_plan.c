@@ -3,12 +3,16 @@
 
 #include "plan/plan.h"
 
-static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs) {
+static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
   for (int s = 0; s < n_seqs; s++) {
     const lct_batch *b = lct_plan_batch(p, lct_plan_seq_batch(p, s));
     assert_int_equal(lct_plan_seq_len(p, s), lens[s]);
     for (int32_t i = 0; i < lens[s]; i++) {
       int32_t row = lct_plan_seq_row(p, s, i);
+      if (i < prefix) {
+        assert_int_equal(row, -1);
+        continue;
+      }
       assert_in_range(row, 0, b->n_rows - 1);
       assert_int_equal(b->tokens[row], seqs[s][i]);
       assert_int_equal(b->positions[row], i);
@@ -20,18 +24,20 @@ static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *l
     for (int32_t k = 0; k < b->n_segments; k++) {
       const lct_segment *s = &b->segments[k];
       assert_int_equal(s->row0, row);
-      assert_int_equal(s->kv0, row);
+      assert_int_equal(s->kv0, prefix + row);
       int32_t covered = 0;
       for (int32_t r = 0; r < s->n_ranges; r++) {
         for (int32_t j = 0; j < s->ranges[r].n; j++) {
-          assert_true(s->ranges[r].first + j < row); /* parents first */
-          assert_int_equal(b->positions[s->ranges[r].first + j], covered++);
+          int32_t slot = s->ranges[r].first + j;
+          assert_true(slot < prefix + row); /* parents first */
+          assert_int_equal(slot < prefix ? slot : b->positions[slot - prefix], covered++);
         }
       }
       assert_int_equal(covered, s->pos0);
       row += s->n_rows;
     }
     assert_int_equal(row, b->n_rows);
+    assert_int_equal(b->n_slots, prefix + row);
   }
 }
 
@@ -54,24 +60,25 @@ static void random_sets(void **state) {
   uint32_t rng = 12345;
   for (int round = 0; round < 300; round++) {
     int n_seqs = 1 + round % 17;
-    int32_t *seqs[17], lens[17];
+    int32_t *seqs[17], lens[17], prefix = round % 3 == 2 ? round % 7 : 0;
     lct_plan *p = NULL;
     assert_ok(lct_plan_new(&p, &err));
+    if (prefix > 0) lct_plan_set_prefix(p, prefix);
     for (int s = 0; s < n_seqs; s++) {
       rng = rng * 1664525u + 1013904223u;
-      lens[s] = 1 + (int32_t)(rng >> 20) % 30;
+      lens[s] = prefix + 1 + (int32_t)(rng >> 20) % 30;
       seqs[s] = malloc((size_t)lens[s] * 4);
       for (int32_t i = 0; i < lens[s]; i++) {
         rng = rng * 1664525u + 1013904223u;
-        seqs[s][i] = (int32_t)(rng >> 28) < 12 ? 7 : (int32_t)(rng >> 25) % 3;
+        seqs[s][i] = i < prefix || (int32_t)(rng >> 28) < 12 ? 7 : (int32_t)(rng >> 25) % 3;
       }
       int32_t id = -1;
       assert_ok(lct_plan_add(p, seqs[s], (size_t)lens[s], &id, &err));
       assert_int_equal(id, s);
     }
     assert_ok(lct_plan_build(p, 1 + round % 40, &err));
-    check_plan(p, seqs, lens, n_seqs);
-    assert_int_equal(lct_plan_n_tokens(p), count_prefixes(seqs, lens, n_seqs));
+    check_plan(p, seqs, lens, n_seqs, prefix);
+    assert_int_equal(lct_plan_n_tokens(p), count_prefixes(seqs, lens, n_seqs) - prefix);
     for (int s = 0; s < n_seqs; s++) free(seqs[s]);
     lct_plan_free(p);
   }

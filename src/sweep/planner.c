@@ -1,0 +1,190 @@
+/* The planner's thread: conversations in, units out, a few ahead of the forward pass. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "sweep/sweep_impl.h"
+
+enum { MAX_AHEAD = 3 };
+
+struct planner {
+  sweep *s;
+  lct_input *in;
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  sweep_unit *first, *last; /* ready */
+  int n_ready;
+  bool started, stop, ended;
+  lct_status status;
+  lct_error error;
+  sweep_tokeniser t;
+};
+
+void sweep_unit_free(sweep_unit *u) {
+  if (u == NULL) return;
+  lct_plan_free(u->plan);
+  lct_arena_free(&u->arena);
+  lct_buf_free(&u->messages);
+  lct_buf_free(&u->errors);
+  free(u->items);
+  free(u->tokens);
+  free(u);
+}
+
+/* Hands a unit over; waits while enough are ready. false: nobody wants it any more. */
+static bool push(planner *p, sweep_unit *u) {
+  (void)pthread_mutex_lock(&p->lock);
+  while (p->n_ready >= MAX_AHEAD && !p->stop) (void)pthread_cond_wait(&p->changed, &p->lock);
+  bool wanted = !p->stop;
+  if (wanted) {
+    if (p->last != NULL) p->last->next = u;
+    else p->first = u;
+    p->last = u;
+    p->n_ready++;
+  }
+  (void)pthread_cond_broadcast(&p->changed);
+  (void)pthread_mutex_unlock(&p->lock);
+  return wanted;
+}
+
+static lct_status reject(sweep_unit *u, const lct_input_item *x, const char *id, const char *reason, lct_error *err) {
+  char *text = NULL;
+  json_t *line = json_pack("{s:s, s:I, s:s?, s:s}", "file", x->file, "line", (json_int_t)x->line, "id", *id != '\0' ? id : NULL, "reason", reason);
+  if (line != NULL) text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
+  json_decref(line);
+  if (text == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a line of errors.jsonl");
+  lct_status s = lct_buf_puts(&u->errors, text, err);
+  free(text);
+  return s == LCT_OK ? lct_buf_puts(&u->errors, "\n", err) : s;
+}
+
+/* Plans the unit and gives it away; *u is a new one then. *go_on false: stopped. */
+static lct_status flush(planner *p, sweep_unit **u, bool *go_on, lct_error *err) {
+  LCT_TRY(sweep_unit_plan(p->s, &p->t, *u, err));
+  lct_input_progress(p->in, &(*u)->bytes_read, &(*u)->bytes_total);
+  *go_on = push(p, *u);
+  if (!*go_on) sweep_unit_free(*u);
+  *u = NULL;
+  return lct_calloc(u, 1, sizeof **u, "a batch of conversations", err);
+}
+
+static lct_status take(planner *p, sweep_unit **u, const lct_input_item *x, bool *go_on, lct_error *err) {
+  const lct_conversation *c = x->conversation;
+  sweep_item *items = NULL;
+  size_t n = 0;
+  char reason[256];
+  LCT_TRY(sweep_tokenise(p->s, &p->t, c, &(*u)->arena, &items, &n, reason, err));
+  if (reason[0] != '\0') {
+    LCT_TRY(reject(*u, x, c->id, reason, err));
+    if (n == 0) (*u)->rejected++;
+    else (*u)->truncated++;
+  }
+  if (n == 0) return LCT_OK;
+  int64_t estimate = sweep_estimate(&p->t, items, n);
+  if ((*u)->n_items > 0 && (*u)->estimate + estimate > p->s->max_rows) {
+    LCT_TRY(flush(p, u, go_on, err));
+    if (!*go_on) return LCT_OK;
+    /* the items are the old unit's arena's: into the new one */
+    LCT_TRY(sweep_tokenise(p->s, &p->t, c, &(*u)->arena, &items, &n, reason, err));
+    estimate = sweep_estimate(&p->t, items, n);
+  }
+  return sweep_unit_add(p->s, &p->t, *u, c, items, n, estimate, err);
+}
+
+/* A unit that only carries lines is given away, too, before it grows. */
+static bool is_long(const sweep_unit *u) { return u->messages.len + u->errors.len > (size_t)1 << 20; }
+
+static lct_status plan_all(planner *p, lct_error *err) {
+  sweep_unit *u = NULL;
+  lct_status s = lct_calloc(&u, 1, sizeof *u, "a batch of conversations", err);
+  bool go_on = true, ended = false;
+  while (s == LCT_OK && go_on && !ended) {
+    lct_input_item x = {0};
+    s = lct_input_next(p->in, &x, err);
+    if (s != LCT_OK) break;
+    ended = x.kind == LCT_INPUT_END;
+    if (x.kind == LCT_INPUT_REJECTED) {
+      u->rejected++;
+      s = reject(u, &x, x.id, x.reason, err);
+    } else if (x.kind == LCT_INPUT_CONVERSATION) {
+      s = take(p, &u, &x, &go_on, err);
+      lct_conversation_free(x.conversation);
+    }
+    if (s == LCT_OK && go_on && (ended || (u->n_items == 0 && is_long(u)))) s = flush(p, &u, &go_on, err);
+  }
+  sweep_unit_free(u);
+  return s;
+}
+
+static void *run(void *arg) {
+  planner *p = arg;
+  lct_error err = {0};
+  lct_status s = plan_all(p, &err);
+  (void)pthread_mutex_lock(&p->lock);
+  p->status = s;
+  p->error = err;
+  p->ended = true;
+  (void)pthread_cond_broadcast(&p->changed);
+  (void)pthread_mutex_unlock(&p->lock);
+  return NULL;
+}
+
+lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) {
+  planner *p = NULL;
+  LCT_TRY(lct_calloc(&p, 1, sizeof *p, "planner", err));
+  s->planner = p;
+  p->s = s;
+  p->in = in;
+  (void)pthread_mutex_init(&p->lock, NULL);
+  (void)pthread_cond_init(&p->changed, NULL);
+  LCT_TRY(lct_encoder_new(s->tokenizer, &p->t.encoder, err));
+  int failed = pthread_create(&p->thread, NULL, run, p);
+  if (failed != 0) return lct_fail_errno(err, failed, "cannot start the thread that reads conversations");
+  p->started = true;
+  return LCT_OK;
+}
+
+lct_status sweep_planner_next(sweep *s, sweep_unit **out, lct_error *err) {
+  planner *p = s->planner;
+  (void)pthread_mutex_lock(&p->lock);
+  while (p->first == NULL && !p->ended) (void)pthread_cond_wait(&p->changed, &p->lock);
+  sweep_unit *u = p->first;
+  if (u != NULL) {
+    p->first = u->next;
+    if (p->first == NULL) p->last = NULL;
+    p->n_ready--;
+  }
+  (void)pthread_cond_broadcast(&p->changed);
+  lct_status status = u == NULL ? p->status : LCT_OK;
+  if (status != LCT_OK && err != NULL) *err = p->error;
+  (void)pthread_mutex_unlock(&p->lock);
+  *out = u;
+  return status;
+}
+
+void sweep_planner_stop(sweep *s) {
+  planner *p = s->planner;
+  if (p == NULL) return;
+  if (p->started) {
+    (void)pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    (void)pthread_cond_broadcast(&p->changed);
+    (void)pthread_mutex_unlock(&p->lock);
+    (void)pthread_join(p->thread, NULL);
+  }
+  while (p->first != NULL) {
+    sweep_unit *u = p->first;
+    p->first = u->next;
+    sweep_unit_free(u);
+  }
+  (void)pthread_mutex_destroy(&p->lock);
+  (void)pthread_cond_destroy(&p->changed);
+  lct_encoder_free(p->t.encoder);
+  lct_tokens_free(&p->t.tokens);
+  free(p->t.kept);
+  free(p->t.memo);
+  free(p);
+  s->planner = NULL;
+}

@@ -1,0 +1,247 @@
+/* Inside a sweep. The planner (a thread of its own) reads conversations, tokenises them and groups them into units; the main thread runs a
+ * unit's forward pass and hands its vectors to the sink, which scores, converts and fills the store's slots. */
+#ifndef LCT_SWEEP_IMPL_H
+#define LCT_SWEEP_IMPL_H
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "capture/pool.h"
+#include "engine/device.h"
+#include "score/fingerprint.h"
+#include "store/zarr_write.h"
+#include "sweep/input.h"
+#include "sweep/metrics_file.h"
+#include "sweep/rates.h"
+#include "text/prompt.h"
+
+enum { SWEEP_N_ROLES = 3, SWEEP_INT8_GROUP = 128 };
+int sweep_role(const char *role); /* 0 system, 1 user, 2 assistant */
+
+typedef enum { SWEEP_AT_LAST, SWEEP_AT_CONTENT_LAST, SWEEP_AT_CONTENT_MEAN, SWEEP_AT_ROLE, SWEEP_AT_RANGE } sweep_at;
+typedef struct {
+  char name[64];
+  sweep_at kind;
+  int role;          /* SWEEP_AT_ROLE */
+  int64_t from, to;  /* SWEEP_AT_RANGE, as Python's slices; to INT64_MAX: the end */
+} sweep_position;
+
+/* What is pooled together; the store's array is pooled/NAME. */
+typedef struct {
+  char name[32];
+  lct_stream s;
+  lct_plane *planes;
+  bool stored;       /* false: only scored */
+  lct_zarr_out *pooled, *pooled_scale, *tokens, *tokens_scale; /* NULL: not kept */
+} sweep_stream;
+
+/* A source as the user names it: where its layers' vectors are. */
+typedef struct {
+  lct_source source;
+  int stream;
+  int *planes; /* (n_layers of the sweep) */
+} sweep_source;
+
+/* One snapshot: one row of the store. */
+typedef struct {
+  int32_t *ids;      /* (n_tokens), the unit's arena */
+  int32_t n_tokens;
+  lct_positions *content; /* (message + 1) of every message so far */
+  int32_t message;
+  int role;
+  int32_t seq;       /* in the unit's plan, -1: from the memo */
+  int32_t need_from; /* first position whose row is looked at */
+  bool sets_memo;
+  lct_pool_entry *entries; /* (n_positions) */
+} sweep_item;
+
+/* Tokens of one conversation that are stored. */
+typedef struct {
+  int32_t item;     /* whose prompt they are of */
+  lct_positions *ranges;
+  int n_ranges;
+  int64_t first;    /* row of tokens/… */
+  int32_t n;
+} sweep_tokens;
+
+typedef struct sweep_unit {
+  lct_arena arena;
+  sweep_item *items;
+  size_t n_items, cap_items;
+  sweep_tokens *tokens;
+  size_t n_tokens, cap_tokens;
+  lct_plan *plan;     /* NULL: nothing to run */
+  int32_t prefix;     /* tokens whose keys an earlier unit left in slots [0, prefix) */
+  int64_t row0;       /* store row of item 0 */
+  int64_t estimate;   /* tokens it will compute, about */
+  int64_t naive;
+  lct_buf messages, errors; /* lines */
+  int64_t conversations, rejected, truncated, replaced, skipped_rows;
+  int64_t bytes_read, bytes_total; /* of the input when it was cut */
+  struct sweep_unit *next;
+} sweep_unit;
+
+/* Lines that must be the same again when a sweep is resumed: what stands is compared, what is new is appended. */
+typedef struct {
+  char path[4200];
+  int fd;
+  int64_t stands, at; /* bytes that stood when it was opened; bytes gone through */
+} sweep_lines;
+lct_status sweep_lines_open(sweep_lines *l, const char *dir, const char *name, bool resume, lct_error *err) LCT_CHECKED;
+lct_status sweep_lines_append(sweep_lines *l, const lct_buf *text, lct_error *err) LCT_CHECKED;
+lct_status sweep_lines_sync(sweep_lines *l, lct_error *err) LCT_CHECKED;
+lct_status sweep_lines_finish(sweep_lines *l, lct_error *err) LCT_CHECKED; /* cuts what stands behind the end */
+void sweep_lines_close(sweep_lines *l);
+
+/* What is committed. One line a shard; the first line says what was asked. */
+typedef struct {
+  char path[4200];
+  int fd;
+  bool sync;
+  pthread_mutex_t lock;
+  struct json_t *shards; /* {array: number of shards in a row from 0} of a journal that was read */
+} sweep_journal;
+/* config: JSON object of what a resumed sweep must have in common; borrowed. resume: reads what stands; LCT_E_USAGE names what differs. */
+lct_status sweep_journal_open(sweep_journal *j, const char *dir, struct json_t *config, bool resume, bool sync, lct_error *err) LCT_CHECKED;
+int64_t sweep_journal_shards(const sweep_journal *j, const char *array);
+lct_status sweep_journal_shard(sweep_journal *j, const char *array, int64_t shard, int64_t bytes, lct_error *err) LCT_CHECKED;
+/* Shards that come later are the partly filled last ones: a resumed sweep makes them again. */
+lct_status sweep_journal_finishing(sweep_journal *j, int64_t rows, lct_error *err) LCT_CHECKED;
+void sweep_journal_close(sweep_journal *j);
+
+/* Mean and sum of squared deviations of every vector element, by role, of the current shard of rows; finished shards are merged in order. */
+typedef struct {
+  int64_t n[SWEEP_N_ROLES];
+} sweep_counts;
+typedef struct {
+  sweep_counts *n;      /* (n_positions) */
+  double **mean, **m2;  /* (n_streams) each (position, plane, role, width) */
+} sweep_moments;
+
+typedef struct planner planner;
+
+typedef struct {
+  const lct_sweep_options *o;
+  lct_sweep_result *result;
+  char *model_path;
+  lct_model *model;
+  lct_config cfg;
+  lct_tokenizer *tokenizer;
+  lct_template template;
+  lct_device device;
+  lct_engine *engine;
+  lct_fingerprints *fingerprints;
+  char fingerprints_hash[65];
+  lct_scorer *scorer;
+  lct_arena arena;
+  /* axes */
+  sweep_position *positions;
+  int n_positions;
+  int *layers;
+  int n_layers;
+  sweep_source *sources;
+  int n_sources;
+  sweep_stream *streams;
+  int n_streams;
+  int *metrics;
+  int n_metrics;
+  int *scored_positions, n_scored_positions; /* indexes; those the fingerprints have */
+  int *scored_sources, n_scored_sources;
+  unsigned char *tap_layers; /* (cfg.n_layers) */
+  /* sizes */
+  int32_t max_rows;   /* tokens a batch */
+  int32_t kv_slots;
+  int32_t max_tokens; /* of a prompt */
+  int64_t chunk_rows, shard_rows, token_shard;
+  /* running */
+  lct_pool *pool;
+  lct_kv *kv;
+  int32_t kv_cap;
+  float **memo;       /* (n_streams) each (position, plane, width): of the system message last seen */
+  void **token_rows;  /* (n_streams) each (token, plane, width) stored type, of the unit */
+  float **token_scales;
+  size_t cap_token_rows;
+  int32_t *token_of_row; /* built per unit, see tokens.c */
+  /* the store */
+  lct_zarr_writer *writer;
+  lct_zarr_out *scores, *token_ids, *moments_n, **moments_mean, **moments_m2;
+  float *score_buffer;
+  size_t cap_scores;
+  sweep_lines messages, errors;
+  sweep_journal journal;
+  struct json_t *arrays; /* metas, for sweep.json */
+  sweep_moments part, whole;
+  int64_t part_rows;     /* rows in the current part */
+  int64_t row_frontier, token_frontier; /* rows of the arrays of rows and of tokens that stand in all of them already */
+  double *error2, *value2, *error_max; /* (n_streams) of the stored type */
+  int64_t rows, tokens;  /* done so far */
+  int64_t bytes_read, bytes_total;
+  double t_start;
+  lct_rates rates;
+  lct_metrics_file metrics_file;
+  planner *planner;
+} sweep;
+
+/* axes.c */
+lct_status sweep_axes(sweep *s, lct_error *err) LCT_CHECKED;
+void sweep_axes_free(sweep *s);
+/* planner.c */
+lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) LCT_CHECKED;
+/* The next unit, the caller's; NULL at the end. */
+lct_status sweep_planner_next(sweep *s, sweep_unit **out, lct_error *err) LCT_CHECKED;
+void sweep_planner_stop(sweep *s);
+void sweep_unit_free(sweep_unit *u);
+/* unit.c: tokenising a conversation into a unit's items, and planning the unit. */
+typedef struct {
+  lct_encoder *encoder;
+  lct_tokens tokens;
+  int32_t *kept;  /* ids whose keys stand in slots [0, n_kept) when the next unit runs */
+  int32_t n_kept;
+  size_t cap_kept;
+  int32_t *memo;  /* ids of the system snapshot whose vectors are kept */
+  int32_t n_memo;
+  size_t cap_memo;
+  int64_t rows, token_rows; /* of the store so far */
+} sweep_tokeniser;
+/* A conversation's snapshots as items in the unit's arena; *n_items 0: it cannot be scanned, and reason says why (also when it was truncated). */
+lct_status sweep_tokenise(const sweep *s, sweep_tokeniser *t, const lct_conversation *c, lct_arena *arena, sweep_item **items, size_t *n_items,
+                          char reason[256], lct_error *err) LCT_CHECKED;
+lct_status sweep_unit_add(const sweep *s, sweep_tokeniser *t, sweep_unit *u, const lct_conversation *c, sweep_item *items, size_t n,
+                          int64_t estimate, lct_error *err) LCT_CHECKED;
+int64_t sweep_estimate(const sweep_tokeniser *t, const sweep_item *items, size_t n);
+lct_status sweep_unit_plan(const sweep *s, sweep_tokeniser *t, sweep_unit *u, lct_error *err) LCT_CHECKED;
+/* run.c */
+lct_status sweep_run(sweep *s, lct_error *err) LCT_CHECKED;
+/* store.c */
+lct_status sweep_store_open(sweep *s, lct_error *err) LCT_CHECKED;
+lct_status sweep_store_finish(sweep *s, lct_error *err) LCT_CHECKED;
+void sweep_store_close(sweep *s);
+/* sink.c */
+lct_status sweep_sink(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
+/* tokens.c */
+lct_status sweep_tokens_begin(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
+lct_status sweep_tokens_take(sweep *s, const sweep_unit *u, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
+lct_status sweep_tokens_write(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
+/* convert.c: n values (a multiple of a vector's width, n / width vectors) to the stored type. Returns what saturated. scales: int8 only. */
+typedef struct {
+  double error2, value2, max;
+  size_t saturated;
+} sweep_loss;
+size_t sweep_stored_bytes(lct_stored t);
+lct_zarr_dtype sweep_stored_dtype(lct_stored t);
+int sweep_scales(int width); /* groups of a vector */
+void sweep_convert(lct_stored t, const float *v, int width, void *out, float *scales, sweep_loss *loss);
+/* moments.c */
+lct_status sweep_moments_new(sweep *s, sweep_moments *m, lct_error *err) LCT_CHECKED;
+void sweep_moments_free(const sweep *s, sweep_moments *m);
+void sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to); /* items [from, to) */
+void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *part); /* and empties part */
+lct_status sweep_moments_save(sweep *s, int64_t shard, lct_error *err) LCT_CHECKED; /* part, then into whole */
+lct_status sweep_moments_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) LCT_CHECKED; /* into whole */
+lct_status sweep_moments_write(sweep *s, lct_error *err) LCT_CHECKED;
+/* state.c */
+struct json_t *sweep_config_json(const sweep *s);
+lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct_error *err) LCT_CHECKED;
+void sweep_report(sweep *s, const char *phase);
+
+#endif

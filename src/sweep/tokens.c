@@ -1,0 +1,138 @@
+/* --keep tokens: the rows of every stored token, picked up as the pass goes, written in order of conversation and position. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sweep/sweep_impl.h"
+
+static int64_t unit_tokens(const sweep_unit *u) {
+  int64_t n = 0;
+  for (size_t i = 0; i < u->n_tokens; i++) n += u->tokens[i].n;
+  return n;
+}
+
+static size_t row_values(const sweep_stream *t) { return (size_t)t->s.n_planes * (size_t)t->s.width; }
+
+/* The batch rows of the unit's stored tokens, in order of storing. */
+static void list_rows(sweep *s, const sweep_unit *u) {
+  int32_t *out = s->token_of_row;
+  for (size_t i = 0; i < u->n_tokens; i++) {
+    const sweep_tokens *k = &u->tokens[i];
+    for (int r = 0; r < k->n_ranges; r++) {
+      for (int32_t at = k->ranges[r].from; at < k->ranges[r].to; at++) *out++ = lct_plan_seq_row(u->plan, u->items[k->item].seq, at);
+    }
+  }
+}
+
+lct_status sweep_tokens_begin(sweep *s, const sweep_unit *u, lct_error *err) {
+  size_t n = (size_t)unit_tokens(u);
+  if (n > s->cap_token_rows) {
+    size_t cap = n + n / 4;
+    s->cap_token_rows = 0;
+    free(s->token_of_row);
+    s->token_of_row = NULL;
+    LCT_TRY(lct_calloc(&s->token_of_row, cap, sizeof *s->token_of_row, "token rows", err));
+    for (int i = 0; i < s->n_streams; i++) {
+      const sweep_stream *t = &s->streams[i];
+      if (!t->stored) continue;
+      free(s->token_rows[i]);
+      free(s->token_scales[i]);
+      s->token_rows[i] = NULL;
+      s->token_scales[i] = NULL;
+      LCT_TRY(lct_alloc_aligned(&s->token_rows[i], cap * row_values(t), sweep_stored_bytes(s->o->store_dtype), "token rows", err));
+      size_t scales = s->o->store_dtype == LCT_STORED_INT8 ? cap * (size_t)t->s.n_planes * (size_t)sweep_scales(t->s.width) : 0;
+      LCT_TRY(lct_calloc(&s->token_scales[i], scales, sizeof(float), "token rows", err));
+    }
+    s->cap_token_rows = cap;
+  }
+  list_rows(s, u);
+  return LCT_OK;
+}
+
+static void take_plane(sweep *s, int stream, int plane, int64_t n_tokens, int row0, int n, const float *data, int64_t ld) {
+  const sweep_stream *t = &s->streams[stream];
+  size_t width = (size_t)t->s.width, bytes = sweep_stored_bytes(s->o->store_dtype), groups = (size_t)sweep_scales(t->s.width);
+  sweep_loss loss = {0};
+#pragma omp parallel
+  {
+    sweep_loss own = {0};
+#pragma omp for schedule(static) nowait
+    for (int64_t k = 0; k < n_tokens; k++) {
+      int32_t row = s->token_of_row[k];
+      if (row < row0 || row >= row0 + n) continue;
+      size_t at = (size_t)k * (size_t)t->s.n_planes + (size_t)plane;
+      sweep_convert(s->o->store_dtype, data + (int64_t)(row - row0) * ld, t->s.width, (char *)s->token_rows[stream] + at * width * bytes,
+                    s->token_scales[stream] + at * groups, &own);
+    }
+#pragma omp critical
+    {
+      loss.error2 += own.error2;
+      loss.value2 += own.value2;
+      loss.saturated += own.saturated;
+      if (own.max > loss.max) loss.max = own.max;
+    }
+  }
+  s->error2[stream] += loss.error2;
+  s->value2[stream] += loss.value2;
+  s->result->saturated += loss.saturated;
+  if (loss.max > s->error_max[stream]) s->error_max[stream] = loss.max;
+}
+
+lct_status sweep_tokens_take(sweep *s, const sweep_unit *u, lct_source src, int layer, int row0, int n, const float *data, int64_t ld,
+                             lct_error *err) {
+  (void)err;
+  int64_t n_tokens = unit_tokens(u);
+  for (int i = 0; i < s->n_streams; i++) {
+    const sweep_stream *t = &s->streams[i];
+    for (int k = 0; t->stored && k < t->s.n_planes; k++) {
+      if (t->planes[k].source == src && t->planes[k].layer == layer) take_plane(s, i, k, n_tokens, row0, n, data, ld);
+    }
+  }
+  return LCT_OK;
+}
+
+/* n rows of `data` into the array, leaving out those below the frontier. first: the store's row of data's row 0. */
+static lct_status append(lct_zarr_out *out, const void *data, size_t row_bytes, int64_t first, int64_t n, int64_t frontier, lct_error *err) {
+  for (int64_t k = frontier > first ? frontier - first : 0; k < n;) {
+    void *to = NULL;
+    int64_t got = 0;
+    LCT_TRY(lct_zarr_reserve(out, n - k, &to, &got, err));
+    memcpy(to, (const char *)data + (size_t)k * row_bytes, (size_t)got * row_bytes);
+    LCT_TRY(lct_zarr_commit(out, got, err));
+    k += got;
+  }
+  return LCT_OK;
+}
+
+static lct_status write_ids(sweep *s, const sweep_unit *u, int64_t first, int64_t n, lct_error *err) {
+  int32_t *ids = NULL, *at;
+  LCT_TRY(lct_calloc(&ids, (size_t)n, sizeof *ids, "token ids", err));
+  at = ids;
+  for (size_t i = 0; i < u->n_tokens; i++) {
+    const sweep_tokens *k = &u->tokens[i];
+    for (int r = 0; r < k->n_ranges; r++) {
+      size_t len = (size_t)(k->ranges[r].to - k->ranges[r].from);
+      memcpy(at, u->items[k->item].ids + k->ranges[r].from, len * sizeof *at);
+      at += len;
+    }
+  }
+  lct_status st = append(s->token_ids, ids, sizeof *ids, first, n, s->token_frontier, err);
+  free(ids);
+  return st;
+}
+
+lct_status sweep_tokens_write(sweep *s, const sweep_unit *u, lct_error *err) {
+  int64_t n = unit_tokens(u);
+  if (n == 0) return LCT_OK;
+  int64_t first = u->tokens[0].first;
+  for (int i = 0; i < s->n_streams; i++) {
+    const sweep_stream *t = &s->streams[i];
+    if (!t->stored) continue;
+    size_t bytes = row_values(t) * sweep_stored_bytes(s->o->store_dtype);
+    LCT_TRY(append(t->tokens, s->token_rows[i], bytes, first, n, s->token_frontier, err));
+    if (t->tokens_scale == NULL) continue;
+    size_t scales = (size_t)t->s.n_planes * (size_t)sweep_scales(t->s.width) * sizeof(float);
+    LCT_TRY(append(t->tokens_scale, s->token_scales[i], scales, first, n, s->token_frontier, err));
+  }
+  s->tokens = first + n;
+  return write_ids(s, u, first, n, err);
+}
