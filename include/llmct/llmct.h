@@ -241,8 +241,7 @@ LCT_API void lct_text_free(char *text);
 LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
 
 /* What a model, or a file of fingerprints (.safetensors), is; of a model: configuration, parameters, bytes per part, chat template and
- * hashes; as text or as one JSON object. `check` also
- * reads every weight and fails on NaN or Inf. */
+ * hashes; as text or as one JSON object. `check` also reads every weight of a model and fails on NaN or Inf. */
 LCT_API lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) LCT_CHECKED;
 
 /* Writes a Hugging Face folder with random weights of a real model's exact shape. */
