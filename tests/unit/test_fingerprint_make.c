@@ -242,13 +242,13 @@ static void check_components(const lct_fingerprints *f, int s, int p, int l, con
   }
 }
 
-/* The whitened bank has the variance that shrinkage leaves: mean of |W (x - mean)|^2 is the trace of S* ^-1 S. */
+/* W^T W undoes D S* D, S* the covariance of the standardised rows with the shrinkage that the file states. */
 static void check_whitening(const lct_fingerprints *f, int s, int p, int l, const double *mean, const double *sigma) {
   size_t place = lct_fingerprints_place(f, p, s, l), n = (size_t)hidden;
   const float *w = f->whiten + place * n * n;
   double shrinkage = f->shrinkage[place], m = (double)(N_NEUTRAL - 1) / N_NEUTRAL; /* the mean variance of standardised rows */
   assert_true(shrinkage > 0 && shrinkage <= 1);
-  for (size_t column = 0; column < n; column += 7) { /* W^T W (D S* D) e_column = e_column */
+  for (size_t column = 0; column < n; column += 7) {
     double *image = calloc(n, sizeof *image), *y = calloc(n, sizeof *y);
     for (int j = 0; j < N_NEUTRAL; j++) {
       const float *x = scanned_at(FIRST_NEUTRAL + j, s, p, l);

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/half.h"
-#include "score/score.h"
+#include "score/fingerprint.h"
 #include "store/npz.h"
 #include "store/zarr_read.h"
 
@@ -376,6 +376,48 @@ static void positions_are_means_over_sets(void **state) {
   remove_store();
 }
 
+static const char REFERENCES[] = "{\"id\": \"a\", \"messages\": [{\"role\": \"user\", \"content\": \"I could dance.\", \"label\": \"joy\"}]}\n"
+                                 "{\"id\": \"b\", \"messages\": [{\"role\": \"user\", \"content\": \"Who is at the door?\", \"label\": \"fear\"}]}\n";
+
+/* Every score is that of the scan's vector against the fingerprint, whatever is kept. */
+static void scores_are_those_of_the_vectors(void **state) {
+  (void)state;
+  char references[160], file[160];
+  lct_error err = {0};
+  (void)snprintf(references, sizeof references, "%s/references.jsonl", model.dir);
+  (void)snprintf(file, sizeof file, "%s/f.safetensors", model.dir);
+  write_text(references, REFERENCES);
+  lct_fingerprint_result made;
+  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.references = references, .model = model.path, .output = file, .device = "cpu"}, &made, &err));
+  lct_sweep_options o = options();
+  o.keep = LCT_KEEP_SCORES;
+  o.sources = "attn_out,hidden_out"; /* the fingerprints have hidden_out alone */
+  o.positions = "content_mean,range:0:2,last";
+  o.layers = "0,2-2";
+  o.fingerprints = file;
+  (void)run(&o);
+  lct_fingerprints *f = NULL;
+  assert_ok(lct_fingerprints_load(file, &f, &err));
+  lct_zarr_meta m;
+  float *scores = read_all("scores", &m);
+  const int64_t shape[] = {n_rows, 2, 1, 2, 2, 3};
+  assert_memory_equal(m.shape, shape, sizeof shape);
+  static const int poolings[] = {LCT_POOLING_CONTENT_MEAN, LCT_POOLING_LAST}, layers[] = {0, 2};
+  for (int64_t i = 0; i < (int64_t)n_rows * 2 * 2; i++) {
+    int row = (int)(i / 4), p = (int)(i / 2 % 2), l = (int)(i % 2);
+    float refs[2 * 4096], want[6];
+    for (int k = 0; k < 2; k++) {
+      size_t at = (((size_t)k * (size_t)f->n_poolings + (size_t)poolings[p]) * (size_t)f->n_layers + (size_t)layers[l]) * (size_t)hidden;
+      memcpy(refs + k * hidden, f->vectors + at, (size_t)hidden * sizeof *refs);
+    }
+    assert_ok(lct_score_block(wanted_at(row, 1, poolings[p], layers[l]), 1, refs, 2, hidden, want, &err));
+    assert_memory_equal(scores + i * 6, want, sizeof want);
+  }
+  free(scores);
+  lct_fingerprints_free(f);
+  remove_store();
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(same_bits_as_scans),
@@ -384,6 +426,7 @@ int main(void) {
       cmocka_unit_test(residual_is_derived),
       cmocka_unit_test(tokens_are_the_rows_of_the_means),
       cmocka_unit_test(positions_are_means_over_sets),
+      cmocka_unit_test(scores_are_those_of_the_vectors),
   };
   return cmocka_run_group_tests_name("sweep", tests, set_up, tear_down);
 }
