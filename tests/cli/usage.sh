@@ -69,7 +69,7 @@ wrong "unknown option --colour" scan s.yaml --colour
 wrong "unknown option -x" scan s.yaml -x
 wrong "unknown option --colour=red" scan s.yaml --colour=red
 wrong "missing argument; usage: SCENARIO.yaml [options]" scan
-wrong "missing argument; usage: MODEL [options]" inspect
+wrong "missing argument; usage: MODEL|FILE.safetensors [options]" inspect
 wrong "missing argument; usage: RUN_DIR [options]" report
 wrong "missing argument; usage: MODEL [TEXT] [options]" tokenize
 wrong "missing argument; usage: MODEL [options]" bench
