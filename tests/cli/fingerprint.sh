@@ -27,8 +27,11 @@ make refs.jsonl -o f.safetensors --neutral-label neutral --quiet
 expect 0 "" ""
 make refs.jsonl -o f2.safetensors --neutral-label neutral --quiet --threads 2
 cmp f.safetensors f2.safetensors || fail "the number of threads changes a file"
-make refs.jsonl -o many.safetensors --quiet
-expect 0 "" ""
+# what stands behind the last labelled message is no part of the prompt
+sed 's/, {"role": "user", "content": "Well."}//' refs.jsonl >cut.jsonl
+cmp -s refs.jsonl cut.jsonl && fail "the test cuts nothing"
+make cut.jsonl -o cut.safetensors --neutral-label neutral --quiet
+cmp f.safetensors cut.safetensors || fail "messages behind the last label change a file"
 
 make refs.jsonl -o w.safetensors --neutral-label neutral --pcs 2 --whiten --poolings content_mean --sources attn_out,hidden_in --threads 1
 done_well
