@@ -126,7 +126,7 @@ typedef struct {
  * token (or of those that positions select). */
 typedef enum { LCT_LONG_SKIP, LCT_LONG_TRUNCATE } lct_long;
 typedef enum { LCT_STORED_F16, LCT_STORED_BF16, LCT_STORED_F32, LCT_STORED_INT8 } lct_stored;
-typedef enum { LCT_SYNC_SHARD, LCT_SYNC_END, LCT_SYNC_OFF } lct_sync;
+typedef enum { LCT_SYNC_SHARD, LCT_SYNC_END, LCT_SYNC_OFF } lct_sweep_sync;
 
 /* Where a sweep stands. Sums are since the beginning of the store (a resumed sweep goes on counting), seconds and rates of this process. */
 typedef struct {
@@ -169,7 +169,7 @@ typedef struct {
   int max_tokens;          /* 0: the model's context */
   int64_t memory_bytes;    /* for batches, keys and slots; 0: from what is free */
   int shard_rows;          /* snapshots a shard; 0: by size */
-  lct_sync sync;
+  lct_sweep_sync sync;
   const char *metrics_file; /* Prometheus text, rewritten once a second; NULL: none */
   bool resume;
   void (*progress)(void *ctx, const lct_sweep_progress *p); /* may be NULL; called from the calling thread */

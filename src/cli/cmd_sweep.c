@@ -103,7 +103,7 @@ static int run(sweep_args *a, int n, const char **inputs) {
   a->o.store_dtype = (lct_stored)a->store_dtype;
   a->o.derive_residual = a->derive == 1;
   a->o.too_long = (lct_long)a->too_long;
-  a->o.sync = (lct_sync)a->sync;
+  a->o.sync = (lct_sweep_sync)a->sync;
   a->o.progress = progress_sweep_show;
   a->o.progress_ctx = &p;
   a->o.cancel = cli_cancel_flag();
