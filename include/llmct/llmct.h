@@ -281,6 +281,7 @@ typedef struct {
   lct_export_format format;
   lct_export_what what;
   const char *sources, *layers, *positions; /* lists as lct_sweep_options'; NULL: all there are */
+  const char *scores;                       /* with LCT_EXPORT_SCORES: those of DIR/scores/NAME.zarr; NULL: the sweep's own */
   const char *rows;                         /* "A:B" as Python's slices (of tokens with LCT_EXPORT_TOKENS); NULL: all */
 } lct_export_options;
 typedef struct {
@@ -289,6 +290,23 @@ typedef struct {
 /* Vectors as float32, a tensor a source: (position, layer, row, width), of tokens (layer, token, width) and ids; scores: (row, position,
  * source, layer, reference, metric). With them `row` (or `token`): their numbers. docs/formats.md says what is where. */
 LCT_API lct_status lct_export(const lct_export_options *o, lct_export_result *result, lct_error *err) LCT_CHECKED;
+
+typedef struct {
+  const char *dir;
+  const char *fingerprints; /* of the model and template of the sweep */
+  const char *name;         /* DIR/scores/NAME.zarr; NULL: the fingerprints' file name without its ending */
+  const char *sources, *positions, *layers, *metrics; /* as lct_sweep_options; NULL: all that both have; cosine,mae,jaccard */
+  bool calibrate_sweep;     /* mean and deviation of the sweep's own vectors instead of the fingerprints' neutral bank */
+  int threads;              /* 0: all */
+} lct_score_options;
+typedef struct {
+  char path[4200];
+  char fingerprints_hash[65];
+  int64_t rows, scores;
+  double seconds;
+} lct_score_result;
+/* Scores stored vectors against other fingerprints, or by other metrics, without the model. The sweep's own data stay as they are. */
+LCT_API lct_status lct_score(const lct_score_options *o, lct_score_result *result, lct_error *err) LCT_CHECKED;
 
 /* Writes a Hugging Face folder with random weights of a real model's exact shape. */
 typedef struct {

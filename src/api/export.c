@@ -34,6 +34,7 @@ lct_status export_read_scores(exporter *e, int64_t first, size_t n, float *all, 
 
 static lct_status run(exporter *e, lct_export_result *result, lct_error *err) {
   const lct_export_options *o = e->o;
+  if (o->scores != NULL) LCT_TRY(lct_archive_use_scores(e->a, o->scores, err));
   bool scores = o->what == LCT_EXPORT_SCORES, tokens = o->what == LCT_EXPORT_TOKENS;
   if (scores && e->f->n_scored == 0) return lct_fail(err, LCT_E_USAGE, "%s holds no scores: it was swept without fingerprints", o->dir);
   if (tokens && e->f->n_tokens == 0) return lct_fail(err, LCT_E_USAGE, "%s holds no tokens: it was swept without --keep tokens", o->dir);

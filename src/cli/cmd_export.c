@@ -14,6 +14,7 @@ int cli_export(int argc, char **argv) {
       {"--sources", NULL, ARG_STRING, &o.sources, "LIST", "default: all that were swept"},
       {"--layers", NULL, ARG_STRING, &o.layers, "LIST", "such as 0-11,23 (default: all)"},
       {"--positions", NULL, ARG_STRING, &o.positions, "LIST", "default: all"},
+      {"--scores", NULL, ARG_STRING, &o.scores, "NAME", "scores that `score` made, instead of the sweep's own"},
       {"--rows", NULL, ARG_STRING, &o.rows, "FROM:TO", "as Python's slices (of tokens: stored tokens)"},
       {"--quiet", "-q", ARG_FLAG, &quiet, NULL, "print errors only"},
       {0}};
@@ -28,7 +29,7 @@ int cli_export(int argc, char **argv) {
   }
   o.dir = args[0];
   o.format = (lct_export_format)format;
-  o.what = (lct_export_what)what;
+  o.what = o.scores != NULL ? LCT_EXPORT_SCORES : (lct_export_what)what;
   lct_error err = {0};
   lct_export_result r;
   lct_status status = lct_export(&o, &r, &err);

@@ -18,6 +18,7 @@ static const command commands[] = {
     {"scan", cli_scan, "run a scenario through a model and score every layer against the references"},
     {"sweep", cli_sweep, "scan many conversations into one compressed store"},
     {"fingerprint", cli_fingerprint, "make the vectors that a sweep scores against"},
+    {"score", cli_score, "score a sweep's stored vectors again, without the model"},
     {"verify", cli_verify, "read a sweep again and name every fault"},
     {"ls", cli_ls, "list a sweep's rows or arrays"},
     {"cat", cli_cat, "print one vector of a sweep"},
