@@ -34,10 +34,7 @@ lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_st
   p->n_streams = n_streams;
   p->n_poolings = n_poolings;
   for (int i = 0; i < n_streams; i++) p->streams[i].s = streams[i];
-  if (e != NULL && lct_engine_ops(e)->pool_rows != NULL) {
-    p->device.ops = lct_engine_ops(e);
-    p->device.be = lct_engine_backend(e);
-  }
+  pool_device_init(&p->device, e);
   *out = p;
   return LCT_OK;
 }

@@ -5,8 +5,13 @@
 
 #include "capture/pool_impl.h"
 
-/* Of the buffer, unless one plane alone is larger: a copy of so many bytes takes milliseconds, beside which starting it is nothing. */
-#define BUFFER_BYTES ((size_t)64 << 20)
+/* A copy of so many takes milliseconds, beside which starting it is nothing. */
+#define MOST_FLOATS ((size_t)16 << 20)
+
+void pool_device_init(pool_device *d, const lct_engine *e) {
+  if (e == NULL || lct_engine_ops(e)->pool_rows == NULL) return;
+  *d = (pool_device){.ops = lct_engine_ops(e), .be = lct_engine_backend(e), .most = MOST_FLOATS};
+}
 
 void pool_device_begin(pool_device *d) {
   d->listed = false;
@@ -58,10 +63,10 @@ static lct_status upload_list(pool_device *d, lct_error *err) {
   return d->n_ranges > 0 ? d->ops->upload(d->be, (char *)d->d_list + outs, d->ranges, ranges, err) : LCT_OK;
 }
 
-/* Room for the vectors of a whole batch, but no more than BUFFER_BYTES or the widest plane. */
+/* Room for the vectors of a whole batch, but no more than `most` or the widest plane. */
 static lct_status reserve(lct_pool *p, lct_error *err) {
   pool_device *d = &p->device;
-  size_t all = 0, widest = 0, most = BUFFER_BYTES / sizeof(float);
+  size_t all = 0, widest = 0, most = d->most;
   for (int i = 0; i < p->n_streams; i++) {
     size_t plane = d->n_outs * (size_t)p->streams[i].s.width;
     all += plane * (size_t)p->streams[i].s.n_planes;

@@ -35,7 +35,7 @@ typedef struct {
   void *d_list;         /* list, then ranges */
   size_t list_bytes;
   float *d_vectors, *landing; /* (capacity) floats on the backend; the same on the host */
-  size_t capacity, used;
+  size_t capacity, used, most; /* most: of capacity, unless one plane alone is larger */
   pool_piece *pieces;   /* what is in the buffer */
   size_t cap_pieces, n_pieces;
 } pool_device;
@@ -51,6 +51,7 @@ struct lct_pool {
 
 /* Where the vectors of all items lie. */
 float *pool_slot(const lct_pool *p, const pool_stream *t, int pooling, int plane);
+void pool_device_init(pool_device *d, const lct_engine *e);
 /* A new batch: what the last one left in the buffer is forgotten. */
 void pool_device_begin(pool_device *d);
 void pool_device_free(pool_device *d);
