@@ -177,6 +177,10 @@ static void test_same_bits_and_no_waiting(void **state) {
   assert_int_equal(u.n_shown[LCT_SOURCE_ATTN_OUT], n_rows * lct_engine_config(u.engine)->n_layers);
   assert_int_equal(u.n_shown[LCT_SOURCE_HIDDEN_OUT], 0);
   assert_same_pool(host, device);
+  u.rows[2] = (lct_pool_rows){.item = 0, .entries = u.rows[1].entries}; /* another batch, other vectors */
+  assert_ok(run(host, ALL_SOURCES, &err));
+  assert_ok(run(device, 0, &err));
+  assert_same_pool(host, device);
   lct_pool_free(host);
   lct_pool_free(device);
   close_setup();
