@@ -3,8 +3,9 @@
  *   bench_store DIR [DATA|-] [TOKENS LAYERS HIDDEN [THREADS REPEATS]]
  *
  * DATA: (tokens, layers, hidden) float16 values as they lie in memory; -: normal values with a scale per channel are made here. An array of
- * inner chunks [256, 1, hidden] is written to DIR/bench.zarr and removed again; every read is compared with what was written. gb_s counts raw
+ * inner chunks [256, 1, hidden] is written to DIR/bench.zarr afresh every time; every read is compared with what was written. gb_s counts raw
  * bytes in wall time, gb_s_core in the process's time on all cores: pinned to one core the two are the same. */
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,12 +72,18 @@ static lct_zarr_meta meta_of(const bench *b) {
                          {CHUNK_ROWS, 1, b->hidden}, {"token", "layer", "hidden"}};
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where) {
+  (void)st, (void)type, (void)where;
+  return remove(path);
+}
+
 static void bench_write(const bench *b, int run) {
   lct_zarr_meta m = meta_of(b);
   lct_zarr_write_options o = {.n_threads = b->threads, .budget_bytes = (size_t)256 << 20, .fsync = LCT_FSYNC_OFF};
   lct_zarr_writer *w = NULL;
   lct_zarr_out *out;
   size_t row = (size_t)(b->layers * b->hidden);
+  (void)nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
   double wall = lct_seconds(), cpu = cpu_seconds();
   check(lct_zarr_writer_new(b->dir, &o, &w, &err));
   check(lct_zarr_writer_add(w, "tokens", &m, NULL, 0, &out, &err));

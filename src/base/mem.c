@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { LARGE_PAGE = 1 << 21 };
 
 bool lct_mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 bool lct_add_ok(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
@@ -26,6 +29,18 @@ lct_status lct_alloc_aligned(void *out_ptr, size_t n, size_t size, const char *w
   }
   void *p = aligned_alloc(LCT_ALIGN, bytes / LCT_ALIGN * LCT_ALIGN);
   if (p == NULL) return no_memory(n, size, what, err);
+  memcpy(out_ptr, &p, sizeof p);
+  return LCT_OK;
+}
+
+lct_status lct_alloc_large(void *out_ptr, size_t n, size_t size, const char *what, lct_error *err) {
+  size_t bytes = 0;
+  if (!lct_mul_ok(n, size, &bytes) || bytes < LARGE_PAGE) return lct_alloc_aligned(out_ptr, n, size, what, err);
+  if (!lct_add_ok(bytes, LARGE_PAGE - 1, &bytes)) return no_memory(n, size, what, err);
+  bytes = bytes / LARGE_PAGE * LARGE_PAGE;
+  void *p = aligned_alloc(LARGE_PAGE, bytes);
+  if (p == NULL) return no_memory(n, size, what, err);
+  (void)madvise(p, bytes, MADV_HUGEPAGE); /* a wish: without large pages it is only slower */
   memcpy(out_ptr, &p, sizeof p);
   return LCT_OK;
 }

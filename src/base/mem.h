@@ -10,6 +10,8 @@
 lct_status lct_calloc(void *out_ptr, size_t n, size_t size, const char *what, lct_error *err) LCT_CHECKED;
 /* As lct_calloc without zeroing and aligned to LCT_ALIGN, rounded up to it. Free with free(). */
 lct_status lct_alloc_aligned(void *out_ptr, size_t n, size_t size, const char *what, lct_error *err) LCT_CHECKED;
+/* As lct_alloc_aligned; from 2 MiB on in large pages where the system has them: for buffers that are walked in long strides. */
+lct_status lct_alloc_large(void *out_ptr, size_t n, size_t size, const char *what, lct_error *err) LCT_CHECKED;
 /* Grows *ptr (element size `size`) so that *cap >= need, doubling. */
 lct_status lct_grow(void *ptr_to_ptr, size_t *cap, size_t need, size_t size, const char *what, lct_error *err) LCT_CHECKED;
 /* a*b and a+b; false on overflow. */

@@ -10,7 +10,9 @@ void lct_zarr_cut_make(const lct_zarr_meta *m, zarr_cut *cut) {
   *cut = (zarr_cut){.uniform = true, .slot_chunks = 1};
   cut->row_bytes = (size_t)lct_zarr_row_values(m) * lct_zarr_dtype_bytes(m->dtype);
   cut->chunk_bytes = lct_zarr_chunk_bytes(m);
-  cut->packed_stride = lct_codec_bound(cut->chunk_bytes) + CRC_BYTES;
+  cut->packed_bytes = lct_codec_bound(cut->chunk_bytes) + CRC_BYTES;
+  cut->piece_chunks = cut->packed_bytes < PIECE_BYTES ? PIECE_BYTES / cut->packed_bytes : 1;
+  if (cut->piece_chunks > MAX_PIECE_CHUNKS) cut->piece_chunks = MAX_PIECE_CHUNKS;
   for (int i = 1; i < m->n_dims; i++) {
     cut->slot_chunks *= (size_t)(m->shard[i] / m->chunk[i]);
     if (m->chunk[i] != m->shape[i]) cut->cut_axis = i;
@@ -84,18 +86,27 @@ static lct_status cut_out(zarr_packer *p, const zarr_slot *slot, size_t i, lct_p
   return LCT_OK;
 }
 
-lct_status lct_zarr_pack(zarr_packer *p, zarr_slot *slot, size_t i, lct_error *err) {
+static lct_status pack_chunk(zarr_packer *p, const zarr_slot *slot, size_t i, unsigned char *dst, size_t *n, lct_error *err) {
   lct_pieces pieces;
-  size_t n;
-  unsigned char *dst = slot->packed + i * slot->out->cut.packed_stride;
   LCT_TRY(cut_out(p, slot, i, &pieces, err));
   if (slot->out->meta.codec == LCT_ZARR_BLOSC) {
-    LCT_TRY(lct_blosc_encode(p->codec, &pieces, dst, &n, err));
+    LCT_TRY(lct_blosc_encode(p->codec, &pieces, dst, n, err));
   } else {
-    LCT_TRY(lct_zstd_encode(p->codec, &pieces, ZSTD_LEVEL, dst, &n, err));
+    LCT_TRY(lct_zstd_encode(p->codec, &pieces, ZSTD_LEVEL, dst, n, err));
   }
-  uint32_t crc = lct_crc32c(0, dst, n);
-  memcpy(dst + n, &crc, CRC_BYTES);
-  slot->packed_bytes[i] = n + CRC_BYTES;
+  uint32_t crc = lct_crc32c(0, dst, *n);
+  memcpy(dst + *n, &crc, CRC_BYTES);
+  *n += CRC_BYTES;
+  return LCT_OK;
+}
+
+lct_status lct_zarr_pack(zarr_packer *p, const zarr_slot *slot, zarr_piece *piece, lct_error *err) {
+  piece->bytes = 0;
+  for (size_t i = piece->begin; i < piece->end; i++) {
+    size_t n = 0;
+    LCT_TRY(pack_chunk(p, slot, i, piece->data + piece->bytes, &n, err));
+    piece->chunk_bytes[i - piece->begin] = (uint32_t)n;
+    piece->bytes += n;
+  }
   return LCT_OK;
 }

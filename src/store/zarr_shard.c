@@ -14,10 +14,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "index and checksums are written as they lie in memory");
 
-enum {
-  TAIL_BYTES = 1 << 20, /* less than this is collected before it is written */
-  MAX_PARTS = 256,      /* of one write; the least limit of any system is 1024 (Linux) */
-};
+enum { TAIL_BYTES = 1 << 20 }; /* less than this is collected before it is written */
 
 static lct_status check_room(const lct_zarr_out *a, lct_error *err) {
   struct statvfs fs;
@@ -75,45 +72,29 @@ static lct_status write_parts(const zarr_shard *s, struct iovec *part, int n, lc
   return LCT_OK;
 }
 
-static lct_status flush_tail(zarr_shard *s, lct_error *err) {
-  struct iovec part = {s->tail.data, s->tail.len};
+/* Into the tail, or the tail and it in one write. */
+static lct_status append(zarr_shard *s, const void *data, size_t n, bool flush, lct_error *err) {
+  s->at += n;
+  if (!flush && s->tail.len + n < TAIL_BYTES) return lct_buf_append(&s->tail, data, n, err);
+  struct iovec parts[2] = {{s->tail.data, s->tail.len}, {(void *)data, n}};
   s->tail.len = 0;
-  return part.iov_len > 0 ? write_parts(s, &part, 1, err) : LCT_OK;
+  int skip = parts[0].iov_len == 0;
+  return write_parts(s, parts + skip, 2 - skip, err);
 }
 
-/* n parts of `bytes` in all: into the tail, or the tail and they in one write. */
-static lct_status append(zarr_shard *s, struct iovec *parts, int n, size_t bytes, lct_error *err) {
-  struct iovec with_tail[MAX_PARTS + 1];
-  s->at += bytes;
-  if (s->tail.len + bytes < TAIL_BYTES) {
-    for (int i = 0; i < n; i++) LCT_TRY(lct_buf_append(&s->tail, parts[i].iov_base, parts[i].iov_len, err));
-    return LCT_OK;
-  }
-  with_tail[0] = (struct iovec){s->tail.data, s->tail.len};
-  memcpy(with_tail + 1, parts, (size_t)n * sizeof *parts);
-  s->tail.len = 0;
-  int skip = with_tail[0].iov_len == 0;
-  return write_parts(s, with_tail + skip, n + 1 - skip, err);
-}
-
-lct_status lct_zarr_shard_put(lct_zarr_out *a, const zarr_slot *slot, lct_error *err) {
+lct_status lct_zarr_shard_put(lct_zarr_out *a, const zarr_piece *piece, lct_error *err) {
   const lct_zarr_meta *m = &a->meta;
   zarr_shard *s = &a->shard;
-  struct iovec parts[MAX_PARTS];
-  if (s->fd < 0) LCT_TRY(shard_begin(a, slot->first_row / m->shard[0], err));
-  size_t place = (size_t)(slot->first_row % m->shard[0] / m->chunk[0]) * a->cut.slot_chunks;
-  for (size_t i = 0; i < a->cut.slot_chunks;) {
-    size_t bytes = 0;
-    int n = 0;
-    for (; n < MAX_PARTS && i < a->cut.slot_chunks; n++, i++) {
-      s->index[2 * (place + i)] = s->at + bytes;
-      s->index[2 * (place + i) + 1] = slot->packed_bytes[i];
-      parts[n] = (struct iovec){slot->packed + i * a->cut.packed_stride, slot->packed_bytes[i]};
-      bytes += slot->packed_bytes[i];
-    }
-    LCT_TRY(append(s, parts, n, bytes, err));
+  if (s->fd < 0) LCT_TRY(shard_begin(a, piece->first_row / m->shard[0], err));
+  size_t place = (size_t)(piece->first_row % m->shard[0] / m->chunk[0]) * a->cut.slot_chunks, at = s->at;
+  for (size_t i = piece->begin; i < piece->end; i++) {
+    s->index[2 * (place + i)] = at;
+    s->index[2 * (place + i) + 1] = piece->chunk_bytes[i - piece->begin];
+    at += piece->chunk_bytes[i - piece->begin];
   }
-  return (slot->first_row + m->chunk[0]) % m->shard[0] == 0 ? lct_zarr_shard_end(a, err) : LCT_OK;
+  LCT_TRY(append(s, piece->data, piece->bytes, false, err));
+  bool ends = piece->end == a->cut.slot_chunks && (piece->first_row + m->chunk[0]) % m->shard[0] == 0;
+  return ends ? lct_zarr_shard_end(a, err) : LCT_OK;
 }
 
 static lct_status sync_folder(const char *path, lct_error *err) {
@@ -175,9 +156,7 @@ lct_status lct_zarr_shard_end(lct_zarr_out *a, lct_error *err) {
   size_t n = (size_t)lct_zarr_shard_chunks(&a->meta) * 2 * sizeof *s->index;
   uint32_t crc = lct_crc32c(0, s->index, n);
   memcpy((unsigned char *)s->index + n, &crc, CRC_BYTES);
-  struct iovec part = {s->index, n + CRC_BYTES};
-  LCT_TRY(append(s, &part, 1, part.iov_len, err));
-  LCT_TRY(flush_tail(s, err));
+  LCT_TRY(append(s, s->index, n + CRC_BYTES, true, err));
   LCT_TRY(close_and_name(a, err));
   const lct_zarr_write_options *o = &a->w->o;
   return o->on_shard != NULL ? o->on_shard(o->ctx, a->name, s->number, (int64_t)s->at, err) : LCT_OK;

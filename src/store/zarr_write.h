@@ -2,7 +2,8 @@
  *
  * The caller fills rows (indexes of the first axis) in order into slots; a slot is one inner chunk's worth of rows of one array
  * (chunk[0] rows x everything else, C order). Slots go FREE -> FILLING (caller) -> READY -> compressed by any thread, chunk by chunk ->
- * WRITING in order -> FREE. When all slots are taken, lct_zarr_reserve waits: nothing is dropped, memory is bounded.
+ * FREE; compressed chunks are written in their order, then their memory is used again. When all slots are taken, lct_zarr_reserve waits:
+ * nothing is dropped, memory is bounded.
  * A shard is written under "NAME.partial", then its index, fsync, rename, fsync of the folder, then on_shard is told.
  * One thread calls; the first failure of any thread is what every later call returns. */
 #ifndef LCT_STORE_ZARR_WRITE_H
@@ -17,7 +18,8 @@ typedef enum { LCT_FSYNC_SHARD, LCT_FSYNC_END, LCT_FSYNC_OFF } lct_fsync;
 
 typedef struct {
   int n_threads;       /* compressors; 0: 1 */
-  size_t budget_bytes; /* for slots, their rows and their compressed chunks, of all arrays together; every array gets at least two */
+  size_t budget_bytes; /* for the slots of all arrays together and compressed chunks (an eighth); every array gets at least two slots, every
+                        * compressor a few chunks */
   lct_fsync fsync;
   int64_t min_free_bytes; /* a shard is not begun when less than this and its raw size would be free on the disk: LCT_E_IO with both numbers */
   /* A shard stands under its name, durably (as fsync says). Shards of one array come in order; called from the writer's thread, and from the caller's in

@@ -1,4 +1,4 @@
-/* The parts of the writer: slots and threads (zarr_write.c), an inner chunk's bytes (zarr_pack.c), a shard's file (zarr_shard.c),
+/* The parts of the writer: slots (zarr_write.c), threads (zarr_threads.c), an inner chunk's bytes (zarr_pack.c), a shard's file (zarr_shard.c),
  * zarr.json (zarr_texts.c). */
 #ifndef LCT_STORE_ZARR_WRITE_IMPL_H
 #define LCT_STORE_ZARR_WRITE_IMPL_H
@@ -10,23 +10,39 @@
 
 enum { CRC_BYTES = 4 };
 
+enum {
+  PIECE_BYTES = 1 << 18, /* small chunks are compressed several at a time, into pieces of about this size */
+  MAX_PIECE_CHUNKS = 256,
+};
+
+/* Rows on their way to the compressors: one inner chunk's worth of the first axis. */
 typedef struct zarr_slot zarr_slot;
 struct zarr_slot {
   lct_zarr_out *out;
-  zarr_slot *next;      /* in the array's order, or in its stack of free slots */
-  zarr_slot *next_work; /* in the queue of the compressors */
+  zarr_slot *next_all, *next_free, *next_work;
   int64_t first_row;
   int64_t n_rows;         /* filled */
   size_t n_taken, n_done; /* inner chunks given to compressors, and given back */
   unsigned char *raw;     /* (chunk[0], row) */
-  unsigned char *packed;  /* one inner chunk every packed_stride bytes */
-  size_t *packed_bytes;
+};
+
+/* Consecutive compressed chunks on their way to the file. */
+typedef struct zarr_piece zarr_piece;
+struct zarr_piece {
+  zarr_piece *next; /* in the array's order, or among the free ones */
+  int64_t first_row; /* of the slot */
+  size_t begin, end; /* chunks of the slot */
+  bool done;
+  size_t bytes;
+  uint32_t chunk_bytes[MAX_PIECE_CHUNKS];
+  unsigned char *data;
 };
 
 /* How an array's rows are cut into inner chunks. */
 typedef struct {
-  size_t row_bytes, chunk_bytes, packed_stride;
-  size_t slot_chunks;
+  size_t row_bytes, chunk_bytes;
+  size_t packed_bytes; /* room for a compressed chunk and its CRC */
+  size_t slot_chunks, piece_chunks;
   int cut_axis; /* the last axis after the first of which a chunk has a part only; 0: a slot is one chunk */
   bool uniform; /* the axes between are cut into single indexes: a chunk is evenly spaced pieces */
 } zarr_cut;
@@ -46,9 +62,9 @@ struct lct_zarr_out {
   char *name, *attributes; /* attributes may be NULL */
   lct_zarr_meta meta;      /* shape[0]: rows committed */
   zarr_cut cut;
-  zarr_slot *filling, *free;
-  zarr_slot *first, *last; /* committed, not yet written */
-  int n_allocated;
+  zarr_slot *filling, *free, *all;
+  int n_slots;
+  zarr_piece *first, *last; /* given to compressors, not yet written */
   zarr_shard shard;
 };
 
@@ -57,16 +73,19 @@ struct lct_zarr_writer {
   lct_zarr_write_options o;
   lct_zarr_out **outs;
   size_t n_outs, cap_outs;
-  int slots_each;
+  int slots_each, max_pieces;
+  size_t piece_room; /* bytes */
   bool started, finished;
   int n_running; /* threads to join: the writer, then compressors */
   pthread_t *threads;
-  size_t turn; /* where the writer looks first for a slot to write */
+  size_t turn; /* where the writing thread looks first for a piece */
 
   pthread_mutex_t lock; /* guards what is below, and slots once they are committed */
   pthread_cond_t work, packed, freed;
   zarr_slot *work_first, *work_last;
-  int64_t n_pending; /* slots committed and not yet written */
+  zarr_piece *free;
+  int n_pieces;
+  int64_t n_pending; /* slots and pieces on their way */
   bool closing;      /* no more slots will come */
   bool failed;
   lct_error failure;
@@ -80,12 +99,21 @@ typedef struct {
   size_t cap;
 } zarr_packer;
 
-void lct_zarr_cut_make(const lct_zarr_meta *m, zarr_cut *cut);
-/* Compresses inner chunk i of the slot into its place, CRC behind it. */
-lct_status lct_zarr_pack(zarr_packer *p, zarr_slot *slot, size_t i, lct_error *err) LCT_CHECKED;
+/* Threads. w->lock guards what both sides touch; the _locked ones are called with it held. */
+lct_status lct_zarr_threads_start(lct_zarr_writer *w, lct_error *err) LCT_CHECKED;
+/* Lets the threads finish what they were given, and joins them. */
+void lct_zarr_threads_join(lct_zarr_writer *w);
+/* Gives a slot to the compressors. */
+void lct_zarr_submit(zarr_slot *slot);
+/* Keeps the first failure and wakes everyone. */
+void lct_zarr_fail_locked(lct_zarr_writer *w, const lct_error *failure);
 
-/* Appends the slot's chunks to the array's shard, which is begun and ended as its rows ask. */
-lct_status lct_zarr_shard_put(lct_zarr_out *a, const zarr_slot *slot, lct_error *err) LCT_CHECKED;
+void lct_zarr_cut_make(const lct_zarr_meta *m, zarr_cut *cut);
+/* Compresses the piece's chunks out of the slot, a CRC behind each. */
+lct_status lct_zarr_pack(zarr_packer *p, const zarr_slot *slot, zarr_piece *piece, lct_error *err) LCT_CHECKED;
+
+/* Appends the piece to the array's shard, which is begun and ended as its rows ask. */
+lct_status lct_zarr_shard_put(lct_zarr_out *a, const zarr_piece *piece, lct_error *err) LCT_CHECKED;
 /* Ends the open shard: chunks that never came are missing. Nothing to do when none is open. */
 lct_status lct_zarr_shard_end(lct_zarr_out *a, lct_error *err) LCT_CHECKED;
 /* Every array's zarr.json, then the groups'. */

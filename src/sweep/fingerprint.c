@@ -84,6 +84,7 @@ static lct_status open_model(maker *m, lct_error *err) {
   (void)snprintf(m->result->device, sizeof m->result->device, "%s", m->device.label);
   (void)snprintf(m->result->device_name, sizeof m->result->device_name, "%s", m->device.name);
   if (o->model == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
+  fp_report(m, "load", 0, 1);
   if (o->model == NULL) LCT_TRY(fp_scenario_model(o->references, &m->model_id, err));
   else m->model_id = strdup(o->model);
   if (m->model_id == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
@@ -184,7 +185,6 @@ lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_res
   if (err == NULL) err = &own;
   maker m = {.o = o, .result = result, .uses_neutral = o->neutral != NULL || o->neutral_label != NULL};
   double t0 = lct_seconds();
-  fp_report(&m, "load", 0, 1);
   lct_status s = read_axes(&m, err);
   if (s == LCT_OK) s = check_options(&m, err);
   if (s == LCT_OK) s = open_model(&m, err);

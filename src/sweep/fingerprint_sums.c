@@ -84,14 +84,14 @@ static void finish_label(const maker *m, lct_fingerprints *f, int label, size_t 
   const fp_label *l = &m->labels[label];
   int hidden = m->cfg.hidden;
   const double *even = l->half[0] + place * (size_t)hidden, *odd = l->half[1] + place * (size_t)hidden;
-  int64_t n_even = (l->n + 1) / 2, n_odd = l->n / 2;
+  bool two = l->n > 1;
   float *out = lct_fingerprints_vector(f, label, place);
   for (int i = 0; i < hidden; i++) {
-    out[i] = (float)(n_odd > 0 ? (even[i] + odd[i]) / (double)l->n : even[i]);
-    halves[i] = (float)(even[i] / (double)n_even);
-    halves[hidden + i] = n_odd > 0 ? (float)(odd[i] / (double)n_odd) : NAN;
+    out[i] = (float)(two ? (even[i] + odd[i]) / (double)l->n : even[i]);
+    halves[i] = (float)even[i]; /* a cosine does not mind that these are sums */
+    halves[hidden + i] = (float)odd[i];
   }
-  f->split_half[(size_t)label * m->n_places + place] = n_odd > 0 ? lct_cosine(halves, halves + hidden, hidden) : NAN;
+  f->split_half[(size_t)label * m->n_places + place] = two ? lct_cosine(halves, halves + hidden, hidden) : NAN;
 }
 
 lct_status fp_finish_labels(const maker *m, lct_fingerprints *f, lct_error *err) {

@@ -74,6 +74,42 @@ def safetensors_seeds():
     }
 
 
+def fingerprint_seeds():
+    def file(labels, bank, whiten, layers=2, hidden=3, change=lambda meta, tensors: None):
+        meta = {"format": "llmct-fingerprints", "version": "1", "model_hash": "m", "template_hash": "t", "model_id": "i",
+                "template_name": "n", "precision": "exact", "layers": str(layers), "hidden": str(hidden), "labels": json.dumps(labels),
+                "poolings": '["last"]', "sources": '["hidden_out"]', "prompts": json.dumps({label: 2 for label in labels}),
+                "split_half": json.dumps({label: {"last": {"hidden_out": [0.5] + [None] * (layers - 1)}} for label in labels})}
+        shapes = {f"{label}/last/hidden_out": [layers, hidden] for label in labels}
+        if bank:
+            meta["neutral"] = json.dumps({"prompts": 9, "pcs": 1, "whiten": whiten})
+            parts = {"mean": [layers, hidden], "sigma": [layers, hidden], "pcs": [layers, 1, hidden], "pc_var": [layers, 1],
+                     "z": [layers, len(labels), 24, 2]}
+            parts |= {"shrinkage": [layers], "whiten": [layers, hidden, hidden]} if whiten else {}
+            shapes |= {f"neutral/last/hidden_out/{name}": shape for name, shape in parts.items()}
+        change(meta, shapes)
+        header, at = {"__metadata__": meta}, 0
+        for name, shape in shapes.items():
+            size = 4
+            for n in shape:
+                size *= n
+            header[name] = tensor("F32", shape, at, at + size)
+            at += size
+        return safetensors(header, bytes([0, 0, 128, 63]) * (at // 4))
+
+    def many(meta, shapes):
+        meta["labels"] = json.dumps(["a"] * 5000)
+
+    return {
+        "plain": file(["joy", "fear"], False, False),
+        "bank": file(["joy"], True, False),
+        "whiten": file(["joy", "a"], True, True),
+        "many": file(["a"], False, False, change=many),
+        "layers": file(["a"], False, False, change=lambda meta, shapes: meta.update(layers="99999")),
+        "pcs": file(["a"], True, False, change=lambda meta, shapes: meta.update(neutral='{"prompts":9,"pcs":3,"whiten":false}')),
+    }
+
+
 GGUF_FORMAT = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
                "f32": (6, "f"), "bool": (7, "?"), "str": (8, ""), "arr": (9, ""), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
 
@@ -371,6 +407,7 @@ def main():
     write("encode", encode_seeds())
     write("npz", npz_seeds())
     write("safetensors", safetensors_seeds())
+    write("fingerprint", fingerprint_seeds())
     write("gguf", gguf_seeds())
     write("scenario", scenario_seeds())
     write("conversation", conversation_seeds())
