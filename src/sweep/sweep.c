@@ -111,7 +111,7 @@ static lct_status make_pool(sweep *s, lct_error *err) {
     size_t values = (size_t)s->n_positions * (size_t)streams[i].n_planes * (size_t)streams[i].width;
     LCT_TRY(lct_calloc(&s->memo[i], values, sizeof(float), "memo", err));
   }
-  return lct_pool_new(streams, s->n_streams, s->n_positions, &s->pool, err);
+  return lct_pool_new(s->engine, streams, s->n_streams, s->n_positions, &s->pool, err);
 }
 
 static void close_all(sweep *s) {

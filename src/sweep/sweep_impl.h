@@ -220,6 +220,7 @@ void sweep_remove_parts(const char *output); /* of the moments: when they have b
 /* sink.c */
 lct_status sweep_sink(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
 /* tokens.c */
+uint32_t sweep_tokens_sources(const sweep *s); /* bits: whose rows are stored */
 lct_status sweep_tokens_begin(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
 lct_status sweep_tokens_take(sweep *s, const sweep_unit *u, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
 lct_status sweep_tokens_write(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
