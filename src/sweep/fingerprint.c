@@ -108,7 +108,7 @@ static lct_status make_room(maker *m, lct_error *err) {
   m->n_places = (size_t)m->n_poolings * (size_t)m->n_sources * layers;
   LCT_TRY(lct_calloc(&m->planes, (size_t)m->n_sources * layers, sizeof *m->planes, "the list of layers", err));
   for (int i = 0; i < m->n_sources; i++) streams[i] = lct_stream_of(m->sources[i], &m->cfg, m->planes + (size_t)i * layers);
-  LCT_TRY(lct_pool_new(streams, m->n_sources, m->n_poolings, &m->pool, err));
+  LCT_TRY(lct_pool_new(m->engine, streams, m->n_sources, m->n_poolings, &m->pool, err));
   size_t chunk = FP_CHUNK_BYTES / (m->n_places * (size_t)m->cfg.hidden * sizeof(float));
   m->chunk = chunk < 16 ? 16 : chunk > FP_CHUNK ? FP_CHUNK : (int)chunk;
   return lct_calloc(&m->prompts, (size_t)m->chunk, sizeof *m->prompts, "prompts", err);
