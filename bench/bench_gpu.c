@@ -142,7 +142,8 @@ static void run_pass(lct_engine *e, const lct_plan *plan, int n_prompts, lct_kv 
     lct_tap tap = {0};
     if (pool != NULL) {
       pool_batch(pool, plan, b, n_prompts);
-      tap = (lct_tap){.ctx = pool->pool, .wanted = lct_pool_wanted(pool->pool), .rows = lct_pool_take};
+      tap = (lct_tap){.ctx = pool->pool, .wanted = lct_pool_wanted(pool->pool), .rows = lct_pool_take,
+                      .device = lct_pool_device(pool->pool, 0)};
     }
     BENCH_TRY(lct_engine_run(e, lct_plan_batch(plan, b), kv, pool != NULL ? &tap : NULL, &a->heads, NULL, &bench_error));
   }
@@ -206,7 +207,7 @@ static void bench_taps(const bench *b, double shapes_rate) {
   lct_plane *planes = NULL;
   BENCH_TRY(lct_calloc(&planes, 4 * (size_t)c->n_layers, sizeof *planes, "pool", &bench_error));
   for (int i = 0; i < 4; i++) streams[i] = lct_stream_of(sources[i], c, planes + i * c->n_layers);
-  BENCH_TRY(lct_pool_new(streams, 4, LCT_N_POOLINGS, &pool.pool, &bench_error));
+  BENCH_TRY(lct_pool_new(b->engine, streams, 4, LCT_N_POOLINGS, &pool.pool, &bench_error));
   BENCH_TRY(lct_pool_reserve(pool.pool, n, &bench_error));
   BENCH_TRY(lct_calloc(&pool.rows, (size_t)n, sizeof *pool.rows, "pool", &bench_error));
   lct_plan *plan = make_plan(c, n, s->n_tokens, s->max_rows);

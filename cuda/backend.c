@@ -137,6 +137,20 @@ static lct_status op_download(lct_backend *be, void *dst, const void *src, size_
   return lct_cuda_check(be, cudaStreamSynchronize(be->stream), "waiting for the GPU", err);
 }
 
+static lct_status op_alloc_host(lct_backend *be, size_t bytes, void **out, lct_error *err) {
+  *out = NULL;
+  LCT_TRY(lct_cuda_alive(be, err));
+  cudaError_t code = cudaMallocHost(out, bytes == 0 ? 1 : bytes);
+  if (code != cudaErrorMemoryAllocation) return lct_cuda_check(be, code, "pinned host memory", err);
+  (void)cudaGetLastError(); /* or the next launch's check finds it */
+  return lct_fail(err, LCT_E_NOMEM, "out of pinned host memory: %.1f MiB wanted", (double)bytes / 1048576.0);
+}
+
+static void op_free_host(lct_backend *be, void *p) {
+  (void)cudaSetDevice(be->device);
+  (void)cudaFreeHost(p);
+}
+
 static lct_status op_rmsnorm(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h, lct_error *err) {
   LCT_TRY(lct_cuda_alive(be, err));
   return lct_cuda_launched(be, lct_k_rmsnorm(be->t, x, w, eps, n, dim, h, be->stream, err), "rmsnorm", err);
@@ -202,6 +216,12 @@ static lct_status op_read_rows(lct_backend *be, const void *src, lct_dtype dtype
   return LCT_OK;
 }
 
+static lct_status op_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
+                               const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+  LCT_TRY(lct_cuda_alive(be, err));
+  return lct_cuda_launched(be, lct_k_pool(dtype, src, ld, dim, list, ranges, n, dst, be->stream, err), "pool", err);
+}
+
 static lct_status op_finite_check(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err) {
   LCT_TRY(lct_cuda_alive(be, err));
   return lct_cuda_launched(be, lct_k_check_finite(x, n, dim, tag, be->d_first, be->stream, err), "check_finite", err);
@@ -231,6 +251,8 @@ const lct_ops *lct_cuda_ops(void) {
       .free = op_free,
       .upload = op_upload,
       .download = op_download,
+      .alloc_host = op_alloc_host,
+      .free_host = op_free_host,
       .weight_new = lct_cuda_weight_new,
       .weight_free = lct_cuda_weight_free,
       .embedding_new = lct_cuda_embedding_new,
@@ -247,6 +269,7 @@ const lct_ops *lct_cuda_ops(void) {
       .silu = op_silu,
       .read_rows = op_read_rows,
       .gather_rows = op_gather_rows,
+      .pool_rows = op_pool_rows,
       .finite_check = op_finite_check,
       .finite_read = op_finite_read,
       .choose = lct_cuda_choose,

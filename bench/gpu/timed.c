@@ -7,7 +7,7 @@
 #define FAMILIES(X)                                                                                                            \
   X(EMBED, "embed") X(QKV, "linear qkv") X(O, "linear o") X(GATE_UP, "linear gate_up") X(DOWN, "linear down") X(HEAD, "linear head") \
   X(NORM, "norm") X(ROPE, "rope") X(ATTENTION, "attention") X(SILU, "silu_mul") X(CHECK, "finite_check") X(CHOOSE, "choose")    \
-  X(READ, "read_rows") X(GATHER, "gather_rows") X(BEGIN, "begin_batch")
+  X(READ, "read_rows") X(GATHER, "gather_rows") X(POOL, "pool_rows") X(BEGIN, "begin_batch")
 typedef enum {
 #define FAMILY_ENUM(id, name) F_##id,
   FAMILIES(FAMILY_ENUM)
@@ -113,6 +113,12 @@ static lct_status t_gather_rows(lct_backend *be, const float *src, const int32_t
   return done(be, inner->gather_rows(be, src, rows, n, dim, dst, err));
 }
 
+static lct_status t_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
+                              const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+  begin(be, F_POOL);
+  return done(be, inner->pool_rows(be, src, dtype, ld, dim, list, ranges, n, dst, err));
+}
+
 static lct_status t_finite_check(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err) {
   begin(be, F_CHECK);
   return done(be, inner->finite_check(be, x, n, dim, tag, err));
@@ -138,6 +144,7 @@ const lct_ops *bench_timed_ops(const lct_ops *of, const lct_config *c) {
   table.silu_mul = t_silu_mul;
   table.read_rows = t_read_rows;
   table.gather_rows = t_gather_rows;
+  table.pool_rows = t_pool_rows;
   table.finite_check = t_finite_check;
   table.choose = t_choose;
   return &table;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/inspect_fingerprints.h"
+#include "api/inspect_sweep.h"
 #include "model/model.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -110,6 +112,8 @@ lct_status lct_inspect(const char *model, bool json, bool check, char **text, lc
   lct_model *m = NULL;
   lct_buf b = {0};
   *text = NULL;
+  if (inspects_fingerprints(model)) return inspect_fingerprints(model, json, text, err);
+  if (inspects_sweep(model)) return inspect_sweep(model, json, text, err);
   lct_status s = lct_model_resolve(model, NULL, &path, err);
   if (s == LCT_OK) s = lct_model_open(path, &m, err);
   if (s == LCT_OK && check) s = lct_model_check_finite(m, err);

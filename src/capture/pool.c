@@ -1,24 +1,8 @@
-#include "capture/pool.h"
+#include "capture/pool_impl.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct {
-  lct_stream s;
-  float *vectors;  /* (pooling, plane, item, width) f32 */
-  size_t capacity; /* floats */
-  double *sums;    /* (n_rows, n_poolings, width): of the plane being shown */
-  size_t cap_sums;
-} pool_stream;
-
-struct lct_pool {
-  int n_streams, n_poolings;
-  int32_t n_items, batch_rows;
-  pool_stream *streams;
-  const lct_pool_rows *rows; /* of the current batch */
-  int n_rows;
-};
 
 lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes) {
   for (int l = 0; l < c->n_layers; l++) planes[l] = (lct_plane){s, l};
@@ -39,7 +23,7 @@ lct_status lct_pool_message(const lct_kv_range *rows, int32_t n, lct_positions c
   return LCT_OK;
 }
 
-lct_status lct_pool_new(const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out, lct_error *err) {
+lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out, lct_error *err) {
   lct_pool *p = NULL;
   LCT_TRY(lct_calloc(&p, 1, sizeof *p, "pool", err));
   lct_status s = lct_calloc(&p->streams, (size_t)n_streams, sizeof *p->streams, "pool", err);
@@ -50,12 +34,14 @@ lct_status lct_pool_new(const lct_stream *streams, int n_streams, int n_poolings
   p->n_streams = n_streams;
   p->n_poolings = n_poolings;
   for (int i = 0; i < n_streams; i++) p->streams[i].s = streams[i];
+  pool_device_init(&p->device, e);
   *out = p;
   return LCT_OK;
 }
 
 void lct_pool_free(lct_pool *p) {
   if (p == NULL) return;
+  pool_device_free(&p->device);
   for (int i = 0; p->streams != NULL && i < p->n_streams; i++) {
     free(p->streams[i].vectors);
     free(p->streams[i].sums);
@@ -85,6 +71,7 @@ lct_status lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t
   p->rows = rows;
   p->n_rows = n;
   p->batch_rows = batch_rows;
+  pool_device_begin(&p->device);
   for (int i = 0; i < p->n_streams; i++) {
     pool_stream *t = &p->streams[i];
     size_t need = (size_t)n * (size_t)p->n_poolings * (size_t)t->s.width;
@@ -101,12 +88,12 @@ uint32_t lct_pool_wanted(const lct_pool *p) {
   return wanted;
 }
 
-static float *slot(const lct_pool *p, const pool_stream *t, int pooling, int plane) {
+float *pool_slot(const lct_pool *p, const pool_stream *t, int pooling, int plane) {
   size_t i = (size_t)pooling * (size_t)t->s.n_planes + (size_t)plane;
   return t->vectors + i * (size_t)p->n_items * (size_t)t->s.width;
 }
 
-float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane) { return slot(p, &p->streams[stream], pooling, plane); }
+float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane) { return pool_slot(p, &p->streams[stream], pooling, plane); }
 
 /* sum += the rows of x, row after row. Each element is a sum of its own, so every instruction set gives the same bits. */
 static inline __attribute__((always_inline)) void add_body(double *sum, const float *x, int64_t ld, int n, int width) {
@@ -172,7 +159,7 @@ static void take_item(const lct_pool *p, const pool_stream *t, int plane, int k,
   size_t width = (size_t)t->s.width, at = (size_t)p->rows[k].item * width;
   for (int q = 0; q < p->n_poolings; q++) {
     const lct_pool_entry *e = &p->rows[k].entries[q];
-    float *out = slot(p, t, q, plane) + at;
+    float *out = pool_slot(p, t, q, plane) + at;
     if (e->row >= row0 && e->row < row0 + n) {
       memcpy(out, data + (int64_t)(e->row - row0) * ld, width * sizeof *out);
     } else if (e->row < 0 && e->n_mean > 0) {

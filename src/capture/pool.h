@@ -41,7 +41,9 @@ lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes);
 
 typedef struct lct_pool lct_pool;
 
-lct_status lct_pool_new(const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out, lct_error *err) LCT_CHECKED;
+/* e: whose passes the pool will look at, outlives it; NULL: the rows come from elsewhere (lct_pool_take). */
+lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out,
+                        lct_error *err) LCT_CHECKED;
 void lct_pool_free(lct_pool *p);
 /* Makes room for the vectors of n_items items, all NaN now. Pointers to vectors of before are gone. */
 lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) LCT_CHECKED;
@@ -50,6 +52,9 @@ lct_status lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t
 uint32_t lct_pool_wanted(const lct_pool *p);
 /* The tap's rows callback; ctx is the pool. What no plane asks for is passed over. */
 lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
+/* Beside `rows`, how a tap lets the pool make its vectors where the rows lie; they are the pool's when the pass is over. shown: sources
+ * (bits) whose rows come to the host anyway, and to lct_pool_take. With host memory: nothing, all rows go to lct_pool_take. */
+lct_device_tap lct_pool_device(lct_pool *p, uint32_t shown);
 /* (n_items, width) f32 of one stream, pooling, plane: item after item. */
 float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane);
 

@@ -8,6 +8,12 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
 
 int cli_scan(int argc, char **argv);
 int cli_sweep(int argc, char **argv);
+int cli_fingerprint(int argc, char **argv);
+int cli_score(int argc, char **argv);
+int cli_verify(int argc, char **argv);
+int cli_ls(int argc, char **argv);
+int cli_cat(int argc, char **argv);
+int cli_export(int argc, char **argv);
 int cli_report(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_synth(int argc, char **argv);

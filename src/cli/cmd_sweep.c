@@ -53,9 +53,11 @@ static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
   printf("conversations  %lld, %lld snapshots", (long long)r->conversations, (long long)r->rows);
   if (r->rows_resumed > 0) printf(" (%lld stood already)", (long long)r->rows_resumed);
   if (r->rejected + r->truncated > 0) printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
-  printf("\ntokens         %lld computed in %lld batches; one prompt at a time it would be %lld (%.1fx)\n", (long long)r->tokens_computed,
-         (long long)r->batches, (long long)r->tokens_naive,
-         r->tokens_computed > 0 ? (double)r->tokens_naive / (double)r->tokens_computed : 0.0);
+  printf("\ntokens         %lld computed in %lld batch%s", (long long)r->tokens_computed, (long long)r->batches, r->batches == 1 ? "" : "es");
+  if (r->tokens_computed > 0) {
+    printf("; one prompt at a time it would be %lld (%.1fx)", (long long)r->tokens_naive, (double)r->tokens_naive / (double)r->tokens_computed);
+  }
+  putchar('\n');
   printf("time           %.2f s: load %.2f, forward %.2f", r->seconds_total, r->seconds_load, r->seconds_forward);
   if (r->seconds_gemm > 0) printf(" (matrix products %.2f)", r->seconds_gemm);
   printf(", scores and store %.2f, finish %.2f; %.0f tokens/s\n", r->seconds_sink, r->seconds_finish,
@@ -64,6 +66,7 @@ static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
     printf("store          %.1f MB in %.1f MB (%.2fx)\n", (double)r->raw_bytes / 1e6, (double)r->stored_bytes / 1e6,
            (double)r->raw_bytes / (double)r->stored_bytes);
   }
+  if (r->conversations + r->rejected == 0) printf("warning        there was no conversation in the input\n");
   if (r->saturated > 0) printf("warning        %zu values saturated in the stored type\n", r->saturated);
   if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences were replaced\n", r->utf8_replaced);
 }
@@ -100,7 +103,7 @@ static int run(sweep_args *a, int n, const char **inputs) {
   a->o.store_dtype = (lct_stored)a->store_dtype;
   a->o.derive_residual = a->derive == 1;
   a->o.too_long = (lct_long)a->too_long;
-  a->o.sync = (lct_sync)a->sync;
+  a->o.sync = (lct_sweep_sync)a->sync;
   a->o.progress = progress_sweep_show;
   a->o.progress_ctx = &p;
   a->o.cancel = cli_cancel_flag();

@@ -17,8 +17,14 @@ typedef struct {
 static const command commands[] = {
     {"scan", cli_scan, "run a scenario through a model and score every layer against the references"},
     {"sweep", cli_sweep, "scan many conversations into one compressed store"},
+    {"fingerprint", cli_fingerprint, "make the vectors that a sweep scores against"},
+    {"score", cli_score, "score a sweep's stored vectors again, without the model"},
+    {"verify", cli_verify, "read a sweep again and name every fault"},
+    {"ls", cli_ls, "list a sweep's rows or arrays"},
+    {"cat", cli_cat, "print one vector of a sweep"},
+    {"export", cli_export, "write a sweep's vectors or scores as .npz, .safetensors or .csv"},
     {"report", cli_report, "make the HTML report of a run, or compare it with published numbers"},
-    {"inspect", cli_inspect, "show what a model is: shape, parameters, bytes, template, hashes"},
+    {"inspect", cli_inspect, "show what a model, a fingerprint file or a sweep is"},
     {"synth", cli_synth, "write random weights in a real model's shape, for tests and benchmarks"},
     {"tokenize", cli_tokenize, "show the tokens of a text"},
     {"bench", cli_bench, "measure prefill and decode on this machine"},
@@ -56,7 +62,7 @@ void cli_print_json_string(const char *s) {
 static int usage(FILE *out) {
   fprintf(out, "llmct-gpu %s: an MRI machine for Qwen-family language models\n\nusage: llmct-gpu COMMAND [options]\n\ncommands:\n",
           lct_version());
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].about);
   fprintf(out, "\nllmct-gpu COMMAND --help explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some failed.\n");
   return out == stdout ? EXIT_DONE : EXIT_USAGE;
 }

@@ -200,6 +200,8 @@ const lct_ops *lct_cpu_ops(void) {
       .free = host_free,
       .upload = host_copy,
       .download = host_copy,
+      .alloc_host = host_alloc,
+      .free_host = host_free,
       .weight_new = lct_cpu_weight_new,
       .weight_free = lct_cpu_weight_free,
       .embedding_new = embedding_new,

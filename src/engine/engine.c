@@ -90,6 +90,8 @@ void lct_engine_free(lct_engine *e) {
 }
 
 const lct_config *lct_engine_config(const lct_engine *e) { return &e->cfg; }
+const lct_ops *lct_engine_ops(const lct_engine *e) { return e->ops; }
+lct_backend *lct_engine_backend(const lct_engine *e) { return e->be; }
 
 double lct_engine_seconds_linear(const lct_engine *e) { return e->seconds_linear; }
 

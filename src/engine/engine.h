@@ -7,12 +7,23 @@
 
 typedef struct lct_engine lct_engine;
 
+/* Takes the rows of some sources where they lie, in the backend's memory, so that they need not come to the host. */
+typedef struct {
+  void *ctx;
+  uint32_t sources; /* bits; of a tap's `wanted` */
+  /* All rows of the batch: data (n_rows, width) of type `dtype` on the backend, leading dimension ld. They may be overwritten by ops that
+   * follow: what is done with them are ops too. */
+  lct_status (*take)(void *ctx, lct_source s, int layer, const void *data, lct_dtype dtype, int64_t ld, lct_error *err);
+  lct_status (*end)(void *ctx, lct_error *err); /* behind the pass's last op */
+} lct_device_tap;
+
 /* What a forward pass shows on the way. Called on the thread that runs the pass, layer by layer, in the order of the source table's
  * computation; within one (source, layer) row ranges ascend and cover [0, n_rows) of the batch. */
 typedef struct {
   void *ctx;
   uint32_t wanted; /* bit (1u << LCT_SOURCE_x): only these are shown */
   const unsigned char *layers; /* (n_layers) 0/1: only these layers; NULL: all. Globals ignore it. */
+  lct_device_tap device; /* takes its sources instead of `rows`; where a source comes in blocks of rows it is shown all the same */
   /* data (n, width) f32 on the host, leading dimension ld; valid during the call */
   lct_status (*rows)(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err);
   /* softmax weights of rows [row0, row0+n) of segment `segment`: (n_heads, n, n_keys) f32 */
@@ -27,6 +38,8 @@ lct_status lct_engine_new(const lct_model *m, const lct_ops *ops, const lct_back
     LCT_CHECKED;
 void lct_engine_free(lct_engine *e);
 const lct_config *lct_engine_config(const lct_engine *e);
+const lct_ops *lct_engine_ops(const lct_engine *e);
+lct_backend *lct_engine_backend(const lct_engine *e);
 /* What was lost when the engine's weights were converted to the backend's type. */
 lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) LCT_CHECKED;
 

@@ -25,6 +25,8 @@ static lct_status show(const pass *p, lct_source s, int layer, int row0, int n, 
   int width = lct_source_width(s, &p->e->cfg);
   size_t bytes = engine_dtype_bytes(dtype);
   const char *base = (const char *)data + (size_t)col0 * bytes;
+  const lct_device_tap *device = &p->tap->device;
+  if ((device->sources & LCT_SOURCE_BIT(s)) != 0 && n == p->n) return device->take(device->ctx, s, layer, base, dtype, ld, err);
   if (p->ops->host_memory && dtype == LCT_DTYPE_F32) {
     return p->tap->rows(p->tap->ctx, s, layer, row0, n, (const float *)base, ld, err);
   }
@@ -49,10 +51,11 @@ static lct_status read_finite(const pass *p, lct_error *err) {
                   p->batch->tokens[row], p->batch->positions[row], (int)(at % p->e->cfg.hidden));
 }
 
-/* What was found is read at once where that costs nothing: on the host, and where this layer's taps wait for the device anyway. */
+/* What was found is read at once where that costs nothing: on the host, and where this layer's rows wait for the device anyway. */
 static lct_status check_finite(const pass *p, int tag, lct_error *err) {
   LCT_TRY(p->ops->finite_check(p->be, p->e->ws.x, p->n, p->e->cfg.hidden, tag, err));
-  bool shown = p->tap != NULL && p->tap->wanted != 0 && (tag == 0 || p->tap->layers == NULL || p->tap->layers[tag - 1]);
+  const lct_tap *t = p->tap;
+  bool shown = t != NULL && (t->wanted & ~t->device.sources) != 0 && (tag == 0 || t->layers == NULL || t->layers[tag - 1]);
   return p->ops->host_memory || shown ? read_finite(p, err) : LCT_OK;
 }
 
@@ -242,5 +245,6 @@ lct_status lct_engine_run(lct_engine *e, const lct_batch *batch, lct_kv *kv, con
   }
   if (wants(&p, LCT_SOURCE_LOGITS, -1)) LCT_TRY(show_logits(&p, err));
   if (!p.ops->host_memory) LCT_TRY(read_finite(&p, err));
-  return run_heads(&p, heads, err);
+  LCT_TRY(run_heads(&p, heads, err));
+  return tap != NULL && tap->device.end != NULL ? tap->device.end(tap->device.ctx, err) : LCT_OK;
 }

@@ -39,6 +39,13 @@ typedef struct {
   int64_t overflow, underflow, nonfinite; /* became Inf; became zero; were not finite before */
 } lct_conversion;
 
+/* Rows of a buffer that make one vector: a row as it is, or the mean over some. */
+typedef struct {
+  int32_t row;    /* >= 0: this row; -1: the mean */
+  int32_t first;  /* of the mean: ranges [first, first + n) of a list, at least one row in all */
+  int32_t n;
+} lct_pooled;
+
 /* What is said of one row of logits: the next token, statistics, the most probable tokens. */
 typedef struct {
   int32_t token;
@@ -64,6 +71,9 @@ typedef struct {
   void (*free)(lct_backend *be, void *p);
   lct_status (*upload)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
   lct_status (*download)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
+  /* host memory that the backend copies to and from fastest */
+  lct_status (*alloc_host)(lct_backend *be, size_t bytes, void **out, lct_error *err);
+  void (*free_host)(lct_backend *be, void *p);
 
   /* weights: from file views, read through lct_tensor_row_f32 (or faster where the type allows it, same values); the views' data
    * must outlive the weight */
@@ -108,6 +118,11 @@ typedef struct {
                           float *dst, lct_error *err);
   /* dst[i] = src[rows[i]], (n, dim) f32, both on the backend; rows on the host */
   lct_status (*gather_rows)(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err);
+  /* dst (n, dim) f32: of src (type `dtype`, leading dimension ld, columns [0, dim)) the row of list[i], or the mean of the rows of its
+   * ranges, summed in double from 0 in their order and rounded once: no other bits, whatever the batch. src, list, ranges and dst are on
+   * the backend. NULL where host_memory: there vectors are made where rows are shown (capture/pool.c). */
+  lct_status (*pool_rows)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
+                          const lct_kv_range *ranges, int n, float *dst, lct_error *err);
   /* Notes the first element of x (n, dim) f32 that is not finite under `tag` (>= 0), without waiting for it; of several checks the one
    * with the lowest tag is kept. */
   lct_status (*finite_check)(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err);

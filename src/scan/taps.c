@@ -22,9 +22,9 @@ static void on_layer(void *ctx, int layer) {
 }
 
 lct_tap scan_tap(scan *s) {
-  uint32_t wanted = lct_pool_wanted(s->pool);
-  if (s->files != NULL) wanted |= lct_files_wanted(s->files);
-  return (lct_tap){.ctx = s, .wanted = wanted, .rows = on_rows, .layer_done = on_layer, .attn = on_attention};
+  uint32_t shown = s->files != NULL ? lct_files_wanted(s->files) : 0;
+  return (lct_tap){.ctx = s, .wanted = lct_pool_wanted(s->pool) | shown, .device = lct_pool_device(s->pool, shown), .rows = on_rows,
+                   .layer_done = on_layer, .attn = on_attention};
 }
 
 lct_status scan_pool_rows(const scan_item *item, int32_t number, const lct_kv_range *ranges, int32_t n_ranges, lct_arena *arena,

@@ -26,6 +26,8 @@ lct_status lct_conversations_open(const char *path, lct_conversations **out, lct
   return s;
 }
 
+void lct_conversations_stop_when(lct_conversations *r, const int *stop) { lct_stream_stop_when(r->stream, stop); }
+
 /* Reads more when all is taken; sets ended at the end of the input. */
 static lct_status refill(lct_conversations *r, lct_error *err) {
   if (r->begin < r->end || r->ended) return LCT_OK;

@@ -40,6 +40,8 @@ typedef struct lct_conversations lct_conversations;
 
 /* "-" is standard input. */
 lct_status lct_conversations_open(const char *path, lct_conversations **out, lct_error *err) LCT_CHECKED;
+/* As lct_stream_stop_when. */
+void lct_conversations_stop_when(lct_conversations *r, const int *stop);
 /* The next conversation, which the caller frees; *out is NULL at the end.
  * A bad line is LCT_E_FORMAT with "FILE:LINE: messages[2].role: expected …, found …" (JSON syntax: "FILE:LINE:COLUMN: …", where
  * the parser stopped), one beyond the limits LCT_E_LIMIT: the reader then stands behind that line, and the next call goes on.

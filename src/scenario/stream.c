@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,11 +10,12 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-enum { MAGIC_BYTES = 4 };
+enum { MAGIC_BYTES = 4, WAIT_MS = 100 };
 
 struct lct_stream {
   char *name; /* for messages */
   int fd;
+  const int *stop; /* NULL: nobody interrupts */
   bool owns_fd, named_zst;
   bool started;           /* plain or zstd is known */
   bool ended;             /* of the file */
@@ -58,11 +60,23 @@ lct_status lct_stream_open(const char *path, lct_stream **out, lct_error *err) {
   return status;
 }
 
+void lct_stream_stop_when(lct_stream *s, const int *stop) { s->stop = stop; }
+
+static lct_status wait_for_input(const lct_stream *s, lct_error *err) {
+  struct pollfd p = {.fd = s->fd, .events = POLLIN};
+  while (s->stop != NULL) {
+    if (__atomic_load_n(s->stop, __ATOMIC_RELAXED) != 0) return lct_fail(err, LCT_E_CANCELLED, "interrupted while reading %s", s->name);
+    if (poll(&p, 1, WAIT_MS) != 0) break;
+  }
+  return LCT_OK;
+}
+
 /* Reads once into buf; sets ended where there is nothing more. */
 static lct_status read_some(lct_stream *s, void *buf, size_t n, size_t *got, lct_error *err) {
   ssize_t r = 0;
   *got = 0;
   if (s->ended) return LCT_OK;
+  LCT_TRY(wait_for_input(s, err));
   do {
     r = read(s->fd, buf, n);
   } while (r < 0 && errno == EINTR);

@@ -9,6 +9,8 @@ typedef struct lct_stream lct_stream;
 
 /* "-" is standard input. */
 lct_status lct_stream_open(const char *path, lct_stream **out, lct_error *err) LCT_CHECKED;
+/* From now on waiting for input (of a pipe, say) ends with LCT_E_CANCELLED soon after *stop, read atomically, is not 0. */
+void lct_stream_stop_when(lct_stream *s, const int *stop);
 /* At most n > 0 bytes into buf; *got is 0 at the end and only there. A damaged zstd stream, or one that ends within a frame, is
  * LCT_E_FORMAT with the name and the byte. After a failure do not go on. */
 lct_status lct_stream_read(lct_stream *s, void *buf, size_t n, size_t *got, lct_error *err) LCT_CHECKED;

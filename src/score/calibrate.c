@@ -135,7 +135,8 @@ lct_status lct_whitening(const float *x, size_t n, int dim, const float *mean, c
   if (status == LCT_OK) {
     standard_covariance(x, n, dim, mean, sigma, z4, s, &fourth);
     *shrinkage = (float)shrink(s, n, dim, fourth);
-    if (cholesky(s, dim)) status = invert(s, dim, sigma, w, err);
+    if (fourth == 0) memset(w, 0, width * width * sizeof *w);
+    else if (cholesky(s, dim)) status = invert(s, dim, sigma, w, err);
     else status = lct_fail(err, LCT_E_NUMERIC, "the covariance of %zu neutral prompts is not positive definite", n);
   }
   free(s);

@@ -4,8 +4,6 @@
 
 #include "score/fingerprint.h"
 
-enum { LCT_FINGERPRINT_MAX_NAMES = 4096 }; /* labels, poolings or sources of a file */
-
 typedef struct {
   const char *name; /* valid during the call */
   int n_dims;

@@ -105,6 +105,20 @@ static bool source_by_name(const char *text, size_t n, lct_source *out) {
   return false;
 }
 
+/* A vector a layer: not attention's weights, not what the model has once. */
+static bool has_vectors(const sweep *s, lct_source x) { return lct_source_width(x, &s->cfg) > 0 && !lct_source_is_global(x); }
+
+static lct_status no_source(const sweep *s, const char *part, size_t n, lct_error *err) {
+  lct_buf names = {0};
+  for (int i = 0; i < LCT_N_SOURCES; i++) {
+    if (!has_vectors(s, (lct_source)i)) continue;
+    LCT_TRY(lct_buf_printf(&names, err, "%s%s", names.len > 0 ? ", " : "", lct_source_name((lct_source)i)));
+  }
+  (void)lct_fail(err, LCT_E_USAGE, "--sources: expected some of %s, found \"%.*s\"", names.data, (int)n, part);
+  lct_buf_free(&names);
+  return LCT_E_USAGE;
+}
+
 static lct_status read_sources(sweep *s, lct_error *err) {
   const char *list = s->o->sources, *part;
   if (list == NULL) list = s->o->derive_residual ? "hidden_in,hidden_out,attn_out,mlp_down_out" : "hidden_out";
@@ -112,10 +126,7 @@ static lct_status read_sources(sweep *s, lct_error *err) {
   LCT_TRY(lct_calloc(&s->sources, (size_t)count_parts(list), sizeof *s->sources, "sources", err));
   while (next_part(&list, &part, &n)) {
     sweep_source *x = &s->sources[s->n_sources];
-    if (!source_by_name(part, n, &x->source)) return lct_fail(err, LCT_E_USAGE, "--sources: \"%.*s\" is no source", (int)n, part);
-    if (lct_source_width(x->source, &s->cfg) == 0 || lct_source_is_global(x->source)) {
-      return lct_fail(err, LCT_E_USAGE, "--sources: %.*s has no vector a layer and cannot be swept", (int)n, part);
-    }
+    if (!source_by_name(part, n, &x->source) || !has_vectors(s, x->source)) return no_source(s, part, n, err);
     for (int i = 0; i < s->n_sources; i++) {
       if (s->sources[i].source == x->source) return lct_fail(err, LCT_E_USAGE, "--sources: \"%.*s\" stands twice", (int)n, part);
     }

@@ -18,6 +18,7 @@ struct lct_input {
   lct_conversations *reader; /* of paths[at]; NULL between files */
   int64_t done, total;       /* bytes of the files before paths[at]; of all, 0: not known */
   lct_ids ids;
+  const int *stop; /* NULL: nobody interrupts */
 };
 
 /* Bytes of a file that can be opened; -1: not known. A pipe's writer would see it opened and closed, so it is left alone. */
@@ -71,6 +72,8 @@ lct_status lct_input_open(const char *const *paths, size_t n, lct_input **out, l
   else lct_input_free(in);
   return s;
 }
+
+void lct_input_stop_when(lct_input *in, const int *stop) { in->stop = stop; }
 
 static void close_file(lct_input *in) {
   int64_t done = 0, total = 0;
@@ -175,6 +178,7 @@ lct_status lct_input_next(lct_input *in, lct_input_item *out, lct_error *err) {
     lct_conversation *c = NULL;
     lct_error bad = {0};
     if (in->reader == NULL) LCT_TRY(lct_conversations_open(in->paths[in->at], &in->reader, err));
+    lct_conversations_stop_when(in->reader, in->stop);
     lct_status s = lct_conversations_next(in->reader, &c, &bad);
     out->file = in->paths[in->at];
     out->line = lct_conversations_line(in->reader);

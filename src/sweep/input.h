@@ -21,6 +21,8 @@ typedef struct {
 /* paths (copied): "-" is standard input, once; zstd is decompressed (by the name .zst or by the magic number). Files that cannot be opened
  * are LCT_E_IO at once; pipes are opened only when it is their turn. */
 lct_status lct_input_open(const char *const *paths, size_t n, lct_input **out, lct_error *err) LCT_CHECKED;
+/* From now on waiting for input ends with LCT_E_CANCELLED soon after *stop, read atomically, is not 0. */
+void lct_input_stop_when(lct_input *in, const int *stop);
 /* The next conversation, in order. Bad lines, duplicate ids (over all files) and messages of white space alone are REJECTED and the next
  * call goes on; only what cannot be gone on from (I/O, a damaged zstd stream, memory) is a failure. With several files a conversation
  * without an id is called "FILE:line-N" ("stdin:line-N"), else "line-N" as in conversations.h. An id counts from its first conversation

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -101,9 +102,10 @@ lct_status sweep_journal_open(sweep_journal *j, const char *dir, json_t *config,
   (void)pthread_mutex_init(&j->lock, NULL);
   j->shards = json_object();
   size_t length = 0;
-  if (resume && lct_path_exists(j->path)) LCT_TRY(read_journal(j, config, &length, err));
   j->fd = open(j->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (j->fd < 0) return lct_fail_errno(err, errno, "cannot open %s", j->path);
+  if (flock(j->fd, LOCK_EX | LOCK_NB) != 0) return lct_fail(err, LCT_E_USAGE, "%s: another process is sweeping into %s", j->path, dir);
+  if (resume) LCT_TRY(read_journal(j, config, &length, err));
   if (ftruncate(j->fd, (off_t)length) != 0) return lct_fail_errno(err, errno, "cannot cut %s", j->path);
   if (length > 0) return LCT_OK;
   return put(j, json_pack("{s:s, s:i, s:O}", "format", "llmct-journal", "version", 1, "config", config), err);

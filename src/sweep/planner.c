@@ -16,7 +16,8 @@ struct planner {
   pthread_cond_t changed;
   sweep_unit *first, *last; /* ready */
   int n_ready;
-  bool started, stop, ended;
+  bool started, ended;
+  int stop; /* atomic */
   lct_status status;
   lct_error error;
   sweep_tokeniser t;
@@ -33,11 +34,13 @@ void sweep_unit_free(sweep_unit *u) {
   free(u);
 }
 
+static bool stopped(const planner *p) { return __atomic_load_n(&p->stop, __ATOMIC_RELAXED) != 0; }
+
 /* Hands a unit over; waits while enough are ready. false: nobody wants it any more. */
 static bool push(planner *p, sweep_unit *u) {
   (void)pthread_mutex_lock(&p->lock);
-  while (p->n_ready >= MAX_AHEAD && !p->stop) (void)pthread_cond_wait(&p->changed, &p->lock);
-  bool wanted = !p->stop;
+  while (p->n_ready >= MAX_AHEAD && !stopped(p)) (void)pthread_cond_wait(&p->changed, &p->lock);
+  bool wanted = !stopped(p);
   if (wanted) {
     if (p->last != NULL) p->last->next = u;
     else p->first = u;
@@ -137,6 +140,7 @@ lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) {
   s->planner = p;
   p->s = s;
   p->in = in;
+  lct_input_stop_when(in, &p->stop);
   (void)pthread_mutex_init(&p->lock, NULL);
   (void)pthread_cond_init(&p->changed, NULL);
   LCT_TRY(lct_encoder_new(s->tokenizer, &p->t.encoder, err));
@@ -146,10 +150,26 @@ lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) {
   return LCT_OK;
 }
 
+/* Until a unit is ready, the planner has ended, or a tenth of a second has passed: the user may have had enough. */
+static void wait_a_while(planner *p) {
+  struct timespec until;
+  (void)clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += 100000000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  (void)pthread_cond_timedwait(&p->changed, &p->lock, &until);
+}
+
 lct_status sweep_planner_next(sweep *s, sweep_unit **out, lct_error *err) {
   planner *p = s->planner;
+  *out = NULL;
   (void)pthread_mutex_lock(&p->lock);
-  while (p->first == NULL && !p->ended) (void)pthread_cond_wait(&p->changed, &p->lock);
+  while (p->first == NULL && !p->ended) {
+    wait_a_while(p);
+    if (s->o->cancel == NULL || !*s->o->cancel) continue;
+    (void)pthread_mutex_unlock(&p->lock);
+    return lct_fail(err, LCT_E_CANCELLED, "interrupted after %lld snapshots", (long long)s->rows);
+  }
   sweep_unit *u = p->first;
   if (u != NULL) {
     p->first = u->next;
@@ -169,7 +189,7 @@ void sweep_planner_stop(sweep *s) {
   if (p == NULL) return;
   if (p->started) {
     (void)pthread_mutex_lock(&p->lock);
-    p->stop = true;
+    __atomic_store_n(&p->stop, 1, __ATOMIC_RELAXED);
     (void)pthread_cond_broadcast(&p->changed);
     (void)pthread_mutex_unlock(&p->lock);
     (void)pthread_join(p->thread, NULL);

@@ -46,10 +46,11 @@ static int64_t free_bytes(const sweep *s) {
   return (int64_t)kb * 1024 / 4;
 }
 
-/* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. */
+/* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. On a GPU the vectors stand for
+ * the pool's buffer, which holds all of a batch or less; with the stored tokens they bound the host's share as well. */
 static void choose_batch(sweep *s) {
   int64_t budget = s->o->memory_bytes > 0 ? s->o->memory_bytes : free_bytes(s);
-  int64_t bytes = (int64_t)(lct_engine_row_bytes(s->engine) + lct_engine_slot_bytes(s->engine));
+  int64_t slot = (int64_t)lct_engine_slot_bytes(s->engine), bytes = (int64_t)lct_engine_row_bytes(s->engine) + slot + slot / 2;
   for (int i = 0; i < s->n_streams && s->o->keep != LCT_KEEP_NOTHING; i++) {
     const lct_stream *t = &s->streams[i].s;
     int64_t values = (int64_t)t->n_planes * t->width;
@@ -58,7 +59,7 @@ static void choose_batch(sweep *s) {
   }
   int64_t rows = budget / bytes;
   s->max_rows = rows > s->device.batch_rows ? s->device.batch_rows : rows < MIN_ROWS ? MIN_ROWS : (int32_t)rows;
-  s->kv_slots = s->max_rows + s->max_rows / 8;
+  s->kv_slots = s->max_rows + s->max_rows / 2; /* a kept prefix and a batch */
   s->result->batch_rows = s->max_rows;
   s->max_tokens = s->o->max_tokens > 0 && s->o->max_tokens < s->cfg.max_positions ? s->o->max_tokens : s->cfg.max_positions;
 }
@@ -111,7 +112,7 @@ static lct_status make_pool(sweep *s, lct_error *err) {
     size_t values = (size_t)s->n_positions * (size_t)streams[i].n_planes * (size_t)streams[i].width;
     LCT_TRY(lct_calloc(&s->memo[i], values, sizeof(float), "memo", err));
   }
-  return lct_pool_new(streams, s->n_streams, s->n_positions, &s->pool, err);
+  return lct_pool_new(s->engine, streams, s->n_streams, s->n_positions, &s->pool, err);
 }
 
 static void close_all(sweep *s) {
@@ -172,7 +173,10 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
   lct_sweep_state state = st == LCT_OK ? LCT_SWEEP_DONE : cancelled ? LCT_SWEEP_INTERRUPTED : LCT_SWEEP_FAILED;
   show(s, "finish", state);
   lct_status said = sweep_write_state(s, lct_sweep_state_name(state), st == LCT_OK || cancelled ? NULL : err->message, st == LCT_OK ? err : &ignored);
-  return st == LCT_OK ? said : st;
+  if (st != LCT_OK || said != LCT_OK) return st == LCT_OK ? said : st;
+  sweep_remove_parts(s->o->output);
+  s->result->complete = true;
+  return LCT_OK;
 }
 
 /* A sweep that is done already: there is nothing to resume. */
@@ -212,6 +216,7 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
   *result = (lct_sweep_result){0};
   LCT_TRY(check_options(o, err));
   if (o->resume && o->keep != LCT_KEEP_NOTHING && is_done(o)) {
+    sweep_remove_parts(o->output);
     result->complete = true;
     return LCT_OK;
   }

@@ -216,9 +216,11 @@ lct_status sweep_run(sweep *s, lct_error *err) LCT_CHECKED;
 lct_status sweep_store_open(sweep *s, lct_error *err) LCT_CHECKED;
 lct_status sweep_store_finish(sweep *s, lct_error *err) LCT_CHECKED;
 void sweep_store_close(sweep *s);
+void sweep_remove_parts(const char *output); /* of the moments: when they have become arrays */
 /* sink.c */
 lct_status sweep_sink(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
 /* tokens.c */
+uint32_t sweep_tokens_sources(const sweep *s); /* bits: whose rows are stored */
 lct_status sweep_tokens_begin(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
 lct_status sweep_tokens_take(sweep *s, const sweep_unit *u, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
 lct_status sweep_tokens_write(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;

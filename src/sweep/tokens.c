@@ -12,6 +12,14 @@ static int64_t unit_tokens(const sweep_unit *u) {
 
 static size_t row_values(const sweep_stream *t) { return (size_t)t->s.n_planes * (size_t)t->s.width; }
 
+uint32_t sweep_tokens_sources(const sweep *s) {
+  uint32_t bits = 0;
+  for (int i = 0; i < s->n_streams; i++) {
+    for (int k = 0; s->streams[i].stored && k < s->streams[i].s.n_planes; k++) bits |= LCT_SOURCE_BIT(s->streams[i].planes[k].source);
+  }
+  return bits;
+}
+
 /* The batch rows of the unit's stored tokens, in order of storing. */
 static void list_rows(sweep *s, const sweep_unit *u) {
   int32_t *out = s->token_of_row;

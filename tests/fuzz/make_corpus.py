@@ -74,6 +74,42 @@ def safetensors_seeds():
     }
 
 
+def fingerprint_seeds():
+    def file(labels, bank, whiten, layers=2, hidden=3, change=lambda meta, tensors: None):
+        meta = {"format": "llmct-fingerprints", "version": "1", "model_hash": "m", "template_hash": "t", "model_id": "i",
+                "template_name": "n", "precision": "exact", "layers": str(layers), "hidden": str(hidden), "labels": json.dumps(labels),
+                "poolings": '["last"]', "sources": '["hidden_out"]', "prompts": json.dumps({label: 2 for label in labels}),
+                "split_half": json.dumps({label: {"last": {"hidden_out": [0.5] + [None] * (layers - 1)}} for label in labels})}
+        shapes = {f"{label}/last/hidden_out": [layers, hidden] for label in labels}
+        if bank:
+            meta["neutral"] = json.dumps({"prompts": 9, "pcs": 1, "whiten": whiten})
+            parts = {"mean": [layers, hidden], "sigma": [layers, hidden], "pcs": [layers, 1, hidden], "pc_var": [layers, 1],
+                     "z": [layers, len(labels), 24, 2]}
+            parts |= {"shrinkage": [layers], "whiten": [layers, hidden, hidden]} if whiten else {}
+            shapes |= {f"neutral/last/hidden_out/{name}": shape for name, shape in parts.items()}
+        change(meta, shapes)
+        header, at = {"__metadata__": meta}, 0
+        for name, shape in shapes.items():
+            size = 4
+            for n in shape:
+                size *= n
+            header[name] = tensor("F32", shape, at, at + size)
+            at += size
+        return safetensors(header, bytes([0, 0, 128, 63]) * (at // 4))
+
+    def many(meta, shapes):
+        meta["labels"] = json.dumps(["a"] * 5000)
+
+    return {
+        "plain": file(["joy", "fear"], False, False),
+        "bank": file(["joy"], True, False),
+        "whiten": file(["joy", "a"], True, True),
+        "many": file(["a"], False, False, change=many),
+        "layers": file(["a"], False, False, change=lambda meta, shapes: meta.update(layers="99999")),
+        "pcs": file(["a"], True, False, change=lambda meta, shapes: meta.update(neutral='{"prompts":9,"pcs":3,"whiten":false}')),
+    }
+
+
 GGUF_FORMAT = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
                "f32": (6, "f"), "bool": (7, "?"), "str": (8, ""), "arr": (9, ""), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
 
@@ -268,6 +304,76 @@ def tokenizer_seeds():
     }
 
 
+CRC32C = [0] * 256
+for i in range(256):
+    r = i
+    for _ in range(8):
+        r = r >> 1 ^ (0x82F63B78 if r & 1 else 0)
+    CRC32C[i] = r
+
+
+def crc32c(data):
+    r = 0xFFFFFFFF
+    for b in data:
+        r = CRC32C[(r ^ b) & 255] ^ r >> 8
+    return struct.pack("<I", r ^ 0xFFFFFFFF)
+
+
+def zstd_raw(data):
+    """A zstd frame of one raw block: one segment, its size in one byte or two."""
+    size = b"\x20" + bytes([len(data)]) if len(data) < 256 else b"\x60" + struct.pack("<H", len(data) - 256)
+    return b"\x28\xb5\x2f\xfd" + size + (len(data) << 3 | 1).to_bytes(3, "little") + data
+
+
+def blosc(data, kind):
+    head = bytes([2, 1, 0x83 if kind == "stored" else 0x81, 2])
+    if kind == "stored":
+        return head + struct.pack("<III", len(data), len(data), 16 + len(data)) + data
+    planes = b"".join(struct.pack("<I", len(p)) + p for p in (data[0::2], zstd_raw(data[1::2])))
+    return head + struct.pack("<III", len(data), len(data), 20 + len(planes)) + struct.pack("<I", 20) + planes
+
+
+def zarr(dtype="float32", shape=(4, 4), shard=(4, 4), chunk=(2, 4), chunks=(), index=None, **more):
+    """Length, zarr.json, shard: chunks as their codec made them, None where one is missing."""
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    crc = {"name": "crc32c"}
+    pack = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
+    if dtype in ("float16", "uint16"):
+        pack = {"name": "blosc", "configuration": {"typesize": 2, "cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": 0}}
+    inner = {"chunk_shape": chunk, "codecs": [little if dtype != "int8" else {"name": "bytes"}, pack, crc],
+             "index_codecs": [little, crc], "index_location": "end"}
+    meta = {"zarr_format": 3, "node_type": "array", "shape": shape, "data_type": dtype,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": "NaN" if dtype.startswith("float") else 0, "codecs": [{"name": "sharding_indexed", "configuration": inner}],
+            "attributes": {}, "storage_transformers": [], **more}
+    body, places = b"", b""
+    for c in chunks:
+        places += struct.pack("<QQ", *((2**64 - 1, 2**64 - 1) if c is None else (len(body), len(c) + 4)))
+        body += b"" if c is None else c + crc32c(c)
+    places = index if index is not None else places
+    text = json.dumps(meta).encode()
+    return struct.pack("<I", len(text)) + text + body + places + crc32c(places)
+
+
+def zarr_seeds():
+    half = bytes(range(256)) * 2
+    return {
+        "f32": zarr(chunks=[zstd_raw(bytes(32)), zstd_raw(bytes(range(32)))], dimension_names=["row", None]),
+        "missing": zarr(chunks=[None, zstd_raw(bytes(range(32)))], shape=(9, 4), attributes={"llmct": {"layers": [0]}}),
+        "blosc": zarr("float16", (2, 130), (2, 256), (1, 256), [blosc(half, "split"), blosc(half, "stored")]),
+        "u16": zarr("uint16", (3,), (4,), (2,), [blosc(b"abcd", "stored"), blosc(b"efgh", "stored")]),
+        "i8": zarr("int8", (1, 2, 3), (1, 2, 4), (1, 1, 4), [zstd_raw(b"abcd"), zstd_raw(b"efgh")]),
+        "empty": zarr("int64", (0, 4)),
+        "overlap": zarr(chunks=[zstd_raw(bytes(32))], index=struct.pack("<QQQQ", 0, 45, 0, 45)),
+        "outside": zarr(chunks=[zstd_raw(bytes(32))], index=struct.pack("<QQQQ", 2**63, 2**63, 5, 2**64 - 1)),
+        "bomb": zarr("float64", (8,), (8,), (4,), [b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**40) + b"\x01\x00\x00", None]),
+        "absurd": zarr("float32", (2**62, 2**20), (2**40, 2**20), (1, 1)),
+        "truncated": zarr(chunks=[zstd_raw(bytes(32)), None])[:-20],
+        "not_zarr": struct.pack("<I", 2) + b"{}",
+    }
+
+
 def encode_seeds():
     return {
         "words": "\0Hello, we're 12345 <|im_start|>user\n\n",
@@ -301,12 +407,14 @@ def main():
     write("encode", encode_seeds())
     write("npz", npz_seeds())
     write("safetensors", safetensors_seeds())
+    write("fingerprint", fingerprint_seeds())
     write("gguf", gguf_seeds())
     write("scenario", scenario_seeds())
     write("conversation", conversation_seeds())
     write("input", input_seeds())
     write("config", config_seeds())
     write("template", template_seeds())
+    write("zarr", zarr_seeds())
 
 
 main()

@@ -11,7 +11,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, Zstd
 OUT = pathlib.Path(__file__).resolve().parent.parent / "goldens" / "store" / "zarr"
 
 
-def create(name, dtype, shape, shard, chunk, names=None, attributes=None):
+def create(path, dtype, shape, shard, chunk, names=None, attributes=None):
     dtype = np.dtype(dtype)
     if dtype.itemsize == 2:
         compress = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2, blocksize=0)
@@ -19,12 +19,13 @@ def create(name, dtype, shape, shard, chunk, names=None, attributes=None):
         compress = ZstdCodec(level=1, checksum=False)
     sharding = ShardingCodec(chunk_shape=chunk, codecs=[BytesCodec(), compress, Crc32cCodec()],
                              index_codecs=[BytesCodec(), Crc32cCodec()], index_location="end")
-    return zarr.create_array(str(OUT / name), shape=shape, dtype=dtype, chunks=shard, serializer=sharding, compressors=None, filters=None,
+    return zarr.create_array(str(path), shape=shape, dtype=dtype, chunks=shard, serializer=sharding, compressors=None, filters=None,
                              fill_value=np.nan if dtype.kind == "f" else 0, dimension_names=names, attributes=attributes)
 
 
-def values(dtype, shape):
-    h = (np.arange(1, np.prod(shape) + 1, dtype=np.uint64) * 2654435761 % 2**32).astype(np.uint32)
+def values(dtype, shape, offset=0):
+    """Elements offset, offset + 1, ... in that shape."""
+    h = (np.arange(offset + 1, offset + np.prod(shape) + 1, dtype=np.uint64) * 2654435761 % 2**32).astype(np.uint32)
     dtype = np.dtype(dtype)
     if dtype == np.float16:  # sign and mantissa noise, exponents 12 to 15: what activations look like
         bits = (h >> 16 & 0x83FF) | (12 + (h >> 8 & 3)) << 10
@@ -37,7 +38,7 @@ def values(dtype, shape):
 
 
 def write(name, dtype, shape, shard, chunk, **more):
-    create(name, dtype, shape, shard, chunk, **more)[...] = values(dtype, shape)
+    create(OUT / name, dtype, shape, shard, chunk, **more)[...] = values(dtype, shape)
 
 
 def main():
@@ -51,10 +52,11 @@ def main():
     write("i8", "int8", (20, 33), (16, 36), (4, 12))
     write("f64", "float64", (3, 4), (4, 4), (2, 4))
     write("i64", "int64", (5,), (8,), (2,))
-    holes = create("holes", "float32", (70, 4), (16, 4), (4, 4), names=["row", None])
+    holes = create(OUT / "holes", "float32", (70, 4), (16, 4), (4, 4), names=["row", None])
     for first in (4, 20, 66):  # chunks 1 of shard 0, 1 of shard 1, 0 of shard 4; shards 2 and 3 do not exist
         holes[first:first + 4] = values("float32", (70, 4))[first:first + 4]
-    create("empty", "float16", (0, 4), (8, 4), (4, 4))
+    create(OUT / "empty", "float16", (0, 4), (8, 4), (4, 4))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,10 +15,12 @@
  * TEST_TYPE is the oracle's type whose error bounds it: 0 bfloat16, 1 float16. */
 #ifdef TEST_CUDA
 #define TEST_OPS lct_cuda_ops()
+#define TEST_DEVICE "cuda:0"
 #define TEST_FIRST LCT_PRECISION_F16
 #define TEST_SECOND LCT_PRECISION_BF16
 #else
 #define TEST_OPS lct_cpu_ops()
+#define TEST_DEVICE "cpu"
 #define TEST_FIRST LCT_PRECISION_EXACT
 #define TEST_SECOND LCT_PRECISION_FAST
 #endif

@@ -14,7 +14,7 @@ typedef struct {
   bool nomem_decode;       /* nomem_at counts decode passes alone */
   bool nomem_open;
   lct_conversion conversion;
-  int n_passes, n_decodes;
+  int n_passes, n_decodes, n_pooled;
   int32_t largest, last_rows;
   bool poisoned;
   lct_backend_options opened;
@@ -50,6 +50,26 @@ static lct_status fake_begin(lct_backend *be, const lct_batch *batch, const lct_
   return lct_cpu_ops()->begin_batch(be, batch, s, err);
 }
 
+/* The order of the sums is the pool's own on the host. */
+static lct_status fake_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
+                                 const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+  (void)be;
+  fake.n_pooled++;
+  if (dtype != LCT_DTYPE_F32) return lct_fail(err, LCT_E_UNSUPPORTED, "the fake pools float32 alone");
+  for (int i = 0; i < n * dim; i++) {
+    const lct_pooled *p = &list[i / dim];
+    const float *column = (const float *)src + i % dim;
+    double sum = 0;
+    int count = 0;
+    for (int r = p->first; r < p->first + p->n; r++) {
+      for (int k = 0; k < ranges[r].n; k++) sum += (double)column[(ranges[r].first + k) * ld];
+      count += ranges[r].n;
+    }
+    dst[i] = p->row >= 0 ? column[p->row * ld] : (float)(sum / count);
+  }
+  return LCT_OK;
+}
+
 static lct_status fake_conversion(lct_backend *be, lct_conversion *out, lct_error *err) {
   (void)be;
   (void)err;
@@ -64,6 +84,7 @@ const lct_ops *lct_cuda_ops(void) {
   ops.host_memory = false;
   ops.open = fake_open;
   ops.begin_batch = fake_begin;
+  ops.pool_rows = fake_pool_rows;
   ops.conversion = fake_conversion;
   return &ops;
 }

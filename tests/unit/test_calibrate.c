@@ -221,8 +221,11 @@ static void too_few(void **state) {
                "principal components need at least two neutral prompts, found 1");
   assert_fails(lct_principal_components(x, 2, 2, mean, 3, out, one, &err), LCT_E_USAGE, "3 principal components of vectors of 2 values");
   assert_fails(lct_whitening(x, 1, 2, mean, sigma, out, one, &err), LCT_E_USAGE, "whitening needs at least two neutral prompts, found 1");
-  assert_fails(lct_whitening(x, 2, 2, mean, sigma, out, one, &err), LCT_E_NUMERIC,
+  const float nan[4] = {1, NAN, 0, 2}, unit[2] = {1, 1};
+  assert_fails(lct_whitening(nan, 2, 2, mean, unit, out, one, &err), LCT_E_NUMERIC,
                "the covariance of 2 neutral prompts is not positive definite");
+  assert_ok(lct_whitening(x, 2, 2, mean, sigma, out, one, &err)); /* no variance */
+  for (int i = 0; i < 4; i++) assert_true(out[i] == 0);
 }
 
 int main(void) {

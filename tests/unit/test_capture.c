@@ -82,7 +82,7 @@ static void check_pool(int step) {
   const lct_pool_rows first[] = {{.item = 0, .entries = entries[0]}, {.item = 2, .entries = entries[1]}};
   const lct_pool_rows second[] = {{.item = 1, .entries = entries[2]}};
   for (int i = 0; i < 2; i++) streams[i] = lct_stream_of(sources[i], &CONFIG, planes[i]);
-  assert_ok(lct_pool_new(streams, 2, LCT_N_POOLINGS, &p, &err));
+  assert_ok(lct_pool_new(NULL, streams, 2, LCT_N_POOLINGS, &p, &err));
   assert_ok(lct_pool_reserve(p, 4, &err));
   assert_int_equal(lct_pool_wanted(p), LCT_SOURCE_BIT(LCT_SOURCE_HIDDEN_OUT) | LCT_SOURCE_BIT(LCT_SOURCE_ATTN_OUT));
   for (int batch = 0; batch < 2; batch++) {

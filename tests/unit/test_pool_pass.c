@@ -1,0 +1,277 @@
+/* A pool that lets the backend make its vectors, beside one that is shown every row: the same bits, and nothing that waits. Over the CPU in
+ * disguise (fake_gpu.h), and over the real backend. */
+#include "engine_test.h"
+
+#ifndef TEST_CUDA
+#include "fake_gpu.h"
+#endif
+
+#include "capture/pool_impl.h"
+
+enum { N_SEQS = 3, LENGTH = 40, POOLED = ALL_SOURCES & ~LCT_SOURCE_BIT(LCT_SOURCE_ATTN_WEIGHTS) };
+
+/* The backend's ops with what is counted and what fails. */
+static struct {
+  int n_reads, n_downloads, n_finite, n_pooled;
+  int alloc_fails; /* this many allocations from now; 0: none */
+} seen;
+static lct_ops table;
+
+static lct_status count_read(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim, float *dst,
+                             lct_error *err) {
+  seen.n_reads++;
+  return lct_cuda_ops()->read_rows(be, src, dtype, ld, rows, n, dim, dst, err);
+}
+
+static lct_status count_download(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err) {
+  seen.n_downloads++;
+  return lct_cuda_ops()->download(be, dst, src, bytes, err);
+}
+
+static lct_status count_finite(lct_backend *be, int *tag, int64_t *index, lct_error *err) {
+  seen.n_finite++;
+  return lct_cuda_ops()->finite_read(be, tag, index, err);
+}
+
+static lct_status count_pool(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
+                             const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+  seen.n_pooled++;
+  return lct_cuda_ops()->pool_rows(be, src, dtype, ld, dim, list, ranges, n, dst, err);
+}
+
+static bool alloc_fails(void) { return seen.alloc_fails > 0 && --seen.alloc_fails == 0; }
+
+static lct_status may_alloc(lct_backend *be, size_t bytes, void **out, lct_error *err) {
+  *out = NULL;
+  return alloc_fails() ? lct_fail(err, LCT_E_NOMEM, "no room") : lct_cuda_ops()->alloc(be, bytes, out, err);
+}
+
+static lct_status may_alloc_host(lct_backend *be, size_t bytes, void **out, lct_error *err) {
+  *out = NULL;
+  return alloc_fails() ? lct_fail(err, LCT_E_NOMEM, "no room on the host") : lct_cuda_ops()->alloc_host(be, bytes, out, err);
+}
+
+typedef struct {
+  tiny model;
+  lct_engine *engine;
+  lct_plan *plan;
+  lct_plane planes[LCT_N_SOURCES][16];
+  lct_stream streams[LCT_N_SOURCES];
+  int n_streams;
+  lct_arena arena;
+  lct_pool_rows rows[N_SEQS];
+  int n_shown[LCT_N_SOURCES]; /* rows that came to the host */
+  lct_pool *pool;             /* whose pass it is */
+} setup;
+static setup u;
+
+static void make_plan(void) {
+  static const int32_t lengths[N_SEQS] = {LENGTH, 1, LENGTH - 9};
+  int32_t ids[N_SEQS][LENGTH];
+  lct_error err;
+  for (int i = 0; i < N_SEQS; i++) {
+    for (int k = 0; k < LENGTH; k++) ids[i][k] = k < 12 && i != 1 ? 20 + k : 100 + 37 * i + k; /* two share a trunk */
+  }
+  u.plan = plan_of((const int32_t *const[]){ids[0], ids[1], ids[2]}, lengths, N_SEQS, 4096);
+  for (int i = 0; i < N_SEQS; i++) {
+    int32_t n = 0;
+    const lct_kv_range *path = lct_plan_seq_ranges(u.plan, i, &n);
+    lct_pool_entry *entries = lct_arena_alloc(&u.arena, LCT_N_POOLINGS * sizeof *entries);
+    lct_positions content = i == 1 ? (lct_positions){1, 1} : (lct_positions){5, lengths[i] - 2}; /* the second has no text */
+    assert_ok(lct_pool_message(path, n, content, &u.arena, entries, &err));
+    u.rows[i] = (lct_pool_rows){.item = N_SEQS - i, .entries = entries}; /* item 0 is in no batch */
+  }
+}
+
+static void open_setup(int mlp_rows) {
+  u = (setup){.model = tiny_make("tiny-qwen2", 5)};
+  lct_error err;
+#ifndef TEST_CUDA
+  fake = (fake_gpu){0};
+#endif
+  table = *lct_cuda_ops();
+  table.read_rows = count_read;
+  table.download = count_download;
+  table.finite_read = count_finite;
+  table.pool_rows = count_pool;
+  table.alloc = may_alloc;
+  table.alloc_host = may_alloc_host;
+  if (mlp_rows > 0) table.mlp_rows = mlp_rows;
+  assert_ok(lct_engine_new(u.model.model, &table, &(lct_backend_options){.precision = LCT_PRECISION_F16, .n_threads = 1}, &u.engine, &err));
+  const lct_config *c = lct_engine_config(u.engine);
+  for (int s = 0; s < LCT_N_SOURCES; s++) {
+    if ((POOLED & LCT_SOURCE_BIT(s)) == 0) continue;
+    lct_stream *t = &u.streams[u.n_streams];
+    *t = lct_stream_of((lct_source)s, c, u.planes[u.n_streams++]);
+    if (!lct_source_is_global((lct_source)s)) continue;
+    u.planes[u.n_streams - 1][0].layer = -1;
+    t->n_planes = 1;
+  }
+  make_plan();
+}
+
+static void close_setup(void) {
+  lct_plan_free(u.plan);
+  lct_engine_free(u.engine);
+  lct_arena_free(&u.arena);
+  tiny_remove(&u.model);
+}
+
+static lct_pool *new_pool(void) {
+  lct_error err;
+  lct_pool *p = NULL;
+  assert_ok(lct_pool_new(u.engine, u.streams, u.n_streams, LCT_N_POOLINGS, &p, &err));
+  assert_ok(lct_pool_reserve(p, N_SEQS + 1, &err));
+  return p;
+}
+
+static lct_status on_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+  (void)ctx;
+  u.n_shown[s] += n;
+  return lct_pool_take(u.pool, s, layer, row0, n, data, ld, err);
+}
+
+/* A pass into the pool; to_host: sources whose rows come to the host. */
+static lct_status run(lct_pool *p, uint32_t to_host, lct_error *err) {
+  const lct_batch *b = lct_plan_batch(u.plan, 0);
+  seen.n_reads = seen.n_downloads = seen.n_finite = seen.n_pooled = 0;
+  memset(u.n_shown, 0, sizeof u.n_shown);
+  u.pool = p;
+  LCT_TRY(lct_pool_begin(p, u.rows, N_SEQS, b->n_rows, err));
+  lct_tap tap = {.wanted = lct_pool_wanted(p), .rows = on_rows, .device = lct_pool_device(p, to_host)};
+  return lct_engine_forward(u.engine, b, NULL, &tap, NULL, 0, NULL, NULL, err);
+}
+
+static void assert_same_pool(const lct_pool *a, const lct_pool *b) {
+  for (int i = 0; i < u.n_streams; i++) {
+    for (int k = 0; k < LCT_N_POOLINGS * u.streams[i].n_planes; k++) {
+      int pooling = k / u.streams[i].n_planes, plane = k % u.streams[i].n_planes;
+      size_t bytes = (size_t)(N_SEQS + 1) * (size_t)u.streams[i].width * sizeof(float);
+      if (memcmp(lct_pool_vectors(a, i, pooling, plane), lct_pool_vectors(b, i, pooling, plane), bytes) == 0) continue;
+      fail_msg("%s, pooling %d, plane %d differ", lct_source_name(u.planes[i][0].source), pooling, plane);
+    }
+  }
+}
+
+static void test_same_bits_and_no_waiting(void **state) {
+  (void)state;
+  lct_error err;
+  open_setup(0);
+  lct_pool *host = new_pool(), *device = new_pool();
+  int n_rows = lct_plan_batch(u.plan, 0)->n_rows;
+  assert_ok(run(host, ALL_SOURCES, &err));
+  assert_int_equal(seen.n_pooled, 0);
+  assert_int_equal(u.n_shown[LCT_SOURCE_EMBEDDINGS], n_rows);
+  for (int pass = 0; pass < 2; pass++) { /* the second finds room as it is */
+    assert_ok(run(device, 0, &err));
+    assert_int_equal(seen.n_pooled, 11 * lct_engine_config(u.engine)->n_layers + 2);
+    assert_int_equal(seen.n_reads, 0);
+    assert_int_equal(seen.n_downloads, 1);
+    assert_int_equal(seen.n_finite, 1);
+    for (int s = 0; s < LCT_N_SOURCES; s++) assert_int_equal(u.n_shown[s], 0);
+    assert_same_pool(host, device);
+  }
+  assert_true(isnan(lct_pool_vectors(device, 0, 0, 0)[0])); /* item 0 */
+  assert_ok(lct_pool_reserve(device, N_SEQS + 1, &err));
+  assert_ok(run(device, LCT_SOURCE_BIT(LCT_SOURCE_ATTN_OUT), &err)); /* some so, some so */
+  assert_int_equal(u.n_shown[LCT_SOURCE_ATTN_OUT], n_rows * lct_engine_config(u.engine)->n_layers);
+  assert_int_equal(u.n_shown[LCT_SOURCE_HIDDEN_OUT], 0);
+  assert_same_pool(host, device);
+  u.rows[2] = (lct_pool_rows){.item = 0, .entries = u.rows[1].entries}; /* another batch, other vectors */
+  assert_ok(run(host, ALL_SOURCES, &err));
+  assert_ok(run(device, 0, &err));
+  assert_same_pool(host, device);
+  lct_pool_free(host);
+  lct_pool_free(device);
+  close_setup();
+}
+
+/* What comes in blocks of rows is shown. */
+static void test_blocks(void **state) {
+  (void)state;
+  lct_error err;
+  open_setup(7);
+  lct_pool *host = new_pool(), *device = new_pool();
+  int n_rows = lct_plan_batch(u.plan, 0)->n_rows, n_layers = lct_engine_config(u.engine)->n_layers;
+  assert_ok(run(host, ALL_SOURCES, &err));
+  assert_ok(run(device, 0, &err));
+  const lct_source blocks[] = {LCT_SOURCE_MLP_GATE, LCT_SOURCE_MLP_UP, LCT_SOURCE_MLP_ACT, LCT_SOURCE_MLP_DOWN_IN};
+  for (int i = 0; i < 4; i++) assert_int_equal(u.n_shown[blocks[i]], n_rows * n_layers);
+  assert_int_equal(seen.n_pooled, 7 * n_layers + 2);
+  assert_same_pool(host, device);
+  lct_pool_free(host);
+  lct_pool_free(device);
+  close_setup();
+}
+
+/* A buffer that holds some planes, and one that holds none. */
+static void test_small_buffers(void **state) {
+  (void)state;
+  lct_error err;
+  open_setup(0);
+  lct_pool *host = new_pool();
+  assert_ok(run(host, ALL_SOURCES, &err));
+  for (size_t most = 1; most <= 40000; most *= 200) {
+    lct_pool *device = new_pool();
+    device->device.most = most;
+    assert_ok(run(device, 0, &err));
+    assert_true(seen.n_downloads > 1);
+    assert_same_pool(host, device);
+    lct_pool_free(device);
+  }
+  lct_pool_free(host);
+  close_setup();
+}
+
+/* Every allocation fails once; then the pass runs. */
+static void test_out_of_memory(void **state) {
+  (void)state;
+  lct_error err;
+  open_setup(0);
+  lct_pool *host = new_pool();
+  assert_ok(run(host, ALL_SOURCES, &err));
+  for (int n = 1; n <= 3; n++) { /* the list, the buffer, the same on the host */
+    lct_pool *device = new_pool();
+    seen.alloc_fails = n;
+    assert_int_equal(run(device, 0, &err), LCT_E_NOMEM);
+    seen.alloc_fails = 100;
+    assert_ok(run(device, 0, &err));
+    assert_int_equal(seen.alloc_fails, 100 - (n < 2 ? 3 : 2)); /* what there was room for is kept */
+    seen.alloc_fails = 0;
+    assert_same_pool(host, device);
+    lct_pool_free(device);
+  }
+  lct_pool_free(host);
+  close_setup();
+}
+
+/* A pass that ends early leaves nothing behind for the next. */
+static void test_cancelled(void **state) {
+  (void)state;
+  lct_error err;
+  open_setup(0);
+  const lct_batch *b = lct_plan_batch(u.plan, 0);
+  lct_pool *host = new_pool(), *device = new_pool();
+  assert_ok(run(host, ALL_SOURCES, &err));
+  const volatile int cancel = 1;
+  lct_tap tap = {.wanted = lct_pool_wanted(device), .device = lct_pool_device(device, 0)};
+  assert_ok(lct_pool_begin(device, u.rows, N_SEQS, b->n_rows, &err));
+  assert_int_equal(lct_engine_forward(u.engine, b, NULL, &tap, NULL, 0, NULL, &cancel, &err), LCT_E_CANCELLED);
+  assert_int_equal(device->device.n_pieces, 1); /* the embeddings */
+  assert_ok(run(device, 0, &err));
+  assert_same_pool(host, device);
+  lct_pool_free(host);
+  lct_pool_free(device);
+  close_setup();
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_same_bits_and_no_waiting),
+      cmocka_unit_test(test_blocks),
+      cmocka_unit_test(test_small_buffers),
+      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_cancelled),
+  };
+  return cmocka_run_group_tests_name("pool_pass", tests, NULL, NULL);
+}
