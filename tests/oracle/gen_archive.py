@@ -45,6 +45,7 @@ class Sweep:
         self.dir = OUT / name
         self.dir.mkdir(parents=True)
         self.rows, self.n_tokens, self.positions, self.state = 10, tokens, positions, state
+        self.late = []  # the last shards, partly filled: they count when the sweep is done
         self.journal = [json.dumps({"format": "llmct-journal", "version": 1, "config": {}})]
         self.json = {"format": "llmct-sweep", "version": 1, "state": state, "llmct_version": "0.1.0",
                      "model": {"path": "m", "id": "tiny/model", "arch": "qwen2", "n_layers": n_layers, "hidden": hidden, "hash": "ab" * 32},
@@ -66,7 +67,8 @@ class Sweep:
         n = -(-shape[0] // shard[0])
         for k in range(n if shards is None else shards):
             size = path.joinpath("c", str(k), *["0"] * (len(shape) - 1)).stat().st_size
-            self.journal.append(json.dumps({"array": name, "shard": k, "bytes": size}, separators=(",", ":")))
+            line = json.dumps({"array": name, "shard": k, "bytes": size}, separators=(",", ":"))
+            (self.late if k == n - 1 and n > 1 else self.journal).append(line)
         if shards is not None:
             (path / "zarr.json").unlink()
             for k in range(shards, n):
@@ -92,7 +94,10 @@ class Sweep:
     def finish(self, torn=""):
         lines = messages(self.n_tokens)
         (self.dir / "messages.jsonl").write_text("\n".join(lines) + "\n" + torn)
-        (self.dir / "journal").write_text("\n".join(self.journal) + "\n" + torn)
+        if torn:
+            self.late.append('{"array":"pooled/hidden_out","shard":2,"bytes":1}')
+        journal = [*self.journal, f'{{"finishing":{self.rows}}}', *self.late]
+        (self.dir / "journal").write_text("\n".join(journal) + "\n" + torn)
         (self.dir / "errors.jsonl").write_text('{"file":"a.jsonl","line":3,"id":"bad","reason":"messages[0].content: empty"}\n')
         (self.dir / "sweep.json").write_text(json.dumps(self.json, indent=1))
         for group in [self.dir / "data.zarr", *sorted({p.parent for p in (self.dir / "data.zarr").rglob("c")})]:
