@@ -94,7 +94,11 @@ static uint64_t line_end(const lct_archive *a, int64_t row) {
   return (uint64_t)((const unsigned char *)memchr(p, '\n', a->messages.size - a->offsets[row]) - a->messages.data);
 }
 
-static int64_t integer(const json_t *v) { return json_is_integer(v) ? json_integer_value(v) : 0; }
+/* 0 where there is none, -1 for what cannot count anything. */
+static int64_t integer(const json_t *v) {
+  int64_t n = json_is_integer(v) ? json_integer_value(v) : 0;
+  return n >= 0 && n <= INT64_C(1) << 48 ? n : -1;
+}
 
 lct_status lct_archive_row(lct_archive *a, int64_t row, lct_archive_row_info *out, lct_error *err) {
   if (row < 0 || row >= a->info.n_messages) {
