@@ -212,7 +212,7 @@ typedef struct {
   int threads;
   void (*rejected)(void *ctx, const char *where, const char *why); /* a line that was left out; may be NULL */
   void *rejected_ctx;
-  void (*progress)(void *ctx, const lct_progress *p); /* phases "load", "prompts" (in bytes of the input), "calibrate"; may be NULL */
+  void (*progress)(void *ctx, const lct_progress *p); /* "load"; "prompts", "neutral" (bytes of the input); "calibrate" */
   void *progress_ctx;
   const volatile int *cancel;
 } lct_fingerprint_options;

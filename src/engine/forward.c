@@ -54,7 +54,8 @@ static lct_status read_finite(const pass *p, lct_error *err) {
 /* What was found is read at once where that costs nothing: on the host, and where this layer's rows wait for the device anyway. */
 static lct_status check_finite(const pass *p, int tag, lct_error *err) {
   LCT_TRY(p->ops->finite_check(p->be, p->e->ws.x, p->n, p->e->cfg.hidden, tag, err));
-  bool shown = p->tap != NULL && (p->tap->wanted & ~p->tap->device.sources) != 0 && (tag == 0 || p->tap->layers == NULL || p->tap->layers[tag - 1]);
+  const lct_tap *t = p->tap;
+  bool shown = t != NULL && (t->wanted & ~t->device.sources) != 0 && (tag == 0 || t->layers == NULL || t->layers[tag - 1]);
   return p->ops->host_memory || shown ? read_finite(p, err) : LCT_OK;
 }
 

@@ -15,6 +15,9 @@ typedef struct {
   lct_kv_range *ranges;   /* (n_active, max path + 1) */
   int max_ranges;
   lct_file_spec *specs;
+  lct_pool *pool;         /* every row's state: item i is active[i]'s */
+  lct_pool_rows *pool_rows;
+  lct_pool_entry *entries;
 } decode;
 
 static bool is_end(const scan *s, int32_t token) {
@@ -89,17 +92,9 @@ static void set_row(decode *d, int i, int step) {
   d->segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .pos0 = position, .kv0 = p->kv_base + step - 1, .n_ranges = n, .ranges = ranges};
 }
 
-/* The last generated step's state replaces the one before: the intra-run comparison wants the final one. */
 static lct_status on_rows(void *ctx, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   decode *d = ctx;
-  size_t hidden = (size_t)d->s->cfg.hidden;
-  for (int i = 0; i < SCAN_N_SCORED; i++) {
-    if (scan_scored[i] != src) continue;
-    for (int r = 0; r < n; r++) {
-      float *state = d->active[row0 + r]->last_state + ((size_t)i * (size_t)d->s->cfg.n_layers + (size_t)layer) * hidden;
-      memcpy(state, data + (size_t)r * (size_t)ld, hidden * sizeof *state);
-    }
-  }
+  LCT_TRY(lct_pool_take(d->pool, src, layer, row0, n, data, ld, err));
   return d->s->files != NULL ? lct_files_rows(d->s->files, src, layer, row0, n, data, ld, err) : LCT_OK;
 }
 
@@ -134,6 +129,15 @@ static lct_status finish_files(decode *d, int step, lct_error *err) {
   return lct_files_finish(d->s->files, err);
 }
 
+/* The last generated step's state replaces the one before: the intra-run comparison wants the final one. */
+static void keep_states(const decode *d) {
+  size_t hidden = (size_t)d->s->cfg.hidden, n_layers = (size_t)d->s->cfg.n_layers;
+  for (size_t k = 0; k < SCAN_N_SCORED * n_layers; k++) {
+    const float *states = lct_pool_vectors(d->pool, (int)(k / n_layers), 0, (int)(k % n_layers));
+    for (int i = 0; i < d->n_active; i++) memcpy(d->active[i]->last_state + k * hidden, states + (size_t)i * hidden, hidden * sizeof *states);
+  }
+}
+
 static lct_status run_step(decode *d, int step, lct_error *err) {
   scan *s = d->s;
   int32_t slots = 0;
@@ -144,12 +148,14 @@ static lct_status run_step(decode *d, int step, lct_error *err) {
   lct_batch batch = {.n_rows = d->n_active, .n_segments = d->n_active, .n_slots = slots, .decode = true, .tokens = d->tokens,
                      .positions = d->positions, .segments = d->segments};
   if (s->files != NULL) LCT_TRY(begin_files(d, step, &batch, err));
-  lct_tap tap = {.ctx = d, .rows = on_rows, .attn = on_attention};
-  for (int i = 0; i < SCAN_N_SCORED; i++) tap.wanted |= LCT_SOURCE_BIT(scan_scored[i]);
-  if (s->files != NULL) tap.wanted |= lct_files_wanted(s->files);
+  LCT_TRY(lct_pool_begin(d->pool, d->pool_rows, d->n_active, d->n_active, err));
+  uint32_t shown = s->files != NULL ? lct_files_wanted(s->files) : 0;
+  lct_tap tap = {.ctx = d, .wanted = lct_pool_wanted(d->pool) | shown, .device = lct_pool_device(d->pool, shown), .rows = on_rows,
+                 .attn = on_attention};
   lct_heads heads = {0};
   lct_status status = scan_ask(s, d->active, d->n_active, d->rows, &heads, err);
   if (status == LCT_OK) status = lct_engine_run(s->engine, &batch, d->kv, &tap, &heads, s->o->cancel, err);
+  if (status == LCT_OK) keep_states(d);
   scan_chosen(s, d->active, &heads, status == LCT_OK);
   LCT_TRY(status);
   if (s->files != NULL) LCT_TRY(finish_files(d, step, err));
@@ -170,6 +176,14 @@ static lct_status reserve(decode *d, int n, lct_error *err) {
   LCT_TRY(lct_calloc(&d->rows, k, sizeof *d->rows, "decode", err));
   LCT_TRY(lct_calloc(&d->segments, k, sizeof *d->segments, "decode", err));
   LCT_TRY(lct_calloc(&d->specs, k, sizeof *d->specs, "decode", err));
+  LCT_TRY(lct_calloc(&d->pool_rows, k, sizeof *d->pool_rows, "decode", err));
+  LCT_TRY(lct_calloc(&d->entries, k, sizeof *d->entries, "decode", err));
+  for (int i = 0; i < n; i++) {
+    d->entries[i] = (lct_pool_entry){.row = i};
+    d->pool_rows[i] = (lct_pool_rows){.item = i, .entries = &d->entries[i]};
+  }
+  LCT_TRY(lct_pool_new(d->s->engine, d->s->streams, SCAN_N_SCORED, 1, &d->pool, err));
+  LCT_TRY(lct_pool_reserve(d->pool, n, err));
   return lct_calloc(&d->ranges, k * (size_t)d->max_ranges, sizeof *d->ranges, "decode", err);
 }
 
@@ -206,6 +220,9 @@ lct_status scan_decode(scan *s, const lct_plan *plan, scan_prompt **prompts, int
   free(d.rows);
   free(d.segments);
   free(d.specs);
+  free(d.pool_rows);
+  free(d.entries);
+  lct_pool_free(d.pool);
   free(d.ranges);
   return status;
 }

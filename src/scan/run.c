@@ -338,11 +338,10 @@ static lct_status run_units(scan *s, int32_t from, int32_t to, lct_error *err) {
 }
 
 lct_status scan_run(scan *s, lct_error *err) {
-  lct_stream streams[SCAN_N_SCORED];
   lct_plane *planes = lct_arena_alloc(&s->arena, SCAN_N_SCORED * (size_t)s->cfg.n_layers * sizeof *planes);
   if (planes == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the list of layers");
-  for (int i = 0; i < SCAN_N_SCORED; i++) streams[i] = lct_stream_of(scan_scored[i], &s->cfg, planes + i * s->cfg.n_layers);
-  LCT_TRY(lct_pool_new(s->engine, streams, SCAN_N_SCORED, LCT_N_POOLINGS, &s->pool, err));
+  for (int i = 0; i < SCAN_N_SCORED; i++) s->streams[i] = lct_stream_of(scan_scored[i], &s->cfg, planes + i * s->cfg.n_layers);
+  LCT_TRY(lct_pool_new(s->engine, s->streams, SCAN_N_SCORED, LCT_N_POOLINGS, &s->pool, err));
   LCT_TRY(lct_pool_reserve(s->pool, s->n_items, err));
   if (s->o->keep == LCT_KEEP_TOKENS) {
     LCT_TRY(lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, &s->files, err));

@@ -74,6 +74,7 @@ typedef struct {
   size_t n_prompts;
   scan_item *items; /* references first */
   int32_t n_items, n_references;
+  lct_stream streams[SCAN_N_SCORED]; /* scan_scored at every layer */
   lct_pool *pool;
   lct_files *files; /* NULL unless tokens are kept */
   uint32_t sources; /* what `capture` asks for */

@@ -70,9 +70,9 @@ static lct_status forward(sweep *s, const sweep_unit *u, lct_error *err) {
     tap.wanted = lct_pool_wanted(s->pool);
     tap.device = lct_pool_device(s->pool, u->n_tokens > 0 ? sweep_tokens_sources(s) : 0);
   }
-  LCT_TRY(reserve_keys(s, batch->n_slots, err));
   double t0 = lct_seconds(), gemm = lct_engine_seconds_linear(s->engine);
-  lct_status st = lct_engine_forward(s->engine, batch, s->kv, &tap, NULL, 0, NULL, s->o->cancel, err);
+  lct_status st = reserve_keys(s, batch->n_slots, err);
+  if (st == LCT_OK) st = lct_engine_forward(s->engine, batch, s->kv, &tap, NULL, 0, NULL, s->o->cancel, err);
   if (st == LCT_E_NOMEM && s->device.gpu) {
     st = lct_fail_context(err, st, "a batch of %d tokens and keys for %d does not fit %s; --memory makes batches smaller", batch->n_rows,
                           batch->n_slots, s->device.label);

@@ -46,7 +46,8 @@ static int64_t free_bytes(const sweep *s) {
   return (int64_t)kb * 1024 / 4;
 }
 
-/* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. */
+/* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. On a GPU the vectors stand for
+ * the pool's buffer, which holds all of a batch or less; with the stored tokens they bound the host's share as well. */
 static void choose_batch(sweep *s) {
   int64_t budget = s->o->memory_bytes > 0 ? s->o->memory_bytes : free_bytes(s);
   int64_t slot = (int64_t)lct_engine_slot_bytes(s->engine), bytes = (int64_t)lct_engine_row_bytes(s->engine) + slot + slot / 2;
