@@ -24,12 +24,12 @@ def crc32c(data):
 
 
 def messages(n_tokens):
-    """Conversations of 2, 3, 4, 1 messages; token rows of each one after the other."""
+    """Conversations of 2, 3, 4, 1 messages, one with an id that JSON escapes; token rows of each one after the other."""
     lines, row, first = [], 0, 0
     for c, n in enumerate([2, 3, 4, 1]):
         stored = 4 + n
         for m in range(n):
-            line = {"row": row, "id": f"talk {c}" if c != 3 else "3", "message": m, "role": ROLES[m % 3], "label": [None, "joy", "fear"][row % 3],
+            line = {"row": row, "id": ["talk 0", "talk 1", "t\u00e4lk \"2\"", "3"][c], "message": m, "role": ROLES[m % 3], "label": [None, "joy", "fear"][row % 3],
                     "n_tokens": 10 + 5 * m, "content": [4 + 5 * m, 8 + 5 * m]}
             if n_tokens:
                 line["tokens"] = [first, stored]

@@ -74,7 +74,7 @@ static void test_rows(void **state) {
   static const struct {
     const char *id;
     int64_t row;
-  } ids[] = {{"talk 0", 0}, {"talk 1", 2}, {"talk 2", 5}, {"3", 9}};
+  } ids[] = {{"talk 0", 0}, {"talk 1", 2}, {"t\xc3\xa4lk \"2\"", 5}, {"3", 9}};
   for (size_t i = 0; i < 4; i++) {
     assert_ok(lct_archive_find(a, ids[i].id, &row, &err));
     assert_int_equal(row, ids[i].row);
