@@ -155,10 +155,10 @@ typedef struct {
   size_t offset;                     /* of its part in a row of the result, bytes */
 } piece;
 
-/* Whether the rows [i, i + n) of the result take the whole chunk, as it is. */
-static bool in_place(const lct_zarr_meta *m, const selection *s, const piece *p, size_t i, size_t n) {
+/* Whether n rows of the result, one after the other, take the whole chunk as it is. They are of one chunk: as many as it has are all of them. */
+static bool in_place(const lct_zarr_meta *m, const selection *s, const piece *p, size_t n) {
   bool broken = n > 1; /* an axis of more than one value stands before */
-  if (n != (size_t)m->chunk[0] || row_at(s, i) != p->first_row) return false;
+  if (n != (size_t)m->chunk[0]) return false;
   for (int d = 1; d < m->n_dims; d++) {
     if (p->count[d] != (size_t)m->chunk[d] || (broken && p->count[d] != (size_t)s->count[d])) return false;
     broken = broken || p->count[d] > 1;
@@ -191,7 +191,7 @@ static lct_status copy_piece(lct_zarr *z, const selection *s, const piece *p, si
   for (size_t i = from, n; i < to; i += n) {
     n = run_length(s, i, to);
     unsigned char *dst = s->dst + place_at(s, i) * s->strides[0] + p->offset;
-    if (in_place(m, s, p, i, n)) {
+    if (in_place(m, s, p, n)) {
       LCT_TRY(lct_zarr_decode(z, p->shard, p->chunk, &z->worker, dst, err));
       continue;
     }

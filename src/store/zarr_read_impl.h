@@ -57,6 +57,7 @@ void lct_zarr_worker_close(lct_zarr_worker *w);
 /* Room for a decoded chunk in w->raw. */
 lct_status lct_zarr_worker_raw(const lct_zarr *z, lct_zarr_worker *w, lct_error *err) LCT_CHECKED;
 
+bool lct_zarr_is_missing(const lct_zarr_shard *s, int64_t chunk);
 /* Inner chunk `chunk` (C order in the shard), its checksum checked, into dst, lct_zarr_chunk_bytes of it; fill values where it is missing. */
 lct_status lct_zarr_decode(const lct_zarr *z, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, void *dst, lct_error *err)
     LCT_CHECKED;

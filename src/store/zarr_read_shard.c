@@ -197,7 +197,8 @@ static void fill(lct_zarr_dtype t, void *dst, size_t n_bytes) {
     memset(dst, 0, n_bytes);
     return;
   }
-  for (size_t i = 0; i < n_bytes; i += item) memcpy((char *)dst + i, value, item);
+  memcpy(dst, value, item);
+  for (size_t done = item; done < n_bytes; done *= 2) memcpy((char *)dst + done, dst, done < n_bytes - done ? done : n_bytes - done);
 }
 
 static lct_status decode_stored(const lct_zarr *z, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, void *dst, lct_error *err) {
@@ -212,8 +213,10 @@ static lct_status decode_stored(const lct_zarr *z, const lct_zarr_shard *s, int6
                                          : lct_zstd_decode(w->codec, w->stored, n, dst, raw, err);
 }
 
+bool lct_zarr_is_missing(const lct_zarr_shard *s, int64_t chunk) { return s->index == NULL || s->index[2 * chunk] == LCT_ZARR_MISSING; }
+
 lct_status lct_zarr_decode(const lct_zarr *z, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, void *dst, lct_error *err) {
-  if (s->index == NULL || s->index[2 * chunk] == LCT_ZARR_MISSING) {
+  if (lct_zarr_is_missing(s, chunk)) {
     fill(z->meta.dtype, dst, lct_zarr_chunk_bytes(&z->meta));
     return LCT_OK;
   }

@@ -22,6 +22,7 @@ typedef struct {
 
 static void check_chunk(job *j, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, char **fault) {
   lct_error err = {0};
+  if (lct_zarr_is_missing(s, chunk)) return;
   lct_status status = lct_zarr_worker_raw(j->z, w, &err);
   if (status == LCT_OK) status = lct_zarr_decode(j->z, s, chunk, w, w->raw, &err);
   if (status == LCT_OK) return;

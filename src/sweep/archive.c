@@ -124,7 +124,10 @@ static lct_status read_array(lct_archive *a, const json_t *v, archive_array *out
   }
   out->journal = archive_journal_of(a, out->name);
   bool moments = strncmp(out->name, "moments/", 8) == 0; /* written at the end alone */
-  if (!a->info.done) m->shape[0] = !moments && out->journal != NULL ? (int64_t)out->journal->n * m->shard[0] : 0;
+  if (!a->info.done) {
+    int64_t shards = !moments && out->journal != NULL ? (int64_t)out->journal->n : 0;
+    if (m->n_dims < 1 || __builtin_mul_overflow(shards, m->shard[0], &m->shape[0])) return bad(a, out->name, "shards of fewer rows", v, err);
+  }
   lct_status s = lct_zarr_check(m, out->name, err);
   return s == LCT_OK ? LCT_OK : lct_fail_context(err, s, "%s/sweep.json", a->dir);
 }

@@ -6,6 +6,7 @@
 #include "sweep/archive_impl.h"
 
 enum { MAX_JOURNAL_BYTES = 1 << 30, MAX_DEPTH = 16 };
+static const json_int_t MAX_SHARD_BYTES = (json_int_t)1 << 38; /* as many of them as a journal holds can be added up */
 
 static archive_journal *find(const lct_archive *a, const char *array) {
   for (size_t i = 0; i < a->n_journal; i++) {
@@ -47,7 +48,8 @@ static lct_status read_line(lct_archive *a, const char *text, size_t n, size_t n
     if (format == NULL || strcmp(format, "llmct-journal") != 0) s = lct_fail(err, LCT_E_FORMAT, "%s: expected a sweep's journal", name);
   } else if (json_object_get(line, "finishing") != NULL) {
     *ended = !a->info.done;
-  } else if (!json_is_string(array) || !json_is_integer(shard) || !json_is_integer(bytes)) {
+  } else if (!json_is_string(array) || !json_is_integer(shard) || !json_is_integer(bytes) || json_integer_value(bytes) < 0 ||
+             json_integer_value(bytes) > MAX_SHARD_BYTES) {
     s = lct_fail(err, LCT_E_FORMAT, "%s: expected a committed shard, found \"%.*s\"", name, n < 80 ? (int)n : 80, text);
   } else {
     s = add_shard(a, json_string_value(array), json_integer_value(shard), json_integer_value(bytes), err);

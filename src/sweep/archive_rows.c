@@ -23,10 +23,24 @@ static lct_status parse_line(const lct_archive *a, int64_t row, uint64_t from, u
   return s == LCT_OK ? LCT_OK : lct_fail_context(err, s, "%s", a->dir);
 }
 
-static uint64_t hash_of(const char *id) {
+static uint64_t hash_of(const char *id, size_t n) {
   uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-  for (; *id != '\0'; id++) h = (h ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
+  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)id[i]) * UINT64_C(0x100000001b3);
   return h;
+}
+
+/* The hash of a line's id where it begins as the sweep writes it, {"row":N,"id":"...","message", and the id needs no unescaping: what is behind
+ * is looked at when the row is asked for. */
+static bool quick_hash(const char *line, size_t n, int64_t row, uint64_t *hash) {
+  static const char next[] = "\",\"message\":";
+  char head[48];
+  size_t at = (size_t)snprintf(head, sizeof head, "{\"row\":%" PRId64 ",\"id\":\"", row);
+  if (n < at || memcmp(line, head, at) != 0) return false;
+  const char *end = memchr(line + at, '"', n - at);
+  size_t id = end != NULL ? (size_t)(end - line) - at : 0;
+  if (end == NULL || n - at - id < sizeof next - 1 || memcmp(end, next, sizeof next - 1) != 0 || memchr(line + at, '\\', id) != NULL) return false;
+  *hash = hash_of(line + at, id);
+  return true;
 }
 
 static lct_status new_slots(size_t n, archive_id **out, lct_error *err) {
@@ -61,10 +75,14 @@ static lct_status add_id(lct_archive *a, archive_id id, lct_error *err) {
 /* The next row; a conversation's rows follow each other. */
 static lct_status add_row(lct_archive *a, uint64_t from, uint64_t to, uint64_t *last_hash, lct_error *err) {
   int64_t row = a->info.n_messages;
-  json_t *line = NULL;
-  LCT_TRY(parse_line(a, row, from, to, &line, err));
-  archive_id id = {hash_of(json_string_value(json_object_get(line, "id"))), row};
-  json_decref(line);
+  archive_id id = {.row = row};
+  if (!quick_hash((const char *)a->messages.data + from, (size_t)(to - from), row, &id.hash)) {
+    json_t *line = NULL;
+    LCT_TRY(parse_line(a, row, from, to, &line, err));
+    const char *text = json_string_value(json_object_get(line, "id"));
+    id.hash = hash_of(text, strlen(text));
+    json_decref(line);
+  }
   LCT_TRY(lct_grow(&a->offsets, &a->cap_offsets, (size_t)row + 1, sizeof *a->offsets, "an index of rows", err));
   a->offsets[row] = from;
   a->info.n_messages++;
@@ -94,7 +112,11 @@ static uint64_t line_end(const lct_archive *a, int64_t row) {
   return (uint64_t)((const unsigned char *)memchr(p, '\n', a->messages.size - a->offsets[row]) - a->messages.data);
 }
 
-static int64_t integer(const json_t *v) { return json_is_integer(v) ? json_integer_value(v) : 0; }
+/* 0 where there is none, -1 for what cannot count anything. */
+static int64_t integer(const json_t *v) {
+  int64_t n = json_is_integer(v) ? json_integer_value(v) : 0;
+  return n >= 0 && n <= INT64_C(1) << 48 ? n : -1;
+}
 
 lct_status lct_archive_row(lct_archive *a, int64_t row, lct_archive_row_info *out, lct_error *err) {
   if (row < 0 || row >= a->info.n_messages) {
@@ -116,7 +138,7 @@ lct_status lct_archive_row(lct_archive *a, int64_t row, lct_archive_row_info *ou
 }
 
 lct_status lct_archive_find(lct_archive *a, const char *id, int64_t *row, lct_error *err) {
-  uint64_t hash = hash_of(id);
+  uint64_t hash = hash_of(id, strlen(id));
   for (size_t at = hash & (a->n_id_slots - 1); a->n_id_slots > 0 && a->ids[at].row >= 0; at = (at + 1) & (a->n_id_slots - 1)) {
     if (a->ids[at].hash != hash) continue;
     lct_archive_row_info info;

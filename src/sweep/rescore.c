@@ -30,7 +30,7 @@ typedef struct {
   size_t row_floats; /* scores of a row */
   int width;
   int64_t block;
-  float *vectors;    /* (block, width) */
+  float *vectors[2]; /* (block, width): being scored, being read */
   lct_score_row *rows; /* (block) */
   lct_zarr_writer *writer;
   lct_zarr_out *out;
@@ -194,25 +194,43 @@ static lct_status open_store(rescore *r, const char *dir, lct_error *err) {
   if (s == LCT_OK) s = lct_zarr_writer_add(r->writer, "scores", &m, text, 0, &r->out, err);
   free(text);
   LCT_TRY(s);
-  LCT_TRY(lct_alloc_aligned(&r->vectors, (size_t)r->block * (size_t)r->width, sizeof *r->vectors, "vectors", err));
+  for (int i = 0; i < 2; i++) LCT_TRY(lct_alloc_aligned(&r->vectors[i], (size_t)r->block * (size_t)r->width, sizeof(float), "vectors", err));
   return lct_calloc(&r->rows, (size_t)r->block, sizeof *r->rows, "rows", err);
 }
 
-/* One place of n rows, the same rows of it by whatever thread. */
-static lct_status score_place(rescore *r, int position, int source, int layer, int64_t n, float *out, lct_error *err) {
-  lct_status status = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < n; i += TASK_ROWS) {
-    lct_error local = {0};
-    size_t rows = (size_t)(n - i < TASK_ROWS ? n - i : TASK_ROWS);
-    lct_status s = lct_scorer_run(r->scorer, position, source, layer, r->vectors + i * r->width, r->width, rows, r->rows + i,
-                                  out + (size_t)i * r->row_floats, (int64_t)r->row_floats, &local);
-    if (s == LCT_OK) continue;
+/* Place number p is a (position, source, layer), the last going fastest: its vectors of n rows. */
+static lct_status read_place(rescore *r, int p, int64_t first, int64_t n, float *out, lct_error *err) {
+  int layer = p % r->s.n_layers, source = p / r->s.n_layers % r->s.n_sources, position = p / r->s.n_layers / r->s.n_sources;
+  return lct_archive_vectors(r->a, r->source_names[source], r->position_names[position], r->layers[layer], first, (size_t)n, out, err);
+}
+
+static lct_status score_rows(const rescore *r, int p, int64_t from, int64_t n, const float *vectors, float *out, lct_error *err) {
+  int layer = p % r->s.n_layers, source = p / r->s.n_layers % r->s.n_sources, position = p / r->s.n_layers / r->s.n_sources;
+  size_t rows = (size_t)(n - from < TASK_ROWS ? n - from : TASK_ROWS), cell = (size_t)r->prints->n_labels * (size_t)r->n_metrics;
+  return lct_scorer_run(r->scorer, position, source, layer, vectors + from * r->width, r->width, rows, r->rows + from,
+                        out + (size_t)from * r->row_floats + (size_t)p * cell, (int64_t)r->row_floats, err);
+}
+
+static void keep_first(lct_status s, const lct_error *local, lct_status *status, lct_error *err) {
+  if (s == LCT_OK) return;
 #pragma omp critical
-    if (status == LCT_OK) {
-      status = s;
-      if (err != NULL) *err = local;
-    }
+  if (*status == LCT_OK) {
+    *status = s;
+    if (err != NULL) *err = *local;
+  }
+}
+
+/* One thread reads the next place while the others score this one, and then helps them. */
+static lct_status score_place(rescore *r, int p, int n_places, int64_t first, int64_t n, float *out, lct_error *err) {
+  const float *vectors = r->vectors[p % 2];
+  lct_status status = LCT_OK;
+#pragma omp parallel
+  {
+    lct_error local = {0};
+#pragma omp master
+    if (p + 1 < n_places) keep_first(read_place(r, p + 1, first, n, r->vectors[(p + 1) % 2], &local), &local, &status, err);
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < n; i += TASK_ROWS) keep_first(score_rows(r, p, i, n, vectors, out, &local), &local, &status, err);
   }
   return status;
 }
@@ -223,15 +241,9 @@ static lct_status score_block(rescore *r, int64_t first, int64_t n, float *out, 
     LCT_TRY(lct_archive_row(r->a, first + i, &row, err));
     r->rows[i] = (lct_score_row){.role = sweep_role(row.role), .n_tokens = row.content_to - row.content_from};
   }
-  size_t cell = (size_t)r->prints->n_labels * (size_t)r->n_metrics;
-  for (int i = 0; i < r->s.n_positions; i++) {
-    for (int k = 0; k < r->s.n_sources; k++) {
-      for (int l = 0; l < r->s.n_layers; l++, out += cell) {
-        LCT_TRY(lct_archive_vectors(r->a, r->source_names[k], r->position_names[i], r->layers[l], first, (size_t)n, r->vectors, err));
-        LCT_TRY(score_place(r, i, k, l, n, out, err));
-      }
-    }
-  }
+  int n_places = r->s.n_positions * r->s.n_sources * r->s.n_layers;
+  LCT_TRY(read_place(r, 0, first, n, r->vectors[0], err));
+  for (int p = 0; p < n_places; p++) LCT_TRY(score_place(r, p, n_places, first, n, out, err));
   return LCT_OK;
 }
 
@@ -310,7 +322,8 @@ lct_status lct_score(const lct_score_options *o, lct_score_result *result, lct_e
   lct_fingerprints_free(r.prints);
   lct_archive_selection_free(&r.s);
   lct_arena_free(&r.arena);
-  free(r.vectors);
+  free(r.vectors[0]);
+  free(r.vectors[1]);
   free(r.rows);
   lct_archive_free(r.a);
   return s;

@@ -77,10 +77,10 @@ expect 0 "row${tab}conversation${tab}message${tab}role${tab}label${tab}tokens
 2${tab}talk 1${tab}0${tab}system${tab}fear${tab}10
 3${tab}talk 1${tab}1${tab}user${tab}${tab}15
 4${tab}talk 1${tab}2${tab}assistant${tab}joy${tab}20
-5${tab}talk 2${tab}0${tab}system${tab}fear${tab}10
-6${tab}talk 2${tab}1${tab}user${tab}${tab}15
-7${tab}talk 2${tab}2${tab}assistant${tab}joy${tab}20
-8${tab}talk 2${tab}3${tab}system${tab}fear${tab}25
+5${tab}tälk \"2\"${tab}0${tab}system${tab}fear${tab}10
+6${tab}tälk \"2\"${tab}1${tab}user${tab}${tab}15
+7${tab}tälk \"2\"${tab}2${tab}assistant${tab}joy${tab}20
+8${tab}tälk \"2\"${tab}3${tab}system${tab}fear${tab}25
 9${tab}3${tab}0${tab}system${tab}${tab}10" ""
 run ls half 3
 expect 0 "row${tab}conversation${tab}message${tab}role${tab}label${tab}tokens
@@ -125,8 +125,8 @@ expect 0 "a.csv: 2 rows, 8 values" ""
 same "a.csv" "row,conversation,message,role,label,position,source,layer,reference,cosine,mae
 4,talk 1,2,assistant,joy,last,hidden_out,2,joy,1433.40466,-131.128174
 4,talk 1,2,assistant,joy,last,hidden_out,2,fear,-1695.66101,835.806274
-5,talk 2,0,system,fear,last,hidden_out,2,joy,976.880005,-587.652832
-5,talk 2,0,system,fear,last,hidden_out,2,fear,1943.81445,379.281616" a.csv
+5,\"tälk \"\"2\"\"\",0,system,fear,last,hidden_out,2,joy,976.880005,-587.652832
+5,\"tälk \"\"2\"\"\",0,system,fear,last,hidden_out,2,fear,1943.81445,379.281616" a.csv
 run export half -o v.csv --to csv --sources attn_out --layers 2 --positions content_mean --rows 4:5
 expect 0 "v.csv: 1 rows, 16 values" ""
 [ "$(tail -n 1 v.csv | cut -d, -f1-11)" = "4,talk 1,2,assistant,joy,content_mean,attn_out,2,-0.207885742,0.608886719,0.221435547" ] || fail "v.csv: $(tail -n 1 v.csv)"

@@ -23,7 +23,7 @@ def npy(descr="<f4", shape="(2, 3)", data=bytes(24), version=1, order="False"):
     return b"\x93NUMPY" + bytes([version, 0]) + len(head).to_bytes(2 if version == 1 else 4, "little") + head + data
 
 
-def archive(members, method=zipfile.ZIP_STORED, limit=None):
+def zip_archive(members, method=zipfile.ZIP_STORED, limit=None):
     keep, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, limit if limit is not None else zipfile.ZIP64_LIMIT
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as z:
@@ -39,13 +39,13 @@ def archive(members, method=zipfile.ZIP_STORED, limit=None):
 def npz_seeds():
     two = {"layer_00/q.npy": npy(), "ids.npy": npy("<i8", "(2,)", bytes(16))}
     return {
-        "stored": archive(two),
-        "deflated": archive(two, zipfile.ZIP_DEFLATED),
-        "zip64": archive(two, limit=0),
-        "half": archive({"h.npy": npy("<f2", "(1, 2, 2)", b"\x00\x3c\xff\x7b\x00\xfc\x01\x7c"), "readme": b"no array"}),
-        "odd": archive({"a.npy": npy(shape="(6L,)", version=2), "s.npy": npy(shape="()", data=bytes(4))}),
-        "fortran": archive({"a.npy": npy(order="True")}),
-        "empty": archive({}),
+        "stored": zip_archive(two),
+        "deflated": zip_archive(two, zipfile.ZIP_DEFLATED),
+        "zip64": zip_archive(two, limit=0),
+        "half": zip_archive({"h.npy": npy("<f2", "(1, 2, 2)", b"\x00\x3c\xff\x7b\x00\xfc\x01\x7c"), "readme": b"no array"}),
+        "odd": zip_archive({"a.npy": npy(shape="(6L,)", version=2), "s.npy": npy(shape="()", data=bytes(4))}),
+        "fortran": zip_archive({"a.npy": npy(order="True")}),
+        "empty": zip_archive({}),
     }
 
 
@@ -374,6 +374,56 @@ def zarr_seeds():
     }
 
 
+def archive(state="interrupted", sources=("hidden_out",), arrays=None, shard=b"", journal=None, lines=None, **more):
+    """sweep.json, journal, messages.jsonl, shard 0 of pooled/hidden_out."""
+    arrays = arrays if arrays is not None else [archive_array()]
+    root = {"format": "llmct-sweep", "version": 1, "state": state, "model": {"id": "m", "n_layers": 2, "hidden": 2, "hash": "ab"},
+            "template": {"name": "t", "hash": "cd"}, "keep": "pooled", "store_dtype": "f16", "derive": None, "positions": ["last"],
+            "sources": sources, "layers": [0, 1], "rows": 4, "tokens_stored": 0, "rejected": 0, "arrays": arrays, **more}
+    lines = lines if lines is not None else [{"row": i, "id": f"c{i // 2}", "message": i % 2, "role": "user", "label": "joy", "n_tokens": 9,
+                                              "content": [2, 5], "tokens": [0, 9]} for i in range(5)]
+    journal = journal if journal is not None else [{"array": a["name"], "shard": 0, "bytes": len(shard)} for a in arrays]
+    journal = [{"format": "llmct-journal", "version": 1, "config": {}}, *journal]
+    texts = [json.dumps(root), *("".join(json.dumps(x) + "\n" for x in part) for part in (journal, lines))]
+    return "\0".join(texts).encode() + b"\0" + shard
+
+
+def archive_array(name="pooled/hidden_out", dtype="float16", width=2, planes=(0, 1), axis="layers", **more):
+    rows = 4
+    shape = [rows, 1, len(planes), width] if name.startswith("pooled/") else [rows, len(planes), width]
+    return {"name": name, "dtype": dtype, "codec": "blosc" if dtype in ("float16", "uint16") else "zstd", "shape": shape, "shard": shape,
+            "chunk": [2, *[1] * (len(shape) - 2), width], "dims": ["row"] * len(shape),
+            "attributes": {"llmct": {"positions": ["last"], axis: planes, **more}}}
+
+
+def archive_seeds():
+    def shard(kind="stored"):
+        chunks = [blosc(struct.pack("<4H", *range(15360 + i, 15364 + i)), kind) for i in range(4)]
+        text = zarr("float16", (4, 1, 2, 2), (4, 1, 2, 2), (2, 1, 1, 2), chunks)
+        return text[4 + struct.unpack("<I", text[:4])[0]:]
+
+    derived = [archive_array(f"{folder}/{source}", "float32", 2, planes) for folder in ("pooled", "tokens")
+               for source, planes in (("embeddings", [-1]), ("attn_out", [0, 1]), ("mlp_down_out", [0, 1]))]
+    scores = {"name": "scores", "dtype": "float32", "codec": "zstd", "shape": [4, 1, 1, 2, 1, 1], "shard": [4, 1, 1, 2, 1, 1],
+              "chunk": [2, 1, 1, 2, 1, 1], "dims": [], "attributes": {"llmct": {"positions": ["last"], "sources": ["hidden_out"],
+              "layers": [0, 1], "references": ["joy"], "metrics": ["cosine"]}}}
+    return {
+        "half": archive(shard=shard()),
+        "done": archive("done", shard=shard()),
+        "residual": archive(sources=["hidden_in", "hidden_out"], arrays=[archive_array("pooled/residual", planes=[0, 1, 2], axis="planes")]),
+        "derived": archive(sources=["hidden_in", "hidden_out"], arrays=derived, derive="residual"),
+        "int8": archive(arrays=[archive_array(dtype="int8", group=1), archive_array("pooled/hidden_out_scale", "float32")]),
+        "bf16": archive(arrays=[archive_array(dtype="uint16")], shard=shard()),
+        "scores": archive(arrays=[scores]),
+        "finishing": archive(journal=[{"array": "pooled/hidden_out", "shard": 0, "bytes": 1}, {"array": "moments", "shard": 0, "bytes": 8},
+                                      {"finishing": 4}, {"array": "x", "shard": 1, "bytes": 1}]),
+        "absurd": archive(arrays=[{**archive_array(), "shape": [2**62, 1, 2, 2], "shard": [2**47, 1, 2, 2]}]),
+        "torn": archive()[:-40],
+        "names": archive(arrays=[archive_array("../../etc/passwd")]),
+        "lines": archive(lines=[{"row": 0, "id": "", "message": 2**62, "tokens": [2**63 - 1, -5]}]),
+    }
+
+
 def encode_seeds():
     return {
         "words": "\0Hello, we're 12345 <|im_start|>user\n\n",
@@ -415,6 +465,7 @@ def main():
     write("config", config_seeds())
     write("template", template_seeds())
     write("zarr", zarr_seeds())
+    write("archive", archive_seeds())
 
 
 main()

@@ -24,12 +24,12 @@ def crc32c(data):
 
 
 def messages(n_tokens):
-    """Conversations of 2, 3, 4, 1 messages; token rows of each one after the other."""
+    """Conversations of 2, 3, 4, 1 messages, one with an id that JSON escapes; token rows of each one after the other."""
     lines, row, first = [], 0, 0
     for c, n in enumerate([2, 3, 4, 1]):
         stored = 4 + n
         for m in range(n):
-            line = {"row": row, "id": f"talk {c}" if c != 3 else "3", "message": m, "role": ROLES[m % 3], "label": [None, "joy", "fear"][row % 3],
+            line = {"row": row, "id": ["talk 0", "talk 1", "t\u00e4lk \"2\"", "3"][c], "message": m, "role": ROLES[m % 3], "label": [None, "joy", "fear"][row % 3],
                     "n_tokens": 10 + 5 * m, "content": [4 + 5 * m, 8 + 5 * m]}
             if n_tokens:
                 line["tokens"] = [first, stored]
@@ -45,6 +45,7 @@ class Sweep:
         self.dir = OUT / name
         self.dir.mkdir(parents=True)
         self.rows, self.n_tokens, self.positions, self.state = 10, tokens, positions, state
+        self.late = []  # the last shards, partly filled: they count when the sweep is done
         self.journal = [json.dumps({"format": "llmct-journal", "version": 1, "config": {}})]
         self.json = {"format": "llmct-sweep", "version": 1, "state": state, "llmct_version": "0.1.0",
                      "model": {"path": "m", "id": "tiny/model", "arch": "qwen2", "n_layers": n_layers, "hidden": hidden, "hash": "ab" * 32},
@@ -66,7 +67,8 @@ class Sweep:
         n = -(-shape[0] // shard[0])
         for k in range(n if shards is None else shards):
             size = path.joinpath("c", str(k), *["0"] * (len(shape) - 1)).stat().st_size
-            self.journal.append(json.dumps({"array": name, "shard": k, "bytes": size}, separators=(",", ":")))
+            line = json.dumps({"array": name, "shard": k, "bytes": size}, separators=(",", ":"))
+            (self.late if k == n - 1 and n > 1 else self.journal).append(line)
         if shards is not None:
             (path / "zarr.json").unlink()
             for k in range(shards, n):
@@ -92,7 +94,10 @@ class Sweep:
     def finish(self, torn=""):
         lines = messages(self.n_tokens)
         (self.dir / "messages.jsonl").write_text("\n".join(lines) + "\n" + torn)
-        (self.dir / "journal").write_text("\n".join(self.journal) + "\n" + torn)
+        if torn:
+            self.late.append('{"array":"pooled/hidden_out","shard":2,"bytes":1}')
+        journal = [*self.journal, f'{{"finishing":{self.rows}}}', *self.late]
+        (self.dir / "journal").write_text("\n".join(journal) + "\n" + torn)
         (self.dir / "errors.jsonl").write_text('{"file":"a.jsonl","line":3,"id":"bad","reason":"messages[0].content: empty"}\n')
         (self.dir / "sweep.json").write_text(json.dumps(self.json, indent=1))
         for group in [self.dir / "data.zarr", *sorted({p.parent for p in (self.dir / "data.zarr").rglob("c")})]:

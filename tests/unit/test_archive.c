@@ -74,7 +74,7 @@ static void test_rows(void **state) {
   static const struct {
     const char *id;
     int64_t row;
-  } ids[] = {{"talk 0", 0}, {"talk 1", 2}, {"talk 2", 5}, {"3", 9}};
+  } ids[] = {{"talk 0", 0}, {"talk 1", 2}, {"t\xc3\xa4lk \"2\"", 5}, {"3", 9}};
   for (size_t i = 0; i < 4; i++) {
     assert_ok(lct_archive_find(a, ids[i].id, &row, &err));
     assert_int_equal(row, ids[i].row);
@@ -345,7 +345,7 @@ static void test_not_a_sweep(void **state) {
                 ": messages.jsonl:5: expected row 4 with id and message, found \"{\"row\":5,\"id\":\"talk 1\",\"message\":2,\"role\":"
                 "\"assistant\",\"label\":\"joy\",\"n_tokens\":2\"");
   expect_closed("bf16", "echo nonsense >>journal", LCT_E_FORMAT,
-                ": journal:5 is not valid JSON: '[' or '{' expected near 'nonsense' (line 1, column 8)");
+                ": journal:6 is not valid JSON: '[' or '{' expected near 'nonsense' (line 1, column 8)");
   expect_closed("half", "sed -i 's/\"fear\"/\"fear\", \"hope\"/' sweep.json", LCT_E_FORMAT,
                 "/sweep.json: scores: expected float32 in the shape its axes make, found "
                 "{\"positions\":[\"last\"],\"sources\":[\"hidden_in\",\"hidden_out\"],\"layers\":[0,2],\"refe");
