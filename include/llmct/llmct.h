@@ -212,7 +212,7 @@ typedef struct {
   int threads;
   void (*rejected)(void *ctx, const char *where, const char *why); /* a line that was left out; may be NULL */
   void *rejected_ctx;
-  void (*progress)(void *ctx, const lct_progress *p); /* phases "load", "prompts" (in bytes of the input), "calibrate"; may be NULL */
+  void (*progress)(void *ctx, const lct_progress *p); /* "load"; "prompts", "neutral" (bytes of the input); "calibrate" */
   void *progress_ctx;
   const volatile int *cancel;
 } lct_fingerprint_options;
@@ -240,9 +240,73 @@ LCT_API void lct_text_free(char *text);
  * the numbers leaves what was complete as valid as an interrupted run's (result->written). */
 LCT_API lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) LCT_CHECKED;
 
-/* What a model, or a file of fingerprints (.safetensors), is; of a model: configuration, parameters, bytes per part, chat template and
+/* What a model, a file of fingerprints (.safetensors) or a sweep's directory is; of a model: configuration, parameters, bytes per part, chat template and
  * hashes; as text or as one JSON object. `check` also reads every weight of a model and fails on NaN or Inf. */
 LCT_API lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) LCT_CHECKED;
+
+/* --- A sweep's directory, without its model. One that is being written or was interrupted counts as far as its journal goes. --- */
+
+/* A line of text, without its newline; valid during the call. */
+typedef void (*lct_line)(void *ctx, const char *text);
+
+typedef struct {
+  bool done; /* the sweep itself */
+  int64_t rows, conversations, arrays, shards, stored_bytes;
+  int64_t faults;
+} lct_verify_result;
+/* Reads everything again: every checksum, the journal against the files, rows against messages.jsonl. `fault` is told each fault (array,
+ * shard and its file, chunk, rows). LCT_OK however many there are; a failure when the directory cannot be read as a sweep at all. */
+LCT_API lct_status lct_verify(const char *dir, lct_line fault, void *ctx, lct_verify_result *result, lct_error *err) LCT_CHECKED;
+
+/* Rows as lines of tab-separated fields, a header first: row, conversation, message, role, label, tokens; of one conversation when id is not
+ * NULL. arrays: the arrays instead. Control characters in ids and labels become spaces. */
+LCT_API lct_status lct_list(const char *dir, const char *id, bool arrays, lct_line line, void *ctx, lct_error *err) LCT_CHECKED;
+
+typedef struct {
+  const char *dir, *id;
+  int message;
+  const char *source;   /* NULL: the only one there is */
+  const char *position; /* NULL: the first; unused with token */
+  int layer;            /* -1: the only one there is */
+  int64_t token;        /* >= 0: instead of the message's vector that of a stored token of its conversation, counted from 0 */
+  const char *npy;      /* also written there as (n) float32; NULL: not */
+} lct_cat_options;
+/* One vector as text, a value a line, enough digits to give the float32 back. */
+LCT_API lct_status lct_cat(const lct_cat_options *o, char **text, lct_error *err) LCT_CHECKED;
+
+typedef enum { LCT_EXPORT_NPZ, LCT_EXPORT_SAFETENSORS, LCT_EXPORT_CSV } lct_export_format;
+typedef enum { LCT_EXPORT_POOLED, LCT_EXPORT_SCORES, LCT_EXPORT_TOKENS } lct_export_what;
+typedef struct {
+  const char *dir, *path; /* path is written whole or not at all */
+  lct_export_format format;
+  lct_export_what what;
+  const char *sources, *layers, *positions; /* lists as lct_sweep_options'; NULL: all there are */
+  const char *scores;                       /* with LCT_EXPORT_SCORES: those of DIR/scores/NAME.zarr; NULL: the sweep's own */
+  const char *rows;                         /* "A:B" as Python's slices (of tokens with LCT_EXPORT_TOKENS); NULL: all */
+} lct_export_options;
+typedef struct {
+  int64_t rows, values;
+} lct_export_result;
+/* Vectors as float32, a tensor a source: (position, layer, row, width), of tokens (layer, token, width) and ids; scores: (row, position,
+ * source, layer, reference, metric). With them `row` (or `token`): their numbers. docs/formats.md says what is where. */
+LCT_API lct_status lct_export(const lct_export_options *o, lct_export_result *result, lct_error *err) LCT_CHECKED;
+
+typedef struct {
+  const char *dir;
+  const char *fingerprints; /* of the model and template of the sweep */
+  const char *name;         /* DIR/scores/NAME.zarr; NULL: the fingerprints' file name without its ending */
+  const char *sources, *positions, *layers, *metrics; /* as lct_sweep_options; NULL: all that both have; cosine,mae,jaccard */
+  bool calibrate_sweep;     /* mean and deviation of the sweep's own vectors instead of the fingerprints' neutral bank */
+  int threads;              /* 0: all */
+} lct_score_options;
+typedef struct {
+  char path[4200];
+  char fingerprints_hash[65];
+  int64_t rows, scores;
+  double seconds;
+} lct_score_result;
+/* Scores stored vectors against other fingerprints, or by other metrics, without the model. The sweep's own data stay as they are. */
+LCT_API lct_status lct_score(const lct_score_options *o, lct_score_result *result, lct_error *err) LCT_CHECKED;
 
 /* Writes a Hugging Face folder with random weights of a real model's exact shape. */
 typedef struct {

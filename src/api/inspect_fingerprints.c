@@ -125,7 +125,8 @@ static lct_status put_neutral(lct_buf *b, const lct_fingerprints *f, lct_error *
 }
 
 static lct_status put_label(lct_buf *b, const lct_fingerprints *f, int label, lct_error *err) {
-  LCT_TRY(lct_buf_printf(b, err, "\n%s: %lld prompt%s", f->labels[label], (long long)f->n_prompts[label], f->n_prompts[label] == 1 ? "" : "s"));
+  LCT_TRY(lct_buf_printf(b, err, "\n%s: %lld prompt%s", f->labels[label], (long long)f->n_prompts[label],
+                         f->n_prompts[label] == 1 ? "" : "s"));
   if (f->n_prompts[label] < 2) return LCT_OK;
   LCT_TRY(lct_buf_puts(b, "; cosine between halves", err));
   for (int p = 0; p < f->n_poolings; p++) {
@@ -140,7 +141,8 @@ static lct_status put_label(lct_buf *b, const lct_fingerprints *f, int label, lc
 
 static lct_status as_text(const lct_fingerprints *f, const char *path, const char *hash, lct_buf *b, lct_error *err) {
   LCT_TRY(lct_buf_printf(b, err, "%s (fingerprints)\n", path));
-  LCT_TRY(lct_buf_printf(b, err, "model          %s, %d layers, hidden %d, hash %.12s\n", f->model_id, f->n_layers, f->hidden, f->model_hash));
+  LCT_TRY(lct_buf_printf(b, err, "model          %s, %d layers, hidden %d, hash %.12s\n", f->model_id, f->n_layers, f->hidden,
+                         f->model_hash));
   LCT_TRY(lct_buf_printf(b, err, "chat template  %s, hash %.12s\n", f->template_name, f->template_hash));
   LCT_TRY(lct_buf_printf(b, err, "precision      %s\n", f->precision));
   LCT_TRY(put_list(b, "poolings", f->poolings, f->n_poolings, err));

@@ -26,9 +26,9 @@ static void print_json(const lct_fingerprint_result *r, const fingerprint_args *
   cli_print_json_string(a->o.output);
   printf(", \"device\": \"%s\", \"device_name\": ", r->device);
   cli_print_json_string(r->device_name);
-  printf(", \"precision\": \"%s\", \"labels\": %d, \"prompts\": %lld, \"rejected\": %lld, \"neutral\": %lld, \"neutral_kept\": %lld, \"pcs\": %d, "
-         "\"whiten\": %s, \"layers\": %d, \"hidden\": %d, \"tokens_computed\": %lld, \"tokens_naive\": %lld, \"utf8_replaced\": %zu, "
-         "\"seconds_load\": %.4f, \"seconds_prompts\": %.4f, \"seconds_calibrate\": %.4f, \"seconds_total\": %.4f}\n",
+  printf(", \"precision\": \"%s\", \"labels\": %d, \"prompts\": %lld, \"rejected\": %lld, \"neutral\": %lld, \"neutral_kept\": %lld, "
+         "\"pcs\": %d, \"whiten\": %s, \"layers\": %d, \"hidden\": %d, \"tokens_computed\": %lld, \"tokens_naive\": %lld, "
+         "\"utf8_replaced\": %zu, \"seconds_load\": %.4f, \"seconds_prompts\": %.4f, \"seconds_calibrate\": %.4f, \"seconds_total\": %.4f}\n",
          lct_precision_name(r->precision), r->n_labels, (long long)r->prompts, (long long)r->rejected, (long long)r->neutral,
          (long long)r->neutral_kept, r->n_pcs, a->o.whiten ? "true" : "false", r->n_layers, r->hidden, (long long)r->tokens_computed,
          (long long)r->tokens_naive, r->utf8_replaced, r->seconds_load, r->seconds_prompts, r->seconds_calibrate, r->seconds_total);
@@ -45,8 +45,8 @@ static void print_summary(const lct_fingerprint_result *r, const fingerprint_arg
   }
   printf("tokens         %lld computed; one prompt at a time it would be %lld (%.1fx)\n", (long long)r->tokens_computed,
          (long long)r->tokens_naive, r->tokens_computed > 0 ? (double)r->tokens_naive / (double)r->tokens_computed : 0.0);
-  printf("time           %.2f s: load %.2f, prompts %.2f, calibrate and write %.2f\n", r->seconds_total, r->seconds_load, r->seconds_prompts,
-         r->seconds_calibrate);
+  printf("time           %.2f s: load %.2f, prompts %.2f, calibrate and write %.2f\n", r->seconds_total, r->seconds_load,
+         r->seconds_prompts, r->seconds_calibrate);
   if (r->rejected > 0) printf("warning        %lld lines were left out\n", (long long)r->rejected);
   if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences were replaced\n", r->utf8_replaced);
 }
@@ -93,8 +93,9 @@ int cli_fingerprint(int argc, char **argv) {
       {"--json", NULL, ARG_FLAG, &a.json, NULL, "print the summary as one JSON object"},
       {0}};
   const arg_spec spec = {"fingerprint", "REFERENCES -m MODEL -o FILE.safetensors [options]",
-                         "Makes the vectors that a sweep scores against, one a label: the mean over its prompts. REFERENCES is a scenario (.yaml: its\n"
-                         "reference_states) or labelled conversations (JSONL, plain or .zst): each is a prompt up to its last labelled message.",
+                         "Makes the vectors that a sweep scores against, one a label: the mean over its prompts. REFERENCES is a scenario\n"
+                         "(.yaml: its reference_states) or labelled conversations (JSONL, plain or .zst): each is a prompt up to its last\n"
+                         "labelled message.",
                          options, 1, 1};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);

@@ -23,9 +23,9 @@ void lct_moments_finish(const lct_moments *m, float *mean, float *sigma);
 lct_status lct_principal_components(const float *x, size_t n, int dim, const float *mean, int k, float *pcs, float *var,
                                     lct_error *err) LCT_CHECKED;
 
-/* w (dim, dim), lower triangular, so that w^T w is the inverse of D R* D, where D = diag(sigma) and R* is the covariance of the standardised
- * rows (x - mean) / sigma shrunk towards a multiple of the identity by Ledoit and Wolf's formula ("A well-conditioned estimator for
- * large-dimensional covariance matrices", 2004, section 3.3). It is applied to standardised rows because its one target variance would else
+/* w (dim, dim), lower triangular, so that w^T w is the inverse of D R* D, where D = diag(sigma) and R* is the covariance of the
+ * standardised rows (x - mean) / sigma shrunk towards a multiple of the identity by Ledoit and Wolf's formula ("A well-conditioned estimator
+ * for large-dimensional covariance matrices", 2004, section 3.3). It is applied to standardised rows because its one target variance would else
  * be that of the few massive activations. A dimension with sigma 0 is left out: its column is 0; without any variance (the first layer's
  * input at one and the same token) all of w is 0. *shrinkage in 0..1. LCT_E_USAGE with n < 2, LCT_E_NUMERIC when the result is not positive
  * definite: values that are not finite. */

@@ -94,7 +94,8 @@ void lct_fingerprints_free(lct_fingerprints *f) {
 lct_status lct_fingerprints_check(const lct_fingerprints *f, const char *path, const char *model_hash, const char *template_hash,
                                   int n_layers, int hidden, lct_error *err) {
   if (f->n_layers != n_layers) {
-    return lct_fail(err, LCT_E_USAGE, "%s was made with a model of %d layers (%s); this one has %d", path, f->n_layers, f->model_id, n_layers);
+    return lct_fail(err, LCT_E_USAGE, "%s was made with a model of %d layers (%s); this one has %d", path, f->n_layers, f->model_id,
+                    n_layers);
   }
   if (f->hidden != hidden) {
     return lct_fail(err, LCT_E_USAGE, "%s was made with a model of hidden size %d (%s); this one's is %d", path, f->hidden, f->model_id,

@@ -6,13 +6,15 @@
  *   neutral/POOLING/SOURCE/whiten [layers, hidden, hidden] f32   W, and shrinkage [layers]: only when asked for (it is large)
  * "/" and "%" in labels are written %2F and %25. Metadata (strings): format "llmct-fingerprints", version, model_hash, template_hash,
  * model_id, template_name, precision, hidden, layers; labels, poolings, sources (JSON lists); prompts (JSON {label: n}); split_half (JSON
- * {label: {pooling: {source: [layers]}}}, null where a label has one prompt); neutral (JSON {prompts, pcs, whiten}; absent without a bank). */
+ * {label: {pooling: {source: [layers]}}}, null where a label has one prompt); neutral (JSON {prompts, pcs, whiten}; absent without a
+ * bank). */
 #ifndef LCT_SCORE_FINGERPRINT_H
 #define LCT_SCORE_FINGERPRINT_H
 
 #include "score/metrics.h"
 
-enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 }; /* roles system, user, assistant; lengths: floor(log2(tokens of the message)) clamped to 0..7 */
+/* roles system, user, assistant; lengths: floor(log2(tokens of the message)) clamped to 0..7 */
+enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 };
 
 enum { LCT_FINGERPRINT_VERSION = 1, LCT_FINGERPRINT_MAX_NAMES = 4096 /* labels */ };
 
@@ -51,7 +53,8 @@ int lct_z_bin(int role, int32_t n_tokens);
 /* Every name, shape and list is checked before anything is allocated by it; a vector with NaN or Inf is LCT_E_NUMERIC. */
 lct_status lct_fingerprints_load(const char *path, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
 /* The same of bytes; `file` names them in messages. */
-lct_status lct_fingerprints_parse(const unsigned char *data, size_t n, const char *file, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
+lct_status lct_fingerprints_parse(const unsigned char *data, size_t n, const char *file, lct_fingerprints **out,
+                                  lct_error *err) LCT_CHECKED;
 lct_status lct_fingerprints_save(const lct_fingerprints *f, const char *path, lct_error *err) LCT_CHECKED;
 void lct_fingerprints_free(lct_fingerprints *f);
 /* LCT_E_USAGE says which of model, template, number of layers, hidden size, pooling, source differs or is missing. */

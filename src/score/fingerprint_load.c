@@ -19,7 +19,8 @@ typedef struct {
 } reader;
 
 static lct_status bad(const reader *r, const char *key, const char *expected, const char *found, lct_error *err) {
-  return lct_fail(err, LCT_E_FORMAT, "%s: metadata %s: expected %s, found %.80s", r->file, key, expected, found != NULL ? found : "nothing");
+  return lct_fail(err, LCT_E_FORMAT, "%s: metadata %s: expected %s, found %.80s", r->file, key, expected,
+                  found != NULL ? found : "nothing");
 }
 
 static lct_status read_text(reader *r, const char *key, char **out, lct_error *err) {
@@ -176,7 +177,8 @@ static lct_status read_prompts(const reader *r, lct_fingerprints *f, lct_error *
   return s;
 }
 
-static lct_status take_halves(const reader *r, lct_fingerprints *f, const json_t *root, int label, int pooling, int source, lct_error *err) {
+static lct_status take_halves(const reader *r, lct_fingerprints *f, const json_t *root, int label, int pooling, int source,
+                              lct_error *err) {
   const json_t *list = json_object_get(root, f->labels[label]);
   list = json_object_get(json_object_get(list, f->poolings[pooling]), f->sources[source]);
   if (json_array_size(list) != (size_t)f->n_layers) return bad(r, "split_half", "a number a layer for each label", f->labels[label], err);

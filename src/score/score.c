@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "score/sums.h"
+#include "score/top.h"
 
 /* *out_cosine and *out_mae of v and m references of norms r_norms. */
 static void finish(double v_norm, double r_norm, lct_pair_sums sums, int n, float *cosine, float *mae) {
@@ -31,49 +32,7 @@ float lct_mae(const float *v, const float *r, int n) {
   return mae;
 }
 
-/* Top indices by |value|. A candidate is one integer, |value|'s bits above its index: larger is better, ties go to the higher
- * index, all NaN are equal and largest (as in numpy's sort). */
-
 static int top_count(int n) { return n / 100 > 1 ? n / 100 : 1; }
-
-static inline uint32_t magnitude_bits(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  u &= 0x7fffffffu;
-  return u > 0x7f800000u ? 0x7fc00000u : u;
-}
-
-static void sift_down(uint64_t *heap, int k, int at) {
-  uint64_t x = heap[at];
-  for (;;) {
-    int child = 2 * at + 1;
-    if (child >= k) break;
-    if (child + 1 < k && heap[child + 1] < heap[child]) child++;
-    if (heap[child] >= x) break;
-    heap[at] = heap[child];
-    at = child;
-  }
-  heap[at] = x;
-}
-
-/* The k best candidates of v into heap[k] (a min-heap); their low words are the indices. */
-static void top_select(const float *v, int n, int k, uint64_t *heap) {
-  for (int i = 0; i < k; i++) heap[i] = (uint64_t)magnitude_bits(v[i]) << 32 | (uint32_t)i;
-  for (int i = k / 2 - 1; i >= 0; i--) sift_down(heap, k, i);
-  enum { GROUP = 32 };
-  for (int i = k; i < n; i += GROUP) {
-    int end = n - i < GROUP ? n : i + GROUP;
-    uint32_t threshold = (uint32_t)(heap[0] >> 32), any = 0;
-    for (int j = i; j < end; j++) any |= magnitude_bits(v[j]) >= threshold;
-    if (!any) continue;
-    for (int j = i; j < end; j++) {
-      uint64_t candidate = (uint64_t)magnitude_bits(v[j]) << 32 | (uint32_t)j;
-      if (candidate <= heap[0]) continue;
-      heap[0] = candidate;
-      sift_down(heap, k, 0);
-    }
-  }
-}
 
 static void bitmap_set(uint64_t *bitmap, const uint64_t *heap, int k) {
   for (int i = 0; i < k; i++) {
@@ -106,7 +65,7 @@ lct_status lct_score_refs_init(lct_score_refs *r, const float *refs, size_t n_re
   for (size_t i = 0; i < n_refs; i++) {
     const float *x = refs + i * (size_t)dim;
     r->norms[i] = lct_norm(x, dim);
-    top_select(x, dim, r->k, heap);
+    lct_top_select(x, dim, r->k, heap);
     bitmap_set(r->bitmaps + i * r->words, heap, r->k);
   }
   free(heap);
@@ -122,7 +81,7 @@ void lct_score_refs_free(lct_score_refs *r) {
 void lct_score_refs_run(const lct_score_refs *r, const float *v, uint64_t *heap, float *out) {
   enum { GROUP = 16 };
   double v_norm = lct_norm(v, r->dim);
-  if (heap != NULL) top_select(v, r->dim, r->k, heap);
+  if (heap != NULL) lct_top_select(v, r->dim, r->k, heap);
   for (size_t j = 0; j < r->n_refs; j += GROUP) {
     lct_pair_sums sums[GROUP];
     size_t m = r->n_refs - j < GROUP ? r->n_refs - j : GROUP;
@@ -157,7 +116,7 @@ lct_status lct_jaccard(const float *v, const float *r, int n, float *out, lct_er
   LCT_TRY(lct_score_refs_init(&refs, r, 1, n, err));
   lct_status s = lct_calloc(&heap, (size_t)refs.k, sizeof *heap, "top indices", err);
   if (s == LCT_OK) {
-    top_select(v, n, refs.k, heap);
+    lct_top_select(v, n, refs.k, heap);
     *out = overlap(refs.bitmaps, heap, refs.k);
   }
   free(heap);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "store/codec_impl.h"
+#include "store/huffman.h"
 
 enum {
   VERSION = 2,
@@ -78,9 +79,10 @@ static bool compressible(const unsigned char *plane, size_t n) {
   return pairs > (size_t)PAIRS_OF_NOISE * 2;
 }
 
-/* A stream's length and data at dst, which has room for the bound; returns the end. Stored where zstd does not shrink it. */
+/* A stream's length and data at dst, which has room for the bound; returns the end. Stored where it does not shrink. */
 static unsigned char *put_stream(lct_codec *c, const unsigned char *plane, size_t n, unsigned char *dst) {
-  size_t got = ZSTD_compress2(c->planes, dst + 4, ZSTD_compressBound(n), plane, n);
+  size_t got = lct_huffman_frame(plane, n, dst + 4);
+  if (got == 0) got = ZSTD_compress2(c->planes, dst + 4, ZSTD_compressBound(n), plane, n);
   if (ZSTD_isError(got) || got >= n) {
     memcpy(dst + 4, plane, n);
     got = n;

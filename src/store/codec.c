@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/codec_impl.h"
+#include "store/huffman.h"
 
 static lct_status set(ZSTD_CCtx *c, ZSTD_cParameter p, int value, lct_error *err) {
   size_t n = ZSTD_CCtx_setParameter(c, p, value);
@@ -11,8 +12,8 @@ static lct_status set(ZSTD_CCtx *c, ZSTD_cParameter p, int value, lct_error *err
                   ZSTD_getErrorName(n));
 }
 
-/* The high plane of activations has no repeats to find: its entropy is in single bytes. Huffman coding alone, hardly looking for matches
- * (a step of targetLength where none is found), is what pays. */
+/* For planes that huffman.h leaves alone: short ones, and those with long runs. Literals are coded, too, which zstd does not do by itself when
+ * it is told to look for repeats in steps of targetLength. */
 static lct_status set_plane_parameters(ZSTD_CCtx *c, lct_error *err) {
   LCT_TRY(set(c, ZSTD_c_compressionLevel, 1, err));
   LCT_TRY(set(c, ZSTD_c_strategy, ZSTD_fast, err));
@@ -61,8 +62,11 @@ lct_status lct_codec_scratch(lct_codec *c, size_t n, lct_error *err) {
   return LCT_OK;
 }
 
-/* zstd's own bound for the raw bytes covers its bound for either plane, and a frame's header and the streams' lengths are less than 64. */
-size_t lct_codec_bound(size_t raw_bytes) { return ZSTD_compressBound(raw_bytes) + 1024; }
+/* The larger of zstd's bound, and two planes by huffman.h; a Blosc frame's header and the lengths of its streams are less than 64. */
+size_t lct_codec_bound(size_t raw_bytes) {
+  size_t zstd = ZSTD_compressBound(raw_bytes) + 128, planes = 2 * lct_huffman_bound(raw_bytes / 2);
+  return (zstd > planes ? zstd : planes) + 64;
+}
 
 lct_status lct_zstd_encode(lct_codec *c, const lct_pieces *src, int level, void *dst, size_t *n, lct_error *err) {
   size_t raw = src->n_rows * src->row_bytes;
@@ -73,7 +77,7 @@ lct_status lct_zstd_encode(lct_codec *c, const lct_pieces *src, int level, void 
     from = c->scratch;
   }
   LCT_TRY(set(c->plain, ZSTD_c_compressionLevel, level, err));
-  size_t got = ZSTD_compress2(c->plain, dst, lct_codec_bound(raw), from, raw);
+  size_t got = ZSTD_compress2(c->plain, dst, ZSTD_compressBound(raw), from, raw);
   if (ZSTD_isError(got)) return lct_fail(err, LCT_E_INTERNAL, "zstd cannot compress %zu bytes: %s", raw, ZSTD_getErrorName(got));
   *n = got;
   return LCT_OK;

@@ -8,7 +8,7 @@
 #include "store/codec.h"
 
 struct lct_codec {
-  ZSTD_CCtx *planes; /* Huffman-only parameters, set once */
+  ZSTD_CCtx *planes; /* its parameters are set once */
   ZSTD_CCtx *plain;
   ZSTD_DCtx *unpack;
   unsigned char *scratch; /* a plane, or pieces laid end to end, or a block before its bytes are put in order */

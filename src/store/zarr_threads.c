@@ -35,6 +35,8 @@ static zarr_piece *get_piece(lct_zarr_writer *w, lct_error *failure) {
     if (lct_calloc(&piece, 1, sizeof *piece, "piece", failure) != LCT_OK) {
       lct_zarr_fail_locked(w, failure);
     } else {
+      piece->next_all = w->all;
+      w->all = piece;
       w->n_pieces++;
     }
   }

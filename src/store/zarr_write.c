@@ -256,8 +256,8 @@ void lct_zarr_writer_free(lct_zarr_writer *w) {
   if (w == NULL) return;
   lct_zarr_threads_join(w);
   for (size_t i = 0; i < w->n_outs; i++) out_free(w->outs[i]);
-  for (zarr_piece *piece = w->free, *next; piece != NULL; piece = next) {
-    next = piece->next;
+  for (zarr_piece *piece = w->all, *next; piece != NULL; piece = next) {
+    next = piece->next_all;
     free(piece->data);
     free(piece);
   }

@@ -29,6 +29,7 @@ struct zarr_slot {
 /* Consecutive compressed chunks on their way to the file. */
 typedef struct zarr_piece zarr_piece;
 struct zarr_piece {
+  zarr_piece *next_all;
   zarr_piece *next; /* in the array's order, or among the free ones */
   int64_t first_row; /* of the slot */
   size_t begin, end; /* chunks of the slot */
@@ -83,7 +84,7 @@ struct lct_zarr_writer {
   pthread_mutex_t lock; /* guards what is below, and slots once they are committed */
   pthread_cond_t work, packed, freed;
   zarr_slot *work_first, *work_last;
-  zarr_piece *free;
+  zarr_piece *free, *all;
   int n_pieces;
   int64_t n_pending; /* slots and pieces on their way */
   bool closing;      /* no more slots will come */

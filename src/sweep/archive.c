@@ -150,6 +150,7 @@ static lct_status read_arrays(lct_archive *a, lct_error *err) {
 static lct_status read_score_axes(lct_archive *a, lct_error *err) {
   const archive_array *x = archive_find(a, "scores");
   lct_archive_info *f = &a->info;
+  f->n_scored = 0;
   if (x == NULL) return LCT_OK;
   LCT_TRY(read_names(a, json_object_get(x->axes, "positions"), "scores: positions", &f->scored_positions, err));
   LCT_TRY(read_names(a, json_object_get(x->axes, "sources"), "scores: sources", &f->scored_sources, err));
@@ -162,6 +163,25 @@ static lct_status read_score_axes(lct_archive *a, lct_error *err) {
   }
   f->n_scored = lct_zarr_row_values(&x->meta);
   return LCT_OK;
+}
+
+lct_status lct_archive_use_scores(lct_archive *a, const char *name, lct_error *err) {
+  lct_buf dir = {0};
+  archive_array *x = &a->rescored;
+  if (!name_ok(name) || strchr(name, '/') != NULL) return lct_fail(err, LCT_E_USAGE, "\"%.100s\" cannot name scores", name);
+  lct_status s = lct_buf_printf(&dir, err, "%s/scores/%s.zarr", a->dir, name);
+  if (s == LCT_OK) s = lct_zarr_open(dir.data, "scores", NULL, &x->z, err);
+  if (s == LCT_OK) {
+    const char *attributes = lct_zarr_attributes(x->z);
+    s = lct_json_parse(attributes, strlen(attributes), MAX_DEPTH, 0, dir.data, &a->rescored_attributes, err);
+  }
+  lct_buf_free(&dir);
+  LCT_TRY(s);
+  x->name = "scores";
+  x->meta = *lct_zarr_get_meta(x->z);
+  x->axes = json_object_get(a->rescored_attributes, "llmct");
+  if (x->meta.shape[0] < a->info.n_rows) a->info.n_rows = x->meta.shape[0];
+  return read_score_axes(a, err);
 }
 
 static lct_status read_root(lct_archive *a, lct_error *err) {
@@ -215,6 +235,8 @@ void lct_archive_free(lct_archive *a) {
   free(a->offsets);
   free(a->ids);
   json_decref(a->line);
+  lct_zarr_free(a->rescored.z);
+  json_decref(a->rescored_attributes);
   json_decref(a->root);
   lct_arena_free(&a->arena);
   free(a->derived.x);
@@ -229,6 +251,7 @@ void lct_archive_free(lct_archive *a) {
 const lct_archive_info *lct_archive_get_info(const lct_archive *a) { return &a->info; }
 
 archive_array *archive_find(lct_archive *a, const char *name) {
+  if (a->rescored.z != NULL && strcmp(name, "scores") == 0) return &a->rescored;
   for (size_t i = 0; i < a->n_arrays; i++) {
     if (strcmp(a->arrays[i].name, name) == 0) return &a->arrays[i];
   }

@@ -65,6 +65,8 @@ lct_status lct_archive_vectors(lct_archive *a, const char *source, const char *p
 lct_status lct_archive_token_vectors(lct_archive *a, const char *source, int layer, int64_t first_token, size_t n, float *out, lct_error *err)
     LCT_CHECKED;
 lct_status lct_archive_token_ids(lct_archive *a, int64_t first_token, size_t n, int32_t *out, lct_error *err) LCT_CHECKED;
+/* From now on the scores are those of DIR/scores/NAME.zarr, which `lct_score` wrote, and the info's axes of scores theirs. Once an archive. */
+lct_status lct_archive_use_scores(lct_archive *a, const char *name, lct_error *err) LCT_CHECKED;
 /* (n, scored positions, scored sources, scored layers, references, metrics) f32. */
 lct_status lct_archive_scores(lct_archive *a, int64_t first_row, size_t n, float *out, lct_error *err) LCT_CHECKED;
 
@@ -81,7 +83,8 @@ typedef struct {
 size_t lct_archive_n_arrays(const lct_archive *a);
 lct_archive_array lct_archive_array_at(const lct_archive *a, size_t i);
 
-/* Everything: each shard's size against the journal, each checksum, zarr.json against sweep.json, rows against messages.jsonl. */
+/* Everything: each shard's size against the journal, each checksum, zarr.json against sweep.json, rows against messages.jsonl; also the
+ * arrays in DIR/scores. */
 lct_status lct_archive_verify(lct_archive *a, lct_zarr_fault fault, void *ctx, int64_t *n_faults, lct_error *err) LCT_CHECKED;
 
 #endif

@@ -53,6 +53,8 @@ struct lct_archive {
   archive_id *ids;   /* (n_ids_slots), a power of two */
   size_t n_id_slots;
   json_t *line;      /* of the row last asked for */
+  archive_array rescored; /* stands for "scores" when it is open */
+  json_t *rescored_attributes;
   archive_derived derived;
   void *raw;         /* stored values before they are converted */
   float *scales;

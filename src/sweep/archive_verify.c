@@ -1,4 +1,5 @@
 /* Everything a sweep's directory holds, read again. */
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -124,12 +125,52 @@ static lct_status check_lines(checker *c, lct_error *err) {
   return LCT_OK;
 }
 
+/* Scores made afterwards: arrays of their own, in no journal. */
+static int is_scores(const struct dirent *e) {
+  size_t n = strlen(e->d_name);
+  return e->d_name[0] != '.' && n > 5 && strcmp(e->d_name + n - 5, ".zarr") == 0;
+}
+
+static lct_status check_one(checker *c, const char *dir, const char *folder, lct_error *err) {
+  char name[512];
+  lct_error why = {0};
+  lct_zarr *z = NULL;
+  int64_t n = 0;
+  (void)snprintf(name, sizeof name, "%.400s/scores", folder);
+  lct_status s = lct_zarr_open(dir, name, NULL, &z, &why);
+  if (s == LCT_E_NOMEM) return lct_fail(err, s, "%s", why.message);
+  if (s != LCT_OK) {
+    tell(c, "%s", why.message);
+    return LCT_OK;
+  }
+  s = lct_zarr_verify(z, 0, lct_zarr_n_shards(lct_zarr_get_meta(z)), c->fault, c->ctx, &n, err);
+  c->n += n;
+  lct_zarr_free(z);
+  return s;
+}
+
+static lct_status check_scores(checker *c, lct_error *err) {
+  lct_buf dir = {0};
+  struct dirent **list = NULL;
+  LCT_TRY(lct_path_join(&dir, c->a->dir, "scores", err));
+  int n = scandir(dir.data, &list, is_scores, alphasort);
+  lct_status s = LCT_OK;
+  for (int i = 0; i < n; i++) {
+    if (s == LCT_OK) s = check_one(c, dir.data, list[i]->d_name, err);
+    free(list[i]);
+  }
+  free(list);
+  lct_buf_free(&dir);
+  return s;
+}
+
 lct_status lct_archive_verify(lct_archive *a, lct_zarr_fault fault, void *ctx, int64_t *n_faults, lct_error *err) {
   checker c = {a, fault, ctx, 0};
   check_rows(&c);
   LCT_TRY(check_lines(&c, err));
   for (size_t i = 0; i < a->n_arrays; i++) LCT_TRY(check_array(&c, &a->arrays[i], err));
   LCT_TRY(check_parts(&c, err));
+  LCT_TRY(check_scores(&c, err));
   *n_faults = c.n;
   return LCT_OK;
 }

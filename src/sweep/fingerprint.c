@@ -35,8 +35,8 @@ static int source_by_name(const char *name, size_t n) {
 }
 
 /* A list with commas into numbers (of at most max different ones). */
-static lct_status read_list(const char *option, const char *list, int (*find)(const char *, size_t), const char *expected, int *out, int *n_out,
-                            lct_error *err) {
+static lct_status read_list(const char *option, const char *list, int (*find)(const char *, size_t), const char *expected, int *out,
+                            int *n_out, lct_error *err) {
   for (const char *part = list;; part++) {
     size_t n = strcspn(part, ",");
     int found = find(part, n);
@@ -93,7 +93,9 @@ static lct_status open_model(maker *m, lct_error *err) {
   m->cfg = m->model->config;
   m->result->n_layers = m->cfg.n_layers;
   m->result->hidden = m->cfg.hidden;
-  if (o->pcs > m->cfg.hidden) return lct_fail(err, LCT_E_USAGE, "--pcs: expected at most the model's hidden size %d, found %d", m->cfg.hidden, o->pcs);
+  if (o->pcs > m->cfg.hidden) {
+    return lct_fail(err, LCT_E_USAGE, "--pcs: expected at most the model's hidden size %d, found %d", m->cfg.hidden, o->pcs);
+  }
   LCT_TRY(lct_tokenizer_for_model(m->model, &m->tokenizer, err));
   LCT_TRY(lct_encoder_new(m->tokenizer, &m->encoder, err));
   LCT_TRY(lct_template_choose(m->tokenizer, o->chat_template, o->no_thinking, m->model_path, &m->template, err));
@@ -114,7 +116,9 @@ static lct_status make_room(maker *m, lct_error *err) {
 
 static lct_status check_prompts(const maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
-  if (m->n_labels == 0) return lct_fail(err, LCT_E_USAGE, "%s has no labelled prompt%s", o->references, m->bank.n > 0 ? " but neutral ones" : "");
+  if (m->n_labels == 0) {
+    return lct_fail(err, LCT_E_USAGE, "%s has no labelled prompt%s", o->references, m->bank.n > 0 ? " but neutral ones" : "");
+  }
   if (!m->uses_neutral || m->bank.n >= 2) return LCT_OK;
   return lct_fail(err, LCT_E_USAGE, "a neutral bank needs at least two prompts, found %lld in %s%s%s%s", (long long)m->bank.n,
                   o->neutral != NULL ? o->neutral : o->references, o->neutral_label != NULL ? " of label \"" : "",

@@ -96,7 +96,7 @@ lct_status fp_finish_bank(const maker *m, lct_fingerprints *f, lct_error *err) {
     lct_error own = {0};
     lct_status s = finish_place(m, f, place, &own);
     if (s == LCT_OK) continue;
-#pragma omp critical(fingerprint_failure)
+#pragma omp critical
     if (failed == LCT_OK) {
       failed = s;
       if (err != NULL) *err = own;

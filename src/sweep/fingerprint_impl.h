@@ -1,4 +1,5 @@
-/* Inside the making of fingerprints: prompts are read one by one, run in chunks, and added to sums; no vector is kept but the neutral bank's. */
+/* Inside the making of fingerprints: prompts are read one by one, run in chunks, and added to sums; no vector is kept but some of the
+ * neutral bank's. */
 #ifndef LCT_SWEEP_FINGERPRINT_IMPL_H
 #define LCT_SWEEP_FINGERPRINT_IMPL_H
 
@@ -42,7 +43,8 @@ typedef struct {
   int bin;        /* lct_z_bin */
 } fp_bank_row;
 
-/* The bank: moments of all its prompts; vectors of every stride-th, stride being the least power of two for which they are no more than cap. */
+/* The bank: moments of all its prompts; vectors of every stride-th, stride being the least power of two for which they are no more than
+ * cap. */
 typedef struct {
   int64_t n, stride;
   double *mean, *m2; /* (n_places, hidden) */

@@ -60,9 +60,11 @@ static lct_status tokenise(maker *m, fp_prompt *p, const lct_message *messages, 
   }
   LCT_TRY(s);
   if (p->tokens.len > (size_t)m->cfg.max_positions) {
-    (void)snprintf(why->text, sizeof why->text, "%zu tokens long, longer than the model's context of %d", p->tokens.len, m->cfg.max_positions);
+    (void)snprintf(why->text, sizeof why->text, "%zu tokens long, longer than the model's context of %d", p->tokens.len,
+                   m->cfg.max_positions);
   } else if (needs_content(m) && p->content.from == p->content.to) {
-    (void)snprintf(why->text, sizeof why->text, "the template renders no text of its last message, which content_last and content_mean need");
+    (void)snprintf(why->text, sizeof why->text,
+                   "the template renders no text of its last message, which content_last and content_mean need");
   }
   return LCT_OK;
 }

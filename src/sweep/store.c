@@ -264,10 +264,9 @@ lct_status sweep_store_open(sweep *s, lct_error *err) {
   return sweep_write_state(s, "running", NULL, err);
 }
 
-/* The parts of the moments have become arrays. */
-static void remove_parts(const sweep *s) {
+void sweep_remove_parts(const char *output) {
   char path[4200];
-  int n = snprintf(path, sizeof path, "%s/parts", s->o->output);
+  int n = snprintf(path, sizeof path, "%s/parts", output);
   DIR *d = opendir(path);
   for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
     if (strncmp(e->d_name, "moments-", 8) != 0) continue;
@@ -285,11 +284,7 @@ lct_status sweep_store_finish(sweep *s, lct_error *err) {
   LCT_TRY(sweep_journal_finishing(&s->journal, s->rows, err));
   sweep_moments_merge(s, &s->whole, &s->part);
   LCT_TRY(sweep_moments_write(s, err));
-  LCT_TRY(lct_zarr_writer_finish(s->writer, err));
-  s->result->complete = true;
-  LCT_TRY(sweep_write_state(s, "done", NULL, err));
-  remove_parts(s);
-  return LCT_OK;
+  return lct_zarr_writer_finish(s->writer, err);
 }
 
 void sweep_store_close(sweep *s) {

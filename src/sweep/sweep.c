@@ -173,7 +173,10 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
   lct_sweep_state state = st == LCT_OK ? LCT_SWEEP_DONE : cancelled ? LCT_SWEEP_INTERRUPTED : LCT_SWEEP_FAILED;
   show(s, "finish", state);
   lct_status said = sweep_write_state(s, lct_sweep_state_name(state), st == LCT_OK || cancelled ? NULL : err->message, st == LCT_OK ? err : &ignored);
-  return st == LCT_OK ? said : st;
+  if (st != LCT_OK || said != LCT_OK) return st == LCT_OK ? said : st;
+  sweep_remove_parts(s->o->output);
+  s->result->complete = true;
+  return LCT_OK;
 }
 
 /* A sweep that is done already: there is nothing to resume. */
@@ -213,6 +216,7 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
   *result = (lct_sweep_result){0};
   LCT_TRY(check_options(o, err));
   if (o->resume && o->keep != LCT_KEEP_NOTHING && is_done(o)) {
+    sweep_remove_parts(o->output);
     result->complete = true;
     return LCT_OK;
   }

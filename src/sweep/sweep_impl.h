@@ -216,6 +216,7 @@ lct_status sweep_run(sweep *s, lct_error *err) LCT_CHECKED;
 lct_status sweep_store_open(sweep *s, lct_error *err) LCT_CHECKED;
 lct_status sweep_store_finish(sweep *s, lct_error *err) LCT_CHECKED;
 void sweep_store_close(sweep *s);
+void sweep_remove_parts(const char *output); /* of the moments: when they have become arrays */
 /* sink.c */
 lct_status sweep_sink(sweep *s, const sweep_unit *u, lct_error *err) LCT_CHECKED;
 /* tokens.c */

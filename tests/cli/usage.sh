@@ -13,8 +13,13 @@ commands:
   scan        run a scenario through a model and score every layer against the references
   sweep       scan many conversations into one compressed store
   fingerprint make the vectors that a sweep scores against
+  score       score a sweep's stored vectors again, without the model
+  verify      read a sweep again and name every fault
+  ls          list a sweep's rows or arrays
+  cat         print one vector of a sweep
+  export      write a sweep's vectors or scores as .npz, .safetensors or .csv
   report      make the HTML report of a run, or compare it with published numbers
-  inspect     show what a model is: shape, parameters, bytes, template, hashes
+  inspect     show what a model, a fingerprint file or a sweep is
   synth       write random weights in a real model's shape, for tests and benchmarks
   tokenize    show the tokens of a text
   bench       measure prefill and decode on this machine
@@ -48,7 +53,7 @@ options:
   --no-report                        do not write report.html
   -q, --quiet                        print errors only
   --json                             print the summary as one JSON object" ""
-for command in sweep fingerprint report inspect synth tokenize bench devices; do
+for command in sweep score verify ls cat export fingerprint report inspect synth tokenize bench devices; do
   run $command --help
   [ "$code" = 0 ] && [[ $(head -n 1 out) == "usage: llmct-gpu $command "* ]] || fail "$command --help"
 done
@@ -69,7 +74,7 @@ wrong "unknown option --colour" scan s.yaml --colour
 wrong "unknown option -x" scan s.yaml -x
 wrong "unknown option --colour=red" scan s.yaml --colour=red
 wrong "missing argument; usage: SCENARIO.yaml [options]" scan
-wrong "missing argument; usage: MODEL|FILE.safetensors [options]" inspect
+wrong "missing argument; usage: MODEL|FILE.safetensors|SWEEP_DIR [options]" inspect
 wrong "missing argument; usage: RUN_DIR [options]" report
 wrong "missing argument; usage: MODEL [TEXT] [options]" tokenize
 wrong "missing argument; usage: MODEL [options]" bench

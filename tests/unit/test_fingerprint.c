@@ -221,7 +221,8 @@ static void damaged(void **state) {
                 "metadata poolings: expected a list of names, found [\"last\",1               ]");
   check_patched("{\\\"joy\\\":1,", "{\\\"joy\\\":0,", bad, "metadata prompts: expected a number for each label, found joy");
   check_patched("{\\\"prompts\\\":12", "{\\\"prompts\\\":-1", bad,
-                "metadata neutral: expected {\"prompts\": n, \"pcs\": k, \"whiten\": true or false}, found {\"prompts\":-1,\"pcs\":2,\"whiten\":true}");
+                "metadata neutral: expected {\"prompts\": n, \"pcs\": k, \"whiten\": true or false}, "
+                "found {\"prompts\":-1,\"pcs\":2,\"whiten\":true}");
   check_patched("\\\"pcs\\\":2", "\\\"pcs\\\":1", bad,
                 "tensor \"neutral/last/hidden_out/pcs\": expected F32 [2,1,3], found F32 [2,2,3]");
   check_patched("\"neutral/last/hidden_out/z\"", "\"neutral/last/hidden_out/y\"", bad,

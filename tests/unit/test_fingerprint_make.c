@@ -38,7 +38,8 @@ static const prompt PROMPTS[] = {
     {NULL, "[{\"role\": \"user\", \"content\": \"Hello\"}, {\"role\": \"assistant\", \"content\": \"The invoice is attached.\"}]", 2},
     {NULL, "[{\"role\": \"system\", \"content\": \"Answer in one sentence.\"}]", 0},
 };
-enum { N = sizeof PROMPTS / sizeof *PROMPTS, N_LABELS = 3, FIRST_NEUTRAL = 6, N_NEUTRAL = N - FIRST_NEUTRAL, N_SOURCES = 4, PCS = 4, BIN_MIN = 8 };
+enum { N = sizeof PROMPTS / sizeof *PROMPTS, N_LABELS = 3, FIRST_NEUTRAL = 6, N_NEUTRAL = N - FIRST_NEUTRAL, N_SOURCES = 4, PCS = 4,
+      BIN_MIN = 8 };
 static const char *const SOURCES[N_SOURCES] = {"hidden_in", "hidden_out", "attn_out", "mlp_down_out"};
 static const char *const LABELS[N_LABELS] = {"joy", "fear", "calm"};
 #define FOUR "hidden_in,hidden_out,attn_out,mlp_down_out"
@@ -196,7 +197,8 @@ static void check_label(const lct_fingerprints *f, int label, int s, int p, int 
   const float *v = lct_fingerprints_vector(f, label, place);
   double ab = 0, aa = 0, bb = 0;
   for (int i = 0; i < hidden; i++) {
-    double want = mean_of(numbers, n, 0, 1, s, p, l, i), a = mean_of(numbers, n, 0, 2, s, p, l, i), b = mean_of(numbers, n, 1, 2, s, p, l, i);
+    double want = mean_of(numbers, n, 0, 1, s, p, l, i), a = mean_of(numbers, n, 0, 2, s, p, l, i),
+        b = mean_of(numbers, n, 1, 2, s, p, l, i);
     near("mean", v[i], want, 1e-7 * fabs(want));
     ab += a * b;
     aa += a * a;
@@ -225,7 +227,8 @@ static void check_components(const lct_fingerprints *f, int s, int p, int l, con
   size_t place = lct_fingerprints_place(f, p, s, l);
   for (int k = 0; k < PCS; k++) {
     const float *pc = f->pcs + (place * PCS + (size_t)k) * (size_t)hidden;
-    double var = f->pc_var[place * PCS + (size_t)k], first = f->pc_var[place * PCS], square = 0, *image = calloc((size_t)hidden, sizeof *image);
+    double var = f->pc_var[place * PCS + (size_t)k], first = f->pc_var[place * PCS], square = 0,
+        *image = calloc((size_t)hidden, sizeof *image);
     for (int j = 0; j < N_NEUTRAL; j++) {
       const float *x = scanned_at(FIRST_NEUTRAL + j, s, p, l);
       double along = 0;

@@ -243,7 +243,8 @@ static void z_bins(void **state) {
   assert_int_equal(lct_z_bin(2, INT32_MAX), 23);
   golden g = golden_open("one");
   const int metrics[] = {LCT_METRIC_Z};
-  float *z = g.f->z + lct_fingerprints_place(g.f, 1, 0, 0) * BINS * 2, cosine = lct_cosine(g.rows, g.f->vectors + 2 * g.dim, g.dim), out = 0;
+  float *z = g.f->z + lct_fingerprints_place(g.f, 1, 0, 0) * BINS * 2, cosine = lct_cosine(g.rows, g.f->vectors + 2 * g.dim, g.dim),
+      out = 0;
   for (int bin = 0; bin < BINS; bin++) {
     z[2 * bin] = cosine - (float)(bin + 1);
     z[2 * bin + 1] = 1;
