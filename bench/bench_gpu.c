@@ -129,7 +129,7 @@ static void pool_batch(pooling *p, const lct_plan *plan, int batch, int n_prompt
     BENCH_TRY(lct_pool_message(ranges, n_ranges, (lct_positions){0, lct_plan_seq_len(plan, seq)}, &p->arena, entries, &bench_error));
     p->rows[n++] = (lct_pool_rows){.item = seq, .entries = entries};
   }
-  BENCH_TRY(lct_pool_begin(p->pool, p->rows, n, lct_plan_batch(plan, batch)->n_rows, &bench_error));
+  lct_pool_begin(p->pool, p->rows, n, lct_plan_batch(plan, batch)->n_rows);
 }
 
 static void run_pass(lct_engine *e, const lct_plan *plan, int n_prompts, lct_kv *kv, asked *a, pooling *pool) {

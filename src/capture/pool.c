@@ -67,17 +67,11 @@ lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) {
   return LCT_OK;
 }
 
-lct_status lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows, lct_error *err) {
+void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows) {
   p->rows = rows;
   p->n_rows = n;
   p->batch_rows = batch_rows;
   pool_device_begin(&p->device);
-  for (int i = 0; i < p->n_streams; i++) {
-    pool_stream *t = &p->streams[i];
-    size_t need = (size_t)n * (size_t)p->n_poolings * (size_t)t->s.width;
-    LCT_TRY(lct_grow(&t->sums, &t->cap_sums, need, sizeof *t->sums, "pool sums", err));
-  }
-  return LCT_OK;
 }
 
 uint32_t lct_pool_wanted(const lct_pool *p) {
@@ -169,12 +163,13 @@ static void take_item(const lct_pool *p, const pool_stream *t, int plane, int k,
 }
 
 lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
-  (void)err;
   lct_pool *p = ctx;
   for (int i = 0; i < p->n_streams; i++) {
-    const pool_stream *t = &p->streams[i];
+    pool_stream *t = &p->streams[i];
     for (int plane = 0; plane < t->s.n_planes; plane++) {
       if (t->s.planes[plane].source != s || t->s.planes[plane].layer != layer) continue;
+      size_t need = (size_t)p->n_rows * (size_t)p->n_poolings * (size_t)t->s.width;
+      LCT_TRY(lct_grow(&t->sums, &t->cap_sums, need, sizeof *t->sums, "pool sums", err));
 #pragma omp parallel for schedule(dynamic) if (p->n_rows > 8)
       for (int k = 0; k < p->n_rows; k++) take_item(p, t, plane, k, row0, n, data, ld);
     }

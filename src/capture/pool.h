@@ -48,7 +48,7 @@ void lct_pool_free(lct_pool *p);
 /* Makes room for the vectors of n_items items, all NaN now. Pointers to vectors of before are gone. */
 lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) LCT_CHECKED;
 /* Makes the pool look at the rows of the next batch. rows is borrowed until the batch is done. */
-lct_status lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows, lct_error *err) LCT_CHECKED;
+void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows);
 uint32_t lct_pool_wanted(const lct_pool *p);
 /* The tap's rows callback; ctx is the pool. What no plane asks for is passed over. */
 lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;

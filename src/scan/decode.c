@@ -148,7 +148,7 @@ static lct_status run_step(decode *d, int step, lct_error *err) {
   lct_batch batch = {.n_rows = d->n_active, .n_segments = d->n_active, .n_slots = slots, .decode = true, .tokens = d->tokens,
                      .positions = d->positions, .segments = d->segments};
   if (s->files != NULL) LCT_TRY(begin_files(d, step, &batch, err));
-  LCT_TRY(lct_pool_begin(d->pool, d->pool_rows, d->n_active, d->n_active, err));
+  lct_pool_begin(d->pool, d->pool_rows, d->n_active, d->n_active);
   uint32_t shown = s->files != NULL ? lct_files_wanted(s->files) : 0;
   lct_tap tap = {.ctx = d, .wanted = lct_pool_wanted(d->pool) | shown, .device = lct_pool_device(d->pool, shown), .rows = on_rows,
                  .attn = on_attention};

@@ -82,7 +82,7 @@ static lct_status run_over_keys(scan *s, const lct_plan *plan, const reply *repl
     s->result->tokens_prefix_by_prefix += (int64_t)item.tokens.len;
   }
   s->result->tokens_computed += n_rows;
-  LCT_TRY(lct_pool_begin(s->pool, rows, n, batch.n_rows, err));
+  lct_pool_begin(s->pool, rows, n, batch.n_rows);
   s->progress.phase = "reply";
   s->progress.per_layer = s->progress.tokens = n_rows;
   s->progress.done = 0;

@@ -111,7 +111,8 @@ static lct_status begin_pool(scan *s, prefill *b, lct_error *err) {
     const lct_kv_range *ranges = lct_plan_seq_ranges(b->plan, item->seq, &n_ranges);
     LCT_TRY(scan_pool_rows(item, b->items[i], ranges, n_ranges, &s->arena, &rows[i], err));
   }
-  return lct_pool_begin(s->pool, rows, b->n_items, b->batch->n_rows, err);
+  lct_pool_begin(s->pool, rows, b->n_items, b->batch->n_rows);
+  return LCT_OK;
 }
 
 /* The prompt's own state before generation, for the intra-run comparison. */

@@ -43,7 +43,7 @@ static lct_status run_batch(maker *m, const lct_plan *plan, int32_t number, lct_
   for (int i = 0; i < m->n_prompts && s == LCT_OK; i++) {
     if (lct_plan_seq_batch(plan, m->prompts[i].seq) == number) s = pool_rows(m, plan, i, &arena, &rows[n++], err);
   }
-  if (s == LCT_OK) s = lct_pool_begin(m->pool, rows, n, batch->n_rows, err);
+  if (s == LCT_OK) lct_pool_begin(m->pool, rows, n, batch->n_rows);
   lct_tap tap = {.ctx = m->pool, .wanted = lct_pool_wanted(m->pool), .rows = lct_pool_take,
                  .device = lct_pool_device(m->pool, 0)};
   if (s == LCT_OK) s = lct_engine_forward(m->engine, batch, NULL, &tap, NULL, 0, NULL, m->o->cancel, err);

@@ -92,7 +92,8 @@ static lct_status begin_pool(sweep *s, sweep_unit *u, lct_error *err) {
     if (u->items[i].seq >= 0) rows[n++] = (lct_pool_rows){.item = (int32_t)i, .entries = u->items[i].entries};
   }
   LCT_TRY(lct_pool_reserve(s->pool, (int32_t)u->n_items, err));
-  return lct_pool_begin(s->pool, rows, n, u->plan != NULL ? lct_plan_batch(u->plan, 0)->n_rows : 0, err);
+  lct_pool_begin(s->pool, rows, n, u->plan != NULL ? lct_plan_batch(u->plan, 0)->n_rows : 0);
+  return LCT_OK;
 }
 
 static void count_unit(sweep *s, const sweep_unit *u) {

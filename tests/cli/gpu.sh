@@ -2,6 +2,7 @@
 # Scans on a GPU beside the same scans on the CPU. Runs on a real one; and, as shim.cli, on the host shim of CUDA (LCT_TEST_SHIM=1), where
 # memory can be short and launches can fail.
 . "$(dirname "$0")/lib.sh"
+. "$LCT_SOURCE_DIR/tests/cli/sweep_lib.sh"
 unset LCT_DEVICE
 command -v python3 >/dev/null || { echo "SKIP: no python3 to compare runs with"; exit 77; }
 gpu=$("$LCT_CLI" devices | sed -n 's/^\(cuda:[0-9]*\) *auto .*/\1/p')
@@ -66,6 +67,15 @@ run scan s.yaml -m huge -o huge-runs-bf16 --device "$gpu" --precision bf16 --no-
 done_well
 grep -q 'became Inf' out && fail "bf16 holds them: $(cat out)"
 
+# a sweep's pooled vectors are made on the GPU, and on the host where whole tensors come to it: the same bytes
+talks 30 talks.jsonl
+sweep=(sweep talks.jsonl -m tiny-qwen2 --device cuda --fsync off --store-dtype f32 -q)
+for keep in pooled tokens; do
+  run "${sweep[@]}" -o "sweep-$keep" --keep $keep
+  [ "$code" = 3 ] || fail "sweep --keep $keep: exit code $code, $(cat err)"
+done
+diff -rq sweep-pooled/data.zarr/pooled sweep-tokens/data.zarr/pooled || fail "a sweep's pooled vectors depend on where they are made"
+
 [ -n "${LCT_TEST_SHIM:-}" ] || finish
 
 export LCT_SHIM_DEVICES=0
@@ -102,6 +112,19 @@ for n in 5 40 80 95 110 120; do
   fi
 done
 [ $shrunk -gt 0 ] && [ $refused -gt 0 ] || fail "of six failed allocations $refused ended a scan and $shrunk made batches smaller"
+
+# an allocation of a sweep fails: it says what did not fit, and goes on when it is told to
+failed=0
+for n in 50 60 70 80 90 100; do
+  LCT_SHIM_FAIL_ALLOC=$n run "${sweep[@]}" -o "sweep-$n" --keep pooled --memory 1M
+  [ "$code" = 1 ] && [ -e "sweep-$n" ] || continue
+  grep -q '^llmct-gpu: error: a batch of [0-9]* tokens and keys for [0-9]* does not fit cuda:0; --memory makes batches smaller: ' err || fail "allocation $n: $(cat err)"
+  failed=$((failed + 1))
+  run "${sweep[@]}" -o "sweep-$n" --keep pooled --memory 1M --resume
+  [ "$code" = 3 ] || fail "allocation $n: --resume: exit code $code, $(cat err)"
+  same_store "allocation $n" sweep-pooled "sweep-$n"
+done
+[ $failed -gt 0 ] || fail "none of six failed allocations ended a sweep"
 
 # the n-th launch fails: everything after it does, and what was complete is there
 failed=0

@@ -27,7 +27,7 @@ static float *pool_on_host(const float *rows, int dim) {
   assert_non_null(out);
   assert_ok(lct_pool_new(NULL, &stream, 1, N_LIST, &p, &err));
   assert_ok(lct_pool_reserve(p, 1, &err));
-  assert_ok(lct_pool_begin(p, &item, 1, N_ROWS, &err));
+  lct_pool_begin(p, &item, 1, N_ROWS);
   assert_ok(lct_pool_take(p, LCT_SOURCE_HIDDEN_OUT, 0, 0, N_ROWS, rows, dim, &err));
   for (int i = 0; i < N_LIST; i++) memcpy(out + (size_t)i * (size_t)dim, lct_pool_vectors(p, 0, i, 0), (size_t)dim * sizeof *out);
   lct_pool_free(p);

@@ -137,7 +137,7 @@ static lct_status run(lct_pool *p, uint32_t to_host, lct_error *err) {
   seen.n_reads = seen.n_downloads = seen.n_finite = seen.n_pooled = 0;
   memset(u.n_shown, 0, sizeof u.n_shown);
   u.pool = p;
-  LCT_TRY(lct_pool_begin(p, u.rows, N_SEQS, b->n_rows, err));
+  lct_pool_begin(p, u.rows, N_SEQS, b->n_rows);
   lct_tap tap = {.wanted = lct_pool_wanted(p), .rows = on_rows, .device = lct_pool_device(p, to_host)};
   return lct_engine_forward(u.engine, b, NULL, &tap, NULL, 0, NULL, NULL, err);
 }
@@ -255,7 +255,7 @@ static void test_cancelled(void **state) {
   assert_ok(run(host, ALL_SOURCES, &err));
   const volatile int cancel = 1;
   lct_tap tap = {.wanted = lct_pool_wanted(device), .device = lct_pool_device(device, 0)};
-  assert_ok(lct_pool_begin(device, u.rows, N_SEQS, b->n_rows, &err));
+  lct_pool_begin(device, u.rows, N_SEQS, b->n_rows);
   assert_int_equal(lct_engine_forward(u.engine, b, NULL, &tap, NULL, 0, NULL, &cancel, &err), LCT_E_CANCELLED);
   assert_int_equal(device->device.n_pieces, 1); /* the embeddings */
   assert_ok(run(device, 0, &err));
