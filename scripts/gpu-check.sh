@@ -144,6 +144,7 @@ if wanted racecheck; then sanitized racecheck; fi
 if wanted bench; then
   shapes="qwen2.5-0.5b qwen2.5-3b qwen2.5-7b"
   run bench 240 "$package/bin/bench_gpu" --seconds 180 $(printf -- '--like %s ' $shapes)
+  run sweep 200 "$python" scripts/lib/gpu_sweep.py "$package/bin/llmct-gpu" "$work/sweep" qwen2.5-0.5b
   if can_torch peer; then run peer 240 "$python" bench/gpu_peer.py --seconds 180 $shapes; fi
 fi
 

@@ -43,6 +43,9 @@ def row(r):
         return "decode", f"{like} batch {r['batch']}", f"{number(r['tokens_per_second'], 1)} tokens/s", note
     if what == "peer.prefill":
         return "prefill", f"{like} transformers", f"{number(r['tokens_per_second'], 0)} tokens/s", f"{spread(r)}, batch {r['batch']}"
+    if what == "gpu.sweep":
+        note = f"{spread(r)}, {r['rows']} rows, {number(100 * r['over_nothing'], 1)} % over nothing kept, {number(r['stored_bytes'] / 1e6, 0)} MB"
+        return "sweep", f"{like} keep {r['keep']}", f"{number(r['tokens_per_second'], 0)} tokens/s", note
     if what == "peer.decode":
         name = f"{like} transformers batch {r['batch']}"
         return "decode", name, f"{number(r['tokens_per_second'], 1)} tokens/s", f"{spread(r)} for {r['steps']} steps"
