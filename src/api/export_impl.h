@@ -2,7 +2,7 @@
 #ifndef LCT_API_EXPORT_IMPL_H
 #define LCT_API_EXPORT_IMPL_H
 
-#include "sweep/archive_select.h"
+#include "archive/select.h"
 
 enum { EXPORT_BLOCK_BYTES = 16 << 20, EXPORT_DERIVED_BYTES = 512 << 20 };
 

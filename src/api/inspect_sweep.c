@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 bool inspects_sweep(const char *path) {
   lct_buf b = {0};

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "store/npz_format.h"
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 lct_status lct_verify(const char *dir, lct_line fault, void *ctx, lct_verify_result *result, lct_error *err) {
   lct_archive *a = NULL;

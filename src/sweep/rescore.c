@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "sweep/archive_select.h"
+#include "archive/select.h"
 #include "sweep/sweep_impl.h"
 
 enum { BLOCK_BYTES = 64 << 20, MIN_BLOCK = 64, TASK_ROWS = 16, SHARD_ROWS = 65536, MIN_FREE = 64 << 20 };

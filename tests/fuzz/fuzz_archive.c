@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "fuzz_support.h"
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 enum { MAX_VALUES = 1 << 16, MAX_NAMES = 4 };
 

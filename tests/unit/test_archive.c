@@ -2,7 +2,7 @@
 #include "zarr_fixture.h"
 
 #include "base/half.h"
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 #define ARCHIVES LCT_SOURCE_DIR "/tests/goldens/store/archive"
 

@@ -1,8 +1,8 @@
 /* What of a sweep is meant: lists of sources, positions and layers, and a range of rows, as a user writes them. */
-#ifndef LCT_SWEEP_ARCHIVE_SELECT_H
-#define LCT_SWEEP_ARCHIVE_SELECT_H
+#ifndef LCT_ARCHIVE_SELECT_H
+#define LCT_ARCHIVE_SELECT_H
 
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 /* Indexes into the archive's lists, in the order they were asked for (layers ascending). */
 typedef struct {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sweep/archive_impl.h"
+#include "archive/archive_impl.h"
 
 enum { N_ROLES = 3 };
 

@@ -1,8 +1,8 @@
 /* A sweep's directory, read: rows, vectors under the names of their sources, scores; checked from end to end. Also one that is still being
  * written or was interrupted: then the rows are those that stand in every array, as the journal says.
  * Not for two threads at once. */
-#ifndef LCT_SWEEP_ARCHIVE_H
-#define LCT_SWEEP_ARCHIVE_H
+#ifndef LCT_ARCHIVE_H
+#define LCT_ARCHIVE_H
 
 #include "store/zarr_read.h"
 

@@ -1,4 +1,4 @@
-#include "sweep/archive_select.h"
+#include "archive/select.h"
 
 #include <errno.h>
 #include <inttypes.h>

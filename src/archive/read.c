@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/convert.h"
-#include "sweep/archive_impl.h"
+#include "archive/archive_impl.h"
 
 enum { DEFAULT_GROUP = 128 };
 

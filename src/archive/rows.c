@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "model/jsonio.h"
-#include "sweep/archive_impl.h"
+#include "archive/archive_impl.h"
 
 enum { MAX_DEPTH = 8, MIN_SLOTS = 1024 };
 

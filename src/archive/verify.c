@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "store/codec.h"
-#include "sweep/archive_impl.h"
+#include "archive/archive_impl.h"
 
 enum { MAX_PART_BYTES = 1 << 30 };
 

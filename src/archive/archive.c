@@ -1,12 +1,12 @@
 /* Opening a sweep's directory: sweep.json, the journal, the axes. Arrays themselves are opened when they are read. */
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/jsonio.h"
-#include "sweep/archive_impl.h"
+#include "archive/archive_impl.h"
 
 enum { MAX_SWEEP_JSON = 1 << 28, MAX_DEPTH = 32, MAX_HIDDEN = 1 << 24 };
 

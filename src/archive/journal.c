@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "model/jsonio.h"
-#include "sweep/archive_impl.h"
+#include "archive/archive_impl.h"
 
 enum { MAX_JOURNAL_BYTES = 1 << 30, MAX_DEPTH = 16 };
 static const json_int_t MAX_SHARD_BYTES = (json_int_t)1 << 38; /* as many of them as a journal holds can be added up */

@@ -1,11 +1,11 @@
 /* Inside an archive. */
-#ifndef LCT_SWEEP_ARCHIVE_IMPL_H
-#define LCT_SWEEP_ARCHIVE_IMPL_H
+#ifndef LCT_ARCHIVE_IMPL_H
+#define LCT_ARCHIVE_IMPL_H
 
 #include <jansson.h>
 
 #include "base/file.h"
-#include "sweep/archive.h"
+#include "archive/archive.h"
 
 /* Shards of one array in a row from 0, by the journal. */
 typedef struct {
