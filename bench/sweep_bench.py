@@ -78,8 +78,8 @@ def full(a):
 
 
 def overhead(a):
-    """In turns, so that what else the machine does hits both alike; the smallest of each is compared."""
-    times = {"nothing": [], "scores": [], "pooled": []}
+    """In turns, so that what else the machine does hits both alike; each turn's are compared."""
+    times = {keep: [] for keep in a.overhead_keeps.split(",")}
     for _ in range(a.repeats):
         for keep in times:
             r = sweep(a, a.n_overhead, keep)
@@ -87,8 +87,11 @@ def overhead(a):
     work = f"{a.n_overhead} conversations, loading left out"
     for keep, values in times.items():
         bench.add("overhead", work, f"llmct-gpu --keep {keep}", "s", values, "lower", a.precision)
-    for keep in ("scores", "pooled"):
-        bench.add("overhead", work, f"{keep} over nothing", "%", [100 * (min(times[keep]) / min(times["nothing"]) - 1)], "lower", "smallest against smallest")
+    for keep in times:
+        if keep == "nothing":
+            continue
+        pairs = [100 * (x / bare - 1) for x, bare in zip(times[keep], times["nothing"])]
+        bench.add("overhead", work, f"{keep} over nothing", "%", pairs, "lower", "turn by turn")
 
 
 def memory(a):
@@ -233,6 +236,7 @@ def arguments():
     p.add_argument("--peer-batch-tokens", default="1024,4096", help="transformers' batches, padding included; the fastest counts")
     p.add_argument("--memory-counts", default="100,1000,8000")
     p.add_argument("--n-overhead", type=int, default=200)
+    p.add_argument("--overhead-keeps", default="nothing,scores,pooled")
     p.add_argument("--n-peer", type=int, default=100)
     p.add_argument("--n-lab", type=int, default=3)
     p.add_argument("--repeats", type=int, default=3)
