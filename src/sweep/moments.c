@@ -67,8 +67,7 @@ static void welford(const float *v, int n, double inverse, double *mean, double 
 }
 
 /* Every element of a vector is NaN, or none. */
-static bool is_there(const sweep *s, const sweep_unit *u, int position, int64_t item) {
-  (void)u;
+static bool is_there(const sweep *s, int position, int64_t item) {
   return !isnan(lct_pool_vectors(s->pool, 0, position, 0)[(size_t)item * (size_t)s->streams[0].s.width]);
 }
 
@@ -79,7 +78,7 @@ static void add_plane(const sweep *s, const sweep_unit *u, sweep_moments *m, int
   int64_t n[SWEEP_N_ROLES];
   memcpy(n, m->n[position].n, sizeof n);
   for (int64_t i = from; i < to; i++) {
-    if (!is_there(s, u, position, i)) continue;
+    if (!is_there(s, position, i)) continue;
     int role = u->items[i].role;
     size_t at = base + (size_t)role * width;
     welford(vectors + (size_t)i * width, t->width, 1.0 / (double)++n[role], m->mean[stream] + at, m->m2[stream] + at);
@@ -95,7 +94,7 @@ void sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to) 
     }
   }
   for (int position = 0; position < s->n_positions; position++) {
-    for (int64_t i = from; i < to; i++) s->part.n[position].n[u->items[i].role] += is_there(s, u, position, i);
+    for (int64_t i = from; i < to; i++) s->part.n[position].n[u->items[i].role] += is_there(s, position, i);
   }
 }
 
