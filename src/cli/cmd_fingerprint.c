@@ -84,13 +84,7 @@ int cli_fingerprint(int argc, char **argv) {
        "the bank is what has this label in that file, or without one in REFERENCES"},
       {"--pcs", NULL, ARG_INT, &a.pcs, "K", "principal components of the bank, for the metric projection (default 8)"},
       {"--whiten", NULL, ARG_FLAG, &a.o.whiten, NULL, "whitening matrices, for the metric whitened: layers x hidden x hidden values"},
-      {"--device", "-d", ARG_STRING, &a.o.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
-      {"--precision", NULL, ARG_CHOICE, &a.precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
-      {"--chat-template", NULL, ARG_STRING, &a.o.chat_template, "NAME", "instead of the recognised one"},
-      {"--no-thinking", NULL, ARG_FLAG, &a.o.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},
-      {"--threads", "-t", ARG_INT, &a.threads, "N", "threads of the CPU (default: all)"},
-      {"--quiet", "-q", ARG_FLAG, &a.quiet, NULL, "print errors only"},
-      {"--json", NULL, ARG_FLAG, &a.json, NULL, "print the summary as one JSON object"},
+      CLI_RUN_OPTIONS(a),
       {0}};
   const arg_spec spec = {"fingerprint", "REFERENCES -m MODEL -o FILE.safetensors [options]",
                          "Makes the vectors that a sweep scores against, one a label: the mean over its prompts. REFERENCES is a scenario\n"

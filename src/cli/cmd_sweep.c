@@ -135,13 +135,7 @@ int cli_sweep(int argc, char **argv) {
       {"--fsync", NULL, ARG_CHOICE, &a.sync, "shard|end|off", "when data must be on the disk (default shard)"},
       {"--metrics-file", NULL, ARG_STRING, &a.o.metrics_file, "FILE", "Prometheus text, rewritten once a second"},
       {"--resume", NULL, ARG_FLAG, &a.o.resume, NULL, "go on with the sweep in DIR"},
-      {"--device", "-d", ARG_STRING, &a.o.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
-      {"--precision", NULL, ARG_CHOICE, &a.precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
-      {"--chat-template", NULL, ARG_STRING, &a.o.chat_template, "NAME", "instead of the recognised one"},
-      {"--no-thinking", NULL, ARG_FLAG, &a.o.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},
-      {"--threads", "-t", ARG_INT, &a.threads, "N", "threads of the CPU (default: all)"},
-      {"--quiet", "-q", ARG_FLAG, &a.quiet, NULL, "print errors only"},
-      {"--json", NULL, ARG_FLAG, &a.json, NULL, "print the summary as one JSON object"},
+      CLI_RUN_OPTIONS(a),
       {0}};
   const arg_spec spec = {"sweep", "CONVERSATIONS.jsonl... -m MODEL -o DIR [options]",
                          "Scans many conversations: every snapshot of every one is scored and stored. JSONL, plain or .zst; - is standard input.\n"

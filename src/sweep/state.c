@@ -26,7 +26,7 @@ static json_t *source_names(const sweep *s) {
   return a;
 }
 
-static json_t *layer_numbers(const sweep *s) {
+json_t *sweep_layers_json(const sweep *s) {
   json_t *a = json_array();
   for (int i = 0; i < s->n_layers; i++) json_array_append_new(a, json_integer(s->layers[i]));
   return a;
@@ -42,7 +42,7 @@ json_t *sweep_config_json(const sweep *s) {
   return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:i}", "model", s->model->hash, "template",
                    s->template.hash, "precision", lct_precision_name(s->device.precision), "device", s->device.gpu ? "cuda" : "cpu", "keep",
                    keep_name(s->o->keep), "store-dtype", stored_name(s->o->store_dtype), "derive residual", s->o->derive_residual, "positions",
-                   position_names(s), "sources", source_names(s), "layers", layer_numbers(s), "metrics", metric_names(s), "fingerprints",
+                   position_names(s), "sources", source_names(s), "layers", sweep_layers_json(s), "metrics", metric_names(s), "fingerprints",
                    s->fingerprints_hash, "shard-rows", (json_int_t)s->shard_rows, "token shard", (json_int_t)s->token_shard, "long",
                    s->o->too_long == LCT_LONG_SKIP ? "skip" : "truncate", "max-tokens", s->max_tokens);
 }
@@ -105,7 +105,7 @@ lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct
                            lct_precision_name(s->device.precision), "device", s->device.label, "inputs", inputs_json(s), "keep",
                            keep_name(s->o->keep), "store_dtype", stored_name(s->o->store_dtype), "derive",
                            s->o->derive_residual ? "residual" : NULL, "positions", position_names(s), "sources", source_names(s), "layers",
-                           layer_numbers(s), "metrics", metric_names(s), "fingerprints", fingerprints_json(s));
+                           sweep_layers_json(s), "metrics", metric_names(s), "fingerprints", fingerprints_json(s));
   json_t *rest = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:o, s:I, s:I, s:o}", "rows",
                            (json_int_t)s->rows, "tokens_stored", (json_int_t)s->tokens, "conversations", (json_int_t)r->conversations,
                            "rejected", (json_int_t)r->rejected, "truncated", (json_int_t)r->truncated, "arrays", arrays_json(s), "tokens",

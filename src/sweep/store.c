@@ -49,12 +49,6 @@ static json_t *strings_of_positions(const sweep *s, bool scored) {
   return a;
 }
 
-static json_t *layer_numbers(const sweep *s) {
-  json_t *a = json_array();
-  for (int i = 0; i < s->n_layers; i++) json_array_append_new(a, json_integer(s->layers[i]));
-  return a;
-}
-
 static json_t *score_axes(const sweep *s) {
   json_t *sources = json_array(), *references = json_array(), *metrics = json_array();
   for (int i = 0; i < s->n_scored_sources; i++) {
@@ -62,7 +56,7 @@ static json_t *score_axes(const sweep *s) {
   }
   for (int i = 0; i < s->fingerprints->n_labels; i++) json_array_append_new(references, json_string(s->fingerprints->labels[i]));
   for (int i = 0; i < s->n_metrics; i++) json_array_append_new(metrics, json_string(lct_any_metric_name(s->metrics[i])));
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "positions", strings_of_positions(s, true), "sources", sources, "layers", layer_numbers(s),
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "positions", strings_of_positions(s, true), "sources", sources, "layers", sweep_layers_json(s),
                    "references", references, "metrics", metrics, "fingerprints", s->fingerprints_hash);
 }
 

@@ -171,7 +171,6 @@ typedef struct {
   sweep_journal journal;
   struct json_t *arrays; /* metas, for sweep.json */
   sweep_moments part, whole;
-  int64_t part_rows;     /* rows in the current part */
   int64_t row_frontier, token_frontier; /* rows of the arrays of rows and of tokens that stand in all of them already */
   double *error2, *value2, *error_max; /* (n_streams) of the stored type */
   int64_t rows, tokens;  /* done so far */
@@ -243,6 +242,7 @@ lct_status sweep_moments_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_e
 lct_status sweep_moments_write(sweep *s, lct_error *err) LCT_CHECKED;
 /* state.c */
 struct json_t *sweep_config_json(const sweep *s);
+struct json_t *sweep_layers_json(const sweep *s); /* the numbers of the layers */
 lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct_error *err) LCT_CHECKED;
 void sweep_report(sweep *s, const char *phase);
 
