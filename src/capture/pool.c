@@ -62,15 +62,29 @@ lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) {
       LCT_TRY(lct_alloc_aligned(&t->vectors, n, sizeof *t->vectors, "pooled vectors", err));
       t->capacity = n;
     }
-    for (size_t k = 0; k < n; k++) t->vectors[k] = NAN;
   }
   return LCT_OK;
+}
+
+static void fill_absent(const lct_pool *p, int pooling, int32_t item) {
+  for (int i = 0; i < p->n_streams; i++) {
+    const pool_stream *t = &p->streams[i];
+    for (int plane = 0; plane < t->s.n_planes; plane++) {
+      float *v = pool_slot(p, t, pooling, plane) + (size_t)item * (size_t)t->s.width;
+      for (int k = 0; k < t->s.width; k++) v[k] = NAN;
+    }
+  }
 }
 
 void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows) {
   p->rows = rows;
   p->n_rows = n;
   p->batch_rows = batch_rows;
+  for (int k = 0; k < n; k++) {
+    for (int q = 0; q < p->n_poolings; q++) {
+      if (rows[k].entries[q].row < 0 && rows[k].entries[q].n_mean == 0) fill_absent(p, q, rows[k].item);
+    }
+  }
   pool_device_begin(&p->device);
 }
 

@@ -12,7 +12,7 @@
 typedef struct {
   int32_t row;              /* -1: the mean */
   const lct_kv_range *mean; /* rows, ascending position; borrowed until the batch is done */
-  int32_t n_mean;           /* 0: there is no such vector, it stays NaN */
+  int32_t n_mean;           /* 0: there is no such vector, it is NaN */
 } lct_pool_entry;
 
 /* The entries of a message's vectors in the order of LCT_POOLINGS: its prompt lies in `rows` (n ranges in order of position, the positions
@@ -45,9 +45,9 @@ typedef struct lct_pool lct_pool;
 lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out,
                         lct_error *err) LCT_CHECKED;
 void lct_pool_free(lct_pool *p);
-/* Makes room for the vectors of n_items items, all NaN now. Pointers to vectors of before are gone. */
+/* Makes room for the vectors of n_items items, undefined until a batch has made them. Pointers to vectors of before are gone. */
 lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) LCT_CHECKED;
-/* Makes the pool look at the rows of the next batch. rows is borrowed until the batch is done. */
+/* Makes the pool look at the rows of the next batch; vectors that the items lack are NaN now. rows is borrowed until the batch is done. */
 void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows);
 uint32_t lct_pool_wanted(const lct_pool *p);
 /* The tap's rows callback; ctx is the pool. What no plane asks for is passed over. */

@@ -35,7 +35,7 @@ void pool_device_free(pool_device *d) {
   free(d->pieces);
 }
 
-/* One vector more, unless there is none: that stays NaN. */
+/* One vector more, unless there is none: that is NaN already. */
 static lct_status add_entry(pool_device *d, const lct_pool_entry *e, int32_t item, int pooling, lct_error *err) {
   if (e->row < 0 && e->n_mean == 0) return LCT_OK;
   size_t n_mean = e->row < 0 ? (size_t)e->n_mean : 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "store/zarr_write_impl.h"
 
 void lct_zarr_fail_locked(lct_zarr_writer *w, const lct_error *failure) {
@@ -94,6 +95,7 @@ static lct_status pack(lct_zarr_writer *w, zarr_packer *p, const zarr_slot *slot
 
 static void *compressor(void *arg) {
   lct_zarr_writer *w = arg;
+  lct_thread_give_way();
   zarr_packer p = {0};
   lct_error failure = {0};
   lct_status s = lct_codec_new(&p.codec, &failure);
@@ -147,6 +149,7 @@ static void free_piece(lct_zarr_writer *w, lct_zarr_out *a) {
 
 static void *writing(void *arg) {
   lct_zarr_writer *w = arg;
+  lct_thread_give_way();
   lct_error failure = {0};
   (void)pthread_mutex_lock(&w->lock);
   while (!w->failed && !(w->closing && w->n_pending == 0)) {

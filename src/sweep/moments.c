@@ -1,15 +1,12 @@
 /* Mean and spread of every vector element, by role. Rows of one shard are added one after the other (Welford); shards are merged in order
  * (Chan, Golub, LeVeque 1979), so that a resumed sweep, which reads finished shards back, gets the same bits. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-#include "store/codec.h"
 #include "sweep/sweep_impl.h"
 
-static size_t n_values(const sweep *s, int stream) {
+size_t sweep_moments_values(const sweep *s, int stream) {
   const lct_stream *t = &s->streams[stream].s;
   return (size_t)s->n_positions * (size_t)t->n_planes * SWEEP_N_ROLES * (size_t)t->width;
 }
@@ -19,8 +16,8 @@ lct_status sweep_moments_new(sweep *s, sweep_moments *m, lct_error *err) {
   LCT_TRY(lct_calloc(&m->mean, (size_t)s->n_streams, sizeof *m->mean, "moments", err));
   LCT_TRY(lct_calloc(&m->m2, (size_t)s->n_streams, sizeof *m->m2, "moments", err));
   for (int i = 0; i < s->n_streams; i++) {
-    LCT_TRY(lct_calloc(&m->mean[i], n_values(s, i), sizeof(double), "moments", err));
-    LCT_TRY(lct_calloc(&m->m2[i], n_values(s, i), sizeof(double), "moments", err));
+    LCT_TRY(lct_calloc(&m->mean[i], sweep_moments_values(s, i), sizeof(double), "moments", err));
+    LCT_TRY(lct_calloc(&m->m2[i], sweep_moments_values(s, i), sizeof(double), "moments", err));
   }
   return LCT_OK;
 }
@@ -44,9 +41,8 @@ static inline __attribute__((always_inline)) void welford_body(const float *v, i
   }
 }
 
-/* No product may be fused into a sum: the bits would depend on the machine. */
 #pragma GCC push_options
-#pragma GCC optimize("O3", "fp-contract=off")
+#pragma GCC optimize("O3")
 static void welford_base(const float *v, int n, double inverse, double *mean, double *m2) { welford_body(v, n, inverse, mean, m2); }
 #if defined(__x86_64__)
 __attribute__((target("avx512f,prefer-vector-width=512"))) static void welford_avx512(const float *v, int n, double inverse, double *mean,
@@ -120,8 +116,8 @@ void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *par
         }
       }
     }
-    memset(part->mean[stream], 0, n_values(s, stream) * sizeof(double));
-    memset(part->m2[stream], 0, n_values(s, stream) * sizeof(double));
+    memset(part->mean[stream], 0, sweep_moments_values(s, stream) * sizeof(double));
+    memset(part->m2[stream], 0, sweep_moments_values(s, stream) * sizeof(double));
   }
   for (int position = 0; position < s->n_positions; position++) {
     for (int role = 0; role < SWEEP_N_ROLES; role++) into->n[position].n[role] += part->n[position].n[role];
@@ -129,79 +125,11 @@ void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *par
   }
 }
 
-static void part_path(const sweep *s, int64_t shard, char *out, size_t n) {
-  (void)snprintf(out, n, "%s/parts/moments-%06lld", s->o->output, (long long)shard);
-}
-
-/* The part as bytes: counts, means, sums of squares, the loss of the stored type, CRC-32C. */
-static lct_status pack(const sweep *s, lct_buf *b, lct_error *err) {
-  LCT_TRY(lct_buf_append(b, s->part.n, (size_t)s->n_positions * sizeof *s->part.n, err));
-  for (int i = 0; i < s->n_streams; i++) {
-    LCT_TRY(lct_buf_append(b, s->part.mean[i], n_values(s, i) * sizeof(double), err));
-    LCT_TRY(lct_buf_append(b, s->part.m2[i], n_values(s, i) * sizeof(double), err));
-  }
-  uint32_t crc = lct_crc32c(0, b->data, b->len);
-  return lct_buf_append(b, &crc, sizeof crc, err);
-}
-
-static lct_status unpack(sweep *s, const char *path, const lct_buf *b, lct_error *err) {
-  size_t want = (size_t)s->n_positions * sizeof *s->part.n + sizeof(uint32_t);
-  for (int i = 0; i < s->n_streams; i++) want += 2 * n_values(s, i) * sizeof(double);
-  if (b->len != want) return lct_fail(err, LCT_E_FORMAT, "%s: expected %zu bytes, found %zu", path, want, b->len);
-  uint32_t crc;
-  memcpy(&crc, b->data + want - sizeof crc, sizeof crc);
-  if (crc != lct_crc32c(0, b->data, want - sizeof crc)) return lct_fail(err, LCT_E_FORMAT, "%s: its checksum is wrong", path);
-  const char *at = b->data;
-  memcpy(s->part.n, at, (size_t)s->n_positions * sizeof *s->part.n);
-  at += (size_t)s->n_positions * sizeof *s->part.n;
-  for (int i = 0; i < s->n_streams; i++) {
-    size_t bytes = n_values(s, i) * sizeof(double);
-    memcpy(s->part.mean[i], at, bytes);
-    memcpy(s->part.m2[i], at + bytes, bytes);
-    at += 2 * bytes;
-  }
-  return LCT_OK;
-}
-
-lct_status sweep_moments_save(sweep *s, int64_t shard, lct_error *err) {
-  char path[4200];
-  part_path(s, shard, path, sizeof path);
-  lct_buf b = {0};
-  lct_status st = pack(s, &b, err);
-  if (st == LCT_OK) st = lct_file_write_atomic(path, b.data, b.len, err);
-  if (st == LCT_OK && s->o->sync == LCT_SYNC_SHARD) st = sweep_lines_sync(&s->messages, err);
-  if (st == LCT_OK) st = sweep_journal_shard(&s->journal, "moments", shard, (int64_t)b.len, err);
-  lct_buf_free(&b);
-  if (st == LCT_OK) sweep_moments_merge(s, &s->whole, &s->part);
-  return st;
-}
-
-lct_status sweep_moments_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) {
-  *loaded = 0;
-  for (int64_t shard = 0; shard < n_shards; shard++) {
-    char path[4200];
-    lct_buf b = {0};
-    lct_error local;
-    part_path(s, shard, path, sizeof path);
-    lct_status st = lct_file_read(path, (size_t)1 << 32, &b, &local);
-    if (st == LCT_OK) st = unpack(s, path, &b, &local);
-    lct_buf_free(&b);
-    if (st == LCT_E_NOMEM) {
-      if (err != NULL) *err = local;
-      return st;
-    }
-    if (st != LCT_OK) return LCT_OK; /* a part that is lost or damaged is computed again */
-    sweep_moments_merge(s, &s->whole, &s->part);
-    (*loaded)++;
-  }
-  return LCT_OK;
-}
-
 /* n (position, role); mean and m2 (position, plane, role, width) of every stream. */
 lct_status sweep_moments_write(sweep *s, lct_error *err) {
   for (int position = 0; position < s->n_positions; position++) {
     for (int stream = -1; stream < s->n_streams; stream++) {
-      size_t bytes = stream < 0 ? sizeof(sweep_counts) : n_values(s, stream) / (size_t)s->n_positions * sizeof(double);
+      size_t bytes = stream < 0 ? sizeof(sweep_counts) : sweep_moments_values(s, stream) / (size_t)s->n_positions * sizeof(double);
       for (int k = 0; k < (stream < 0 ? 1 : 2); k++) {
         lct_zarr_out *out = stream < 0 ? s->moments_n : k == 0 ? s->moments_mean[stream] : s->moments_m2[stream];
         const void *from = stream < 0 ? (const void *)s->whole.n : k == 0 ? s->whole.mean[stream] : s->whole.m2[stream];

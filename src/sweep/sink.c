@@ -132,7 +132,7 @@ static lct_status add_moments(sweep *s, const sweep_unit *u, lct_error *err) {
     if (n > in_shard) n = in_shard;
     sweep_moments_add(s, u, i, i + n);
     i += n;
-    if (n == in_shard) LCT_TRY(sweep_moments_save(s, (u->row0 + i) / s->shard_rows - 1, err));
+    if (n == in_shard) LCT_TRY(sweep_parts_save(s, (u->row0 + i) / s->shard_rows - 1, err));
   }
   return LCT_OK;
 }

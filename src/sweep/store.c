@@ -205,7 +205,7 @@ static lct_status find_frontiers(sweep *s, lct_error *err) {
       if (keep_tokens) least(s, name, s->token_shard, &tokens);
     }
   }
-  LCT_TRY(sweep_moments_load(s, rows / s->shard_rows, &n_parts, err));
+  LCT_TRY(sweep_parts_load(s, rows / s->shard_rows, &n_parts, err));
   s->row_frontier = n_parts * s->shard_rows;
   s->token_frontier = keep_tokens ? tokens : 0;
   return LCT_OK;
@@ -250,6 +250,7 @@ lct_status sweep_store_open(sweep *s, lct_error *err) {
   LCT_TRY(st);
   LCT_TRY(sweep_moments_new(s, &s->part, err));
   LCT_TRY(sweep_moments_new(s, &s->whole, err));
+  LCT_TRY(sweep_moments_new(s, &s->keeper.moments, err));
   LCT_TRY(find_frontiers(s, err));
   LCT_TRY(sweep_lines_open(&s->messages, s->o->output, "messages.jsonl", s->o->resume, err));
   LCT_TRY(sweep_lines_open(&s->errors, s->o->output, "errors.jsonl", s->o->resume, err));
@@ -273,6 +274,7 @@ void sweep_remove_parts(const char *output) {
 }
 
 lct_status sweep_store_finish(sweep *s, lct_error *err) {
+  LCT_TRY(sweep_parts_join(s, err));
   LCT_TRY(sweep_lines_finish(&s->messages, err));
   LCT_TRY(sweep_lines_finish(&s->errors, err));
   LCT_TRY(sweep_journal_finishing(&s->journal, s->rows, err));
@@ -282,6 +284,7 @@ lct_status sweep_store_finish(sweep *s, lct_error *err) {
 }
 
 void sweep_store_close(sweep *s) {
+  (void)!sweep_parts_join(s, NULL);
   lct_zarr_writer_free(s->writer);
   s->writer = NULL;
   sweep_lines_close(&s->messages);
@@ -289,6 +292,7 @@ void sweep_store_close(sweep *s) {
   sweep_journal_close(&s->journal);
   sweep_moments_free(s, &s->part);
   sweep_moments_free(s, &s->whole);
+  sweep_moments_free(s, &s->keeper.moments);
   free(s->moments_mean);
   free(s->moments_m2);
   json_decref(s->arrays);

@@ -167,6 +167,7 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
   if (s->pool == NULL) return st;
   bool cancelled = st == LCT_E_CANCELLED;
   if (st != LCT_OK) {
+    (void)!sweep_parts_join(s, &ignored);
     lct_zarr_writer_free(s->writer); /* waits for shards that are complete */
     s->writer = NULL;
   }

@@ -118,6 +118,16 @@ typedef struct {
   double **mean, **m2;  /* (n_streams) each (position, plane, role, width) */
 } sweep_moments;
 
+/* The thread that keeps a finished shard's moments, one shard at a time. */
+typedef struct {
+  pthread_t thread;
+  bool running;
+  int64_t shard;
+  sweep_moments moments; /* the thread's while it runs, else empty */
+  lct_status status;
+  lct_error error;
+} sweep_keeper;
+
 typedef struct planner planner;
 
 typedef struct {
@@ -170,7 +180,8 @@ typedef struct {
   sweep_lines messages, errors;
   sweep_journal journal;
   struct json_t *arrays; /* metas, for sweep.json */
-  sweep_moments part, whole;
+  sweep_moments part, whole; /* of the shard being filled; of those before (the keeper's while it runs) */
+  sweep_keeper keeper;
   int64_t row_frontier, token_frontier; /* rows of the arrays of rows and of tokens that stand in all of them already */
   double *error2, *value2, *error_max; /* (n_streams) of the stored type */
   int64_t rows, tokens;  /* done so far */
@@ -237,9 +248,14 @@ lct_status sweep_moments_new(sweep *s, sweep_moments *m, lct_error *err) LCT_CHE
 void sweep_moments_free(const sweep *s, sweep_moments *m);
 void sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to); /* items [from, to) */
 void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *part); /* and empties part */
-lct_status sweep_moments_save(sweep *s, int64_t shard, lct_error *err) LCT_CHECKED; /* part, then into whole */
-lct_status sweep_moments_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) LCT_CHECKED; /* into whole */
+size_t sweep_moments_values(const sweep *s, int stream); /* of mean, and of m2 */
 lct_status sweep_moments_write(sweep *s, lct_error *err) LCT_CHECKED;
+/* parts.c */
+/* Gives part, that of a whole shard, to the keeper: it goes into a file, the journal, and whole; part is empty again. Says how the shard before ended. */
+lct_status sweep_parts_save(sweep *s, int64_t shard, lct_error *err) LCT_CHECKED;
+/* Waits for the keeper. */
+lct_status sweep_parts_join(sweep *s, lct_error *err) LCT_CHECKED;
+lct_status sweep_parts_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) LCT_CHECKED; /* into whole */
 /* state.c */
 struct json_t *sweep_config_json(const sweep *s);
 struct json_t *sweep_layers_json(const sweep *s); /* the numbers of the layers */
