@@ -188,6 +188,7 @@ typedef struct {
   double seconds_load, seconds_input, seconds_forward, seconds_gemm, seconds_sink, seconds_wait, seconds_finish, seconds_total;
   int32_t batch_rows; /* tokens a batch may have */
   bool complete;      /* the store is whole */
+  bool was_complete;  /* it was so before: nothing was done; counts are those of the sweep that made it, times are 0 */
 } lct_sweep_result;
 
 /* LCT_E_CANCELLED leaves a store that `resume` goes on with, and so does every other failure after the directory was made. Conversations that

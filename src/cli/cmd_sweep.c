@@ -71,13 +71,16 @@ static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
   if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences were replaced\n", r->utf8_replaced);
 }
 
+static void print_complete(const lct_sweep_result *r, const sweep_args *a) {
+  printf("%s is complete already: %lld conversations, %lld snapshots", a->o.output, (long long)r->conversations, (long long)r->rows);
+  if (r->rejected + r->truncated > 0) printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
+  putchar('\n');
+}
+
 static int finish(const sweep_args *a, lct_status status, const lct_sweep_result *r, const lct_error *err) {
   const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "interrupted" : "failed";
-  if (status == LCT_OK && r->complete && r->rows == 0 && r->seconds_total <= 0) {
-    if (!a->quiet) printf("%s is complete already\n", a->o.output);
-    return EXIT_DONE;
-  }
   if (a->json) print_json(r, a, state);
+  else if (!a->quiet && r->was_complete) print_complete(r, a);
   else if (!a->quiet && status == LCT_OK) print_summary(r, a);
   if (status != LCT_OK) {
     int code = cli_fail(status, err);

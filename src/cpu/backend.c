@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cpu/amx.h"
 #include "cpu/internal.h"
 
 static const lct_kernels *best_kernels(void) {
@@ -19,10 +20,13 @@ static const lct_kernels *best_kernels(void) {
   return &lct_kernels_base;
 }
 
-static lct_status choose_kernels(const lct_kernels **out, lct_error *err) {
+/* *amx: whether matrix products of bf16 are AMX's, beside the kernels of AVX-512. */
+static lct_status choose_kernels(const lct_kernels **out, bool *amx, lct_error *err) {
   *out = best_kernels();
+  bool has_amx = strcmp((*out)->isa, "avx512") == 0 && lct_amx_available();
   const char *want = getenv("LCT_CPU_ISA");
-  if (want == NULL || want[0] == '\0' || strcmp(want, (*out)->isa) == 0) return LCT_OK;
+  *amx = has_amx && (want == NULL || want[0] == '\0' || strcmp(want, "amx") == 0);
+  if (*amx || want == NULL || want[0] == '\0' || strcmp(want, (*out)->isa) == 0) return LCT_OK;
   if (strcmp(want, "base") == 0) {
     *out = &lct_kernels_base;
     return LCT_OK;
@@ -33,15 +37,16 @@ static lct_status choose_kernels(const lct_kernels **out, lct_error *err) {
     return LCT_OK;
   }
 #endif
-  return lct_fail(err, LCT_E_USAGE, "LCT_CPU_ISA=%s: expected base, avx2 or avx512, at most what this machine has (%s)", want,
-                  (*out)->isa);
+  return lct_fail(err, LCT_E_USAGE, "LCT_CPU_ISA=%s: expected base, avx2, avx512 or amx, at most what this machine has (%s)", want,
+                  has_amx ? "amx" : (*out)->isa);
 }
 
 lct_status lct_cpu_describe(lct_buf *out, lct_error *err) {
   const lct_kernels *k = NULL;
-  LCT_TRY(choose_kernels(&k, err));
+  bool amx = false;
+  LCT_TRY(choose_kernels(&k, &amx, err));
   const dnnl_version_t *v = dnnl_version();
-  return lct_buf_printf(out, err, "%s kernels, oneDNN %d.%d.%d", k->isa, v->major, v->minor, v->patch);
+  return lct_buf_printf(out, err, "%s kernels%s, oneDNN %d.%d.%d", k->isa, amx ? ", AMX for bf16" : "", v->major, v->minor, v->patch);
 }
 
 lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) {
@@ -101,12 +106,14 @@ static lct_status backend_open(const lct_backend_options *o, lct_backend **out, 
     return lct_fail(err, LCT_E_USAGE, "threads: %d: expected 0 (all) to 4096", o->n_threads);
   }
   const lct_kernels *kernels = NULL;
-  LCT_TRY(choose_kernels(&kernels, err));
+  bool amx = false;
+  LCT_TRY(choose_kernels(&kernels, &amx, err));
   lct_backend *be = NULL;
   LCT_TRY(lct_calloc(&be, 1, sizeof *be, "CPU backend", err));
   be->kernels = kernels;
   be->bad_index = -1;
   be->precision = o->precision;
+  be->amx = amx && o->precision == LCT_PRECISION_FAST;
   be->n_threads = o->n_threads == 0 ? omp_get_num_procs() : o->n_threads;
   be->weight_budget = o->weight_budget_bytes == 0 ? default_budget() : o->weight_budget_bytes;
   lct_status status = lct_cpu_gemm_open(be, err);

@@ -14,7 +14,7 @@
 
 #include "engine/ops.h"
 
-/* Appends "avx512 kernels, oneDNN 2.6.3" (what an open would choose now) to out. */
+/* Appends "avx512 kernels, AMX for bf16, oneDNN 2.6.3" (what an open would choose now) to out. */
 lct_status lct_cpu_describe(lct_buf *out, lct_error *err) LCT_CHECKED;
 
 #endif

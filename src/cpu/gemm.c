@@ -1,14 +1,16 @@
-/* y = x W^T + b over packed weights: oneDNN's brgemm where it exists, our own panel kernel elsewhere. */
+/* y = x W^T + b over packed weights: oneDNN's brgemm where a row has the same bits in any company, our own kernels elsewhere. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/amx.h"
 #include "cpu/internal.h"
 
 const int lct_gemm_ladder[LCT_N_LADDER] = {256, 192, 128, 96, 64, 32, 16, 8, 4, 2, 1};
 
-#define PANEL 64    /* columns of our own packed block */
+#define PANEL 64    /* columns of a packed block of our own f32 kernel */
 #define PAD_ROWS 16 /* at most so many rows are computed for nothing to save a second pass over the weights */
 #define OWN_ROWS 96 /* rows of one task of our own GEMM */
+#define AMX_TASK (1 << 18) /* elements of x of one task on AMX: they stay in the second level cache */
 
 static lct_status dnnl_failed(dnnl_status_t s, const char *what, int64_t m, int64_t k, int64_t n, lct_error *err) {
   return lct_fail(err, s == dnnl_out_of_memory ? LCT_E_NOMEM : LCT_E_INTERNAL, "oneDNN: %s (%lld x %lld x %lld): status %d", what,
@@ -60,9 +62,10 @@ static bool layout_known(const lct_backend *be, const dnnl_memory_desc_t *w, lct
 /* Asks oneDNN how it wants weights of this shape; s->dnnl stays false when the answer is none we can rely on. */
 static void choose_layout(lct_backend *be, lct_gemm_shape *s) {
   s->dnnl = false;
-  s->nb = PANEL;
-  s->kp = s->k;
-  s->np = (s->n + PANEL - 1) / PANEL * PANEL;
+  s->bf16 = be->amx;
+  s->nb = be->amx ? LCT_AMX_COLS : PANEL;
+  s->kp = be->amx ? (s->k + LCT_AMX_K - 1) / LCT_AMX_K * LCT_AMX_K : s->k;
+  s->np = (s->n + s->nb - 1) / s->nb * s->nb;
   if (!be->use_dnnl) return;
   dnnl_dims_t dw = {s->k, s->n};
   dnnl_memory_desc_t any, x, y;
@@ -73,6 +76,7 @@ static void choose_layout(lct_backend *be, lct_gemm_shape *s) {
   lct_gemm_shape asked = *s;
   if (is_brgemm(pd) && w != NULL && layout_known(be, w, &asked)) {
     asked.dnnl = true;
+    asked.bf16 = be->precision == LCT_PRECISION_FAST;
     asked.w_desc = *w;
     *s = asked;
   }
@@ -216,8 +220,43 @@ static lct_status run_own(lct_backend *be, const lct_weight *w, const float *pan
   return LCT_OK;
 }
 
+/* Rows as AMX reads them: as they are, or with zeros up to kp. */
+static lct_status amx_rows(lct_backend *be, const lct_gemm_shape *s, const uint16_t **x, int64_t *ldx, int n, lct_error *err) {
+  if (s->k == s->kp) return LCT_OK;
+  LCT_TRY(lct_cpu_scratch(&be->pad, &be->pad_bytes, (size_t)n * (size_t)s->kp * 2, "padded GEMM input", err));
+  uint16_t *rows = (uint16_t *)(void *)be->pad;
+  copy_rows(rows, s->kp, *x, *ldx, n, s->k, 2);
+  for (int i = 0; i < n; i++) memset(rows + i * s->kp + s->k, 0, (size_t)(s->kp - s->k) * 2);
+  *x = rows;
+  *ldx = s->kp;
+  return LCT_OK;
+}
+
+static lct_status run_amx(lct_backend *be, const lct_weight *w, const uint16_t *panels, const uint16_t *x, int64_t ldx, int n, float *y,
+                          int64_t ldy, lct_error *err) {
+  const lct_gemm_shape *s = w->shape;
+  LCT_TRY(amx_rows(be, s, &x, &ldx, n, err));
+  int rows = AMX_TASK / (int)s->kp / LCT_AMX_ROWS * LCT_AMX_ROWS, n_panels = (int)(s->np / LCT_AMX_COLS);
+  if (rows < LCT_AMX_ROWS) rows = LCT_AMX_ROWS;
+  int n_blocks = (n + rows - 1) / rows;
+#pragma omp parallel num_threads(be->n_threads) if ((int64_t)n * w->in * w->out >= 256 * LCT_PARALLEL_MIN)
+  {
+#pragma omp for schedule(dynamic, 2) collapse(2) nowait
+    for (int b = 0; b < n_blocks; b++) {
+      for (int p = 0; p < n_panels; p++) {
+        int64_t row = (int64_t)b * rows, col = (int64_t)p * LCT_AMX_COLS, cols = w->out - col;
+        lct_amx_panel(x + row * ldx, ldx, n - (int)row < rows ? n - (int)row : rows, (int)s->kp, panels + col * s->kp, w->bias + col,
+                      cols < LCT_AMX_COLS ? (int)cols : LCT_AMX_COLS, y + row * ldy + col, ldy);
+      }
+    }
+    lct_amx_release();
+  }
+  return LCT_OK;
+}
+
 lct_status lct_cpu_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
                         int64_t ldy, lct_error *err) {
+  if (be->amx) return run_amx(be, w, packed, x, ldx, n, y, ldy, err);
   if (!w->shape->dnnl) return run_own(be, w, packed, x, ldx, n, y, ldy, err);
   int callers = omp_get_max_threads(); /* oneDNN takes the number of threads from OpenMP's setting for this thread */
   omp_set_num_threads(be->n_threads);
@@ -234,9 +273,9 @@ static lct_status check_invariance(lct_backend *be, bool *same, lct_error *err) 
   LCT_TRY(lct_alloc_aligned(&buffer, (size_t)K * N + (size_t)M * K + 2 * (size_t)M * N + N, 4, "GEMM self-check", err));
   float *x = buffer + K * N, *want = x + M * K, *got = want + M * N;
   uint32_t seed = 1;
-  for (int i = 0; i < K * N + M * K; i++) { /* weights and x: exponents near 1, read as f32 or as two bf16 */
+  for (int i = 0; i < K * N + M * K; i++) { /* weights and x: from 2^-7 to 2, read as f32 or as two bf16; far enough apart to round */
     seed = seed * 1664525u + 1013904223u;
-    uint32_t bits = (seed & 0x807f807fu) | 0x3f003f00u | (seed >> 9 & 0x00800080u);
+    uint32_t bits = (seed & 0x807f807fu) | 0x3c003c00u | (seed >> 5 & 0x03800380u);
     memcpy(buffer + i, &bits, 4);
   }
   lct_weight w = {.in = K, .out = N, .bias = got + M * N};
@@ -266,8 +305,9 @@ static void free_shapes(lct_backend *be) {
 }
 
 lct_status lct_cpu_gemm_open(lct_backend *be, lct_error *err) {
-  /* oneDNN's other GEMM cuts its sums by the number of rows and threads: without AVX-512 ours is used */
-  if (strcmp(be->kernels->isa, "avx512") != 0) return LCT_OK;
+  /* oneDNN's other products cut their sums by the number of rows and threads: without AVX-512, and on AMX, ours are used */
+  if (strcmp(be->kernels->isa, "avx512") != 0 || be->amx) return LCT_OK;
+  (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_bf16); /* refused where the process used oneDNN before; then the check below decides */
   DNNL_TRY(dnnl_engine_create(&be->engine, dnnl_cpu, 0), "engine", 0, 0, 0);
   DNNL_TRY(dnnl_stream_create(&be->stream, be->engine, dnnl_stream_default_flags), "stream", 0, 0, 0);
   be->use_dnnl = true;

@@ -28,7 +28,8 @@ struct lct_gemm_shape {
   lct_gemm_shape *next;
   int64_t k, n, kp, np; /* kp, np: as padded in the packed layout */
   int nb;               /* columns of a packed block: (np/nb) blocks of (kp, nb), bf16: (kp/2, nb, 2) */
-  bool dnnl;            /* false: packed for gemm_panel (f32, nb 64) */
+  bool dnnl;            /* false: packed for AMX (bf16) or for gemm_panel (f32, nb 64) */
+  bool bf16;            /* packed as bf16, else f32 */
   dnnl_memory_desc_t w_desc;
   lct_gemm_prim prims[LCT_N_LADDER];
 };
@@ -53,6 +54,7 @@ struct lct_backend {
   lct_precision precision;
   int n_threads;
   bool decode;
+  bool amx; /* where precision is fast; comes before oneDNN */
   bool use_dnnl;
   int bad_tag; /* of the first element that was not finite */
   int64_t bad_index; /* -1: none so far */
@@ -82,7 +84,7 @@ lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const cha
 /* This thread's share [*begin, *end) of n rows, inside a parallel region. */
 void lct_cpu_share(int64_t n, int64_t *begin, int64_t *end);
 
-/* gemm.c: oneDNN, or our own kernel. */
+/* gemm.c: oneDNN, or our own kernels. */
 lct_status lct_cpu_gemm_open(lct_backend *be, lct_error *err) LCT_CHECKED;
 void lct_cpu_gemm_close(lct_backend *be);
 lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_shape **out, lct_error *err) LCT_CHECKED;

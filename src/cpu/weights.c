@@ -27,8 +27,8 @@ static void read_weight_rows(const lct_backend *be, const lct_weight *w, int64_t
   }
 }
 
-static size_t packed_bytes(const lct_backend *be, const lct_weight *w) {
-  size_t size = is_fast(be) && w->shape->dnnl ? 2 : 4;
+static size_t packed_bytes(const lct_weight *w) {
+  size_t size = w->shape->bf16 ? 2 : 4;
   return (size_t)w->shape->kp * (size_t)w->shape->np * size;
 }
 
@@ -44,7 +44,7 @@ static lct_status pack(lct_backend *be, const lct_weight *w, void *packed, lct_e
     int64_t n0 = (int64_t)b * s->nb, n = w->out - n0 < s->nb ? w->out - n0 : s->nb;
     int64_t at = (int64_t)b * s->nb * s->kp;
     read_weight_rows(be, w, n0, n, rows);
-    if (is_fast(be) && s->dnnl) {
+    if (s->bf16) {
       be->kernels->pack_bf16(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (uint16_t *)packed + at);
       continue;
     }
@@ -98,7 +98,7 @@ static lct_status build_weight(lct_backend *be, lct_weight *w, const lct_tensor 
   LCT_TRY(lct_gemm_shape_get(be, w->in, w->out, &w->shape, err));
   LCT_TRY(read_bias(w, biases, err));
   LCT_TRY(lct_gemm_bind(be, w, err));
-  size_t bytes = packed_bytes(be, w);
+  size_t bytes = packed_bytes(w);
   if (bytes > be->weight_budget - be->packed_bytes) return LCT_OK; /* streamed */
   LCT_TRY(lct_cpu_alloc(&w->packed, bytes, "packed weights", err));
   be->packed_bytes += bytes;
@@ -121,7 +121,7 @@ lct_status lct_cpu_weight_new(lct_backend *be, const lct_tensor *const *parts, c
 
 void lct_cpu_weight_free(lct_backend *be, lct_weight *w) {
   if (w == NULL) return;
-  if (w->packed != NULL) be->packed_bytes -= packed_bytes(be, w);
+  if (w->packed != NULL) be->packed_bytes -= packed_bytes(w);
   if (be->streamed == w) be->streamed = NULL;
   if (w->w_mem != NULL) (void)dnnl_memory_destroy(w->w_mem);
   if (w->bias_mem != NULL) (void)dnnl_memory_destroy(w->bias_mem);
@@ -176,7 +176,7 @@ lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, i
   if (w->packed != NULL) return lct_cpu_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
   if (be->streamed != w) {
     be->streamed = NULL;
-    LCT_TRY(lct_cpu_scratch(&be->stream_packed, &be->stream_bytes, packed_bytes(be, w), "streamed weights", err));
+    LCT_TRY(lct_cpu_scratch(&be->stream_packed, &be->stream_bytes, packed_bytes(w), "streamed weights", err));
     LCT_TRY(pack(be, w, be->stream_packed, err));
     be->streamed = w;
   }

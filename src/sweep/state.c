@@ -126,3 +126,29 @@ lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct
   free(text);
   return st;
 }
+
+bool sweep_read_done(const char *output, lct_sweep_result *r) {
+  char path[4200];
+  (void)snprintf(path, sizeof path, "%s/sweep.json", output);
+  json_t *root = json_load_file(path, 0, NULL);
+  const char *state = json_string_value(json_object_get(root, "state")), *device = json_string_value(json_object_get(root, "device"));
+  const char *name = json_string_value(json_object_get(json_object_get(root, "machine"), "device_name"));
+  const json_t *tokens = json_object_get(root, "tokens");
+  const struct {
+    const json_t *in;
+    const char *key;
+    int64_t *to;
+  } counts[] = {{root, "rows", &r->rows},           {root, "conversations", &r->conversations}, {root, "rejected", &r->rejected},
+                {root, "truncated", &r->truncated}, {root, "tokens_stored", &r->tokens_stored}, {tokens, "computed", &r->tokens_computed},
+                {tokens, "naive", &r->tokens_naive}, {root, "raw_bytes", &r->raw_bytes},        {root, "stored_bytes", &r->stored_bytes}};
+  bool done = state != NULL && strcmp(state, "done") == 0;
+  for (size_t i = 0; done && i < sizeof counts / sizeof *counts; i++) *counts[i].to = json_integer_value(json_object_get(counts[i].in, counts[i].key));
+  if (done) {
+    (void)snprintf(r->device, sizeof r->device, "%s", device != NULL ? device : "");
+    (void)snprintf(r->device_name, sizeof r->device_name, "%s", name != NULL ? name : "");
+    r->rows_resumed = r->rows;
+    r->complete = r->was_complete = true;
+  }
+  json_decref(root);
+  return done;
+}

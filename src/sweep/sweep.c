@@ -180,16 +180,6 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
   return LCT_OK;
 }
 
-/* A sweep that is done already: there is nothing to resume. */
-static bool is_done(const lct_sweep_options *o) {
-  char path[4200];
-  lct_buf b = {0};
-  (void)snprintf(path, sizeof path, "%s/sweep.json", o->output);
-  bool done = lct_file_read(path, (size_t)64 << 20, &b, NULL) == LCT_OK && strstr(b.data, "\"state\": \"done\"") != NULL;
-  lct_buf_free(&b);
-  return done;
-}
-
 static lct_status check_options(const lct_sweep_options *o, lct_error *err) {
   if (o->n_inputs == 0) return lct_fail(err, LCT_E_USAGE, "a sweep needs a file of conversations");
   if (o->model == NULL) return lct_fail(err, LCT_E_USAGE, "a sweep needs a model");
@@ -216,9 +206,8 @@ static lct_status sweep_all(sweep *s, lct_error *err) {
 lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_error *err) {
   *result = (lct_sweep_result){0};
   LCT_TRY(check_options(o, err));
-  if (o->resume && o->keep != LCT_KEEP_NOTHING && is_done(o)) {
+  if (o->resume && o->keep != LCT_KEEP_NOTHING && sweep_read_done(o->output, result)) { /* there is nothing to resume */
     sweep_remove_parts(o->output);
-    result->complete = true;
     return LCT_OK;
   }
   int caller_threads = omp_get_max_threads();

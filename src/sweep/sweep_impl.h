@@ -260,6 +260,8 @@ lct_status sweep_parts_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_err
 struct json_t *sweep_config_json(const sweep *s);
 struct json_t *sweep_layers_json(const sweep *s); /* the numbers of the layers */
 lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct_error *err) LCT_CHECKED;
+/* Whether sweep.json says that the sweep is done: then its counts are in *r. */
+bool sweep_read_done(const char *output, lct_sweep_result *r);
 void sweep_report(sweep *s, const char *phase);
 
 #endif

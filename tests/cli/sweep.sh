@@ -41,7 +41,9 @@ diff -rq skip/data.zarr pipe/data.zarr || fail "standard input: another store"
 run sweep odd.jsonl -m "$m" -o skip --max-tokens 80 --quiet
 refused 2 "skip already holds a sweep: --resume goes on with it"
 run sweep odd.jsonl -m "$m" -o skip --max-tokens 80 --resume
-expect 0 "skip is complete already" ""
+expect 3 "skip is complete already: 2 conversations, 3 snapshots; 4 rejected, 0 cut short: see errors.jsonl" ""
+run sweep odd.jsonl -m "$m" -o skip --max-tokens 80 --resume --json
+[ "$code" = 3 ] && grep -q '"state": "done".*"rejected": 4.*"rows": 3, "rows_resumed": 3' out || fail "a complete sweep as JSON: $(cat out)"
 
 # wrong usage
 run sweep

@@ -98,7 +98,8 @@ static inline golden test_golden(const char *kind, int i) {
   return g;
 }
 
-static const char *const test_isas[] = {"avx512", "avx2", "base"};
+enum { TEST_N_ISAS = 4 };
+static const char *const test_isas[TEST_N_ISAS] = {"amx", "avx512", "avx2", "base"};
 
 /* NULL when this machine cannot run the variant. */
 static inline lct_backend *test_open(const char *isa, lct_precision precision, int n_threads) {
@@ -118,7 +119,7 @@ static inline lct_backend *test_open(const char *isa, lct_precision precision, i
 
 /* Runs `statement` with `be` open on every variant, both precisions, 1 and 2 threads. */
 #define FOR_EACH_BACKEND(statement)                                                   \
-  for (int isa_ = 0; isa_ < 3; isa_++) {                                              \
+  for (int isa_ = 0; isa_ < TEST_N_ISAS; isa_++) {                                    \
     for (int mode_ = 0; mode_ < 4; mode_++) {                                         \
       lct_precision precision = mode_ < 2 ? LCT_PRECISION_EXACT : LCT_PRECISION_FAST; \
       lct_backend *be = test_open(test_isas[isa_], precision, 1 + mode_ % 2);         \
