@@ -6,6 +6,7 @@
 
   full          the whole file with pooled vectors, once: time, tokens/s, share of GEMM, tokens saved by the trie, bytes, peak memory
   overhead      pooled against --keep nothing (the bare forward pass) on the first --n-overhead conversations, in turns
+  slices        the same over the whole file, --slice conversations at a time by both sides, not among the parts by default
   memory        peak resident memory for the first 100, 1,000 and 8,000 conversations
   transformers  bench/sweep_peer.py on the first --n-peer conversations, both ways, against the sweep of the same
   lab           Activation Lab, a scenario a conversation, one process, on the first --n-lab conversations, against the sweep of the same
@@ -27,24 +28,24 @@ from pathlib import Path
 import bench
 
 ROOT = bench.ROOT
-PARTS = {"full": "The whole file", "overhead": "Capture, scores and store over the bare forward pass", "memory": "Peak memory",
-         "transformers": "Against transformers", "lab": "Against Activation Lab"}
+PARTS = {"full": "The whole file", "overhead": "Capture, scores and store over the bare forward pass", "slices": "The same over the whole file, slice by slice",
+         "memory": "Peak memory", "transformers": "Against transformers", "lab": "Against Activation Lab"}
 
 
-def head(a, n):
-    """The first n conversations as a file of the scratch folder; the whole file as it is."""
+def head(a, n, first=0):
+    """n conversations of the file, from number `first` on, as a file of the scratch folder; the whole file as it is."""
     if n is None:
         return a.data, sum(1 for _ in open(a.data, "rb"))
-    path = a.work / f"first-{n}.jsonl"
+    path = a.work / f"from-{first}-{n}.jsonl"
     if not path.exists():
         with open(a.data, "rb") as f:
-            path.write_bytes(b"".join(itertools.islice(f, n)))
-    return path, n
+            path.write_bytes(b"".join(itertools.islice(f, first, first + n)))
+    return path, sum(1 for _ in open(path, "rb"))
 
 
-def sweep(a, n=None, keep="pooled", precision=None):
+def sweep(a, n=None, keep="pooled", precision=None, first=0):
     """One process of ours: wall seconds, peak MB, its own figures."""
-    data, count = head(a, n)
+    data, count = head(a, n, first)
     out = a.work / "sweep"
     shutil.rmtree(out, ignore_errors=True)
     os.sync()
@@ -92,6 +93,22 @@ def overhead(a):
             continue
         pairs = [100 * (x / bare - 1) for x, bare in zip(times[keep], times["nothing"])]
         bench.add("overhead", work, f"{keep} over nothing", "%", pairs, "lower", "turn by turn")
+
+
+def slices(a):
+    """The whole file in slices, each by both sides one after the other, the first of them in turns: on a machine whose speed drifts by more than
+    what is measured, neighbours in time can be compared. What a process costs once (memory touched first, the store's end) is in every slice."""
+    total = sum(1 for _ in open(a.data, "rb"))
+    times = {"nothing": [], "pooled": []}
+    for i, first in enumerate(range(0, total, a.slice)):
+        for keep in ("nothing", "pooled") if i % 2 == 0 else ("pooled", "nothing"):
+            r = sweep(a, a.slice, keep, first=first)
+            times[keep].append(r["wall"] - r.get("seconds_load", 0))
+    work = f"{total} conversations in slices of {a.slice}, loading left out"
+    for keep, values in times.items():
+        bench.add("slices", work, f"llmct-gpu --keep {keep}", "s", [sum(values)], "lower", f"{a.precision}; sum over {len(values)} slices")
+    bench.add("slices", work, "pooled over nothing, sums", "%", [100 * (sum(times["pooled"]) / sum(times["nothing"]) - 1)], "lower", "all slices")
+    bench.add("slices", work, "pooled over nothing", "%", [100 * (x / y - 1) for x, y in zip(times["pooled"], times["nothing"])], "lower", "slice by slice")
 
 
 def memory(a):
@@ -236,6 +253,7 @@ def arguments():
     p.add_argument("--peer-batch-tokens", default="1024,4096", help="transformers' batches, padding included; the fastest counts")
     p.add_argument("--memory-counts", default="100,1000,8000")
     p.add_argument("--n-overhead", type=int, default=200)
+    p.add_argument("--slice", type=int, default=300, help="conversations a slice")
     p.add_argument("--overhead-keeps", default="nothing,scores,pooled")
     p.add_argument("--n-peer", type=int, default=100)
     p.add_argument("--n-lab", type=int, default=3)
@@ -264,7 +282,7 @@ def main():
             if part == "lab" and not a.activation_lab:
                 left_out.append("Activation Lab (no --activation-lab)")
                 continue
-            {"full": full, "overhead": overhead, "memory": memory, "transformers": transformers, "lab": lab}[part](a)
+            {"full": full, "overhead": overhead, "slices": slices, "memory": memory, "transformers": transformers, "lab": lab}[part](a)
     finally:
         shutil.rmtree(a.work, ignore_errors=True)
     info = bench.machine()
