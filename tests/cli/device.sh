@@ -58,7 +58,7 @@ else
 fi
 run devices
 done_well
-grep -qE '^cpu      (auto|    )  .+: [0-9]+ threads?, (base|avx2|avx512) kernels, oneDNN [0-9.]+$' out || fail "devices: $(cat out)"
+grep -qE '^cpu      (auto|    )  .+: [0-9]+ threads?, (base|avx2|avx512) kernels(, AMX for bf16)?, oneDNN [0-9.]+$' out || fail "devices: $(cat out)"
 
 if ! grep -q '^no GPU can be used: ' out; then
   run scan s.yaml -m tiny-qwen2 -o runs --device cuda --precision exact
