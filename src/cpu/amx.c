@@ -1,6 +1,6 @@
 #include "cpu/amx.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && (__GNUC__ >= 11 || __clang_major__ >= 12) /* older compilers do not know AMX */
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthread.h>
