@@ -1,6 +1,7 @@
 /* A shard's file: chunks appended with large writes, then the index, then its name. */
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "index and checksums are written as they lie in memory");
 
 enum { TAIL_BYTES = 1 << 20 }; /* less than this is collected before it is written */
+#define PARTIAL ".partial"
 
 static lct_status check_room(const lct_zarr_out *a, lct_error *err) {
   struct statvfs fs;
@@ -40,7 +42,7 @@ static lct_status shard_begin(lct_zarr_out *a, int64_t number, lct_error *err) {
   LCT_TRY(lct_zarr_shard_path(&a->meta, a->w->dir, a->name, number, &s->path, err));
   LCT_TRY(check_room(a, err));
   s->partial.len = 0;
-  LCT_TRY(lct_buf_printf(&s->partial, err, "%s.partial", s->path.data));
+  LCT_TRY(lct_buf_printf(&s->partial, err, "%s" PARTIAL, s->path.data));
   if (s->index == NULL) LCT_TRY(lct_alloc_aligned(&s->index, n * 2 * sizeof *s->index + CRC_BYTES, 1, "a shard's index", err));
   memset(s->index, 0xff, n * 2 * sizeof *s->index);
   LCT_TRY(make_folder_of(s->path.data, err));
@@ -161,6 +163,16 @@ lct_status lct_zarr_shard_end(lct_zarr_out *a, lct_error *err) {
   const lct_zarr_write_options *o = &a->w->o;
   return o->on_shard != NULL ? o->on_shard(o->ctx, a->name, s->number, (int64_t)s->at, err) : LCT_OK;
 }
+
+static int remove_partial(const char *path, const struct stat *st, int type, struct FTW *at) {
+  (void)st;
+  (void)at;
+  size_t n = strlen(path), end = strlen(PARTIAL);
+  if (type == FTW_F && n > end && strcmp(path + n - end, PARTIAL) == 0) (void)unlink(path);
+  return 0;
+}
+
+void lct_zarr_remove_partials(const char *dir) { (void)nftw(dir, remove_partial, 16, FTW_PHYS); }
 
 void lct_zarr_shard_drop(zarr_shard *s) {
   if (s->fd >= 0) {

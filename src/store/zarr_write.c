@@ -48,8 +48,9 @@ lct_status lct_zarr_writer_new(const char *dir, const lct_zarr_write_options *o,
   w->dir = strndup(dir, n);
   if (w->dir == NULL) {
     s = lct_fail(err, LCT_E_NOMEM, "out of memory for %s", dir);
-  } else if (o->fsync != LCT_FSYNC_OFF) {
-    s = lct_zarr_sync_parent(w->dir, err);
+  } else {
+    lct_zarr_remove_partials(w->dir);
+    if (o->fsync != LCT_FSYNC_OFF) s = lct_zarr_sync_parent(w->dir, err);
   }
   if (s != LCT_OK) {
     lct_zarr_writer_free(w);

@@ -28,7 +28,7 @@ typedef struct {
   void *ctx;
 } lct_zarr_write_options;
 
-/* dir is created; arrays are folders in it. */
+/* dir is created; arrays are folders in it. Partial files of a writer that was killed are removed: also of shards that will not be written again. */
 lct_status lct_zarr_writer_new(const char *dir, const lct_zarr_write_options *o, lct_zarr_writer **out, lct_error *err) LCT_CHECKED;
 /* meta->shape[0] is ignored: it is known at the end. Rows before first_row, a multiple of shard[0], are there already (a resumed sweep).
  * name: folders and the array's own, "pooled/hidden_out"; folders become groups. attributes: text of a JSON object or NULL; copied. All

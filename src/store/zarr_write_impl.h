@@ -121,6 +121,8 @@ lct_status lct_zarr_shard_end(lct_zarr_out *a, lct_error *err) LCT_CHECKED;
 lct_status lct_zarr_write_texts(const lct_zarr_writer *w, lct_error *err) LCT_CHECKED;
 /* Removes what was begun. */
 void lct_zarr_shard_drop(zarr_shard *s);
+/* Removes what writers that were killed had begun, anywhere under dir. */
+void lct_zarr_remove_partials(const char *dir);
 /* fsync of the folder of `path` and those above it, up to dir. */
 lct_status lct_zarr_sync_folders(const char *path, const char *dir, lct_error *err) LCT_CHECKED;
 /* fsync of the folder that dir lies in. */
