@@ -4,7 +4,6 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthread.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,43 +48,31 @@ AMX static void set_shapes(int n_rows) {
   _tile_loadconfig(&t);
 }
 
-AMX static void sums_of_two(const uint16_t *x, int64_t ldx, int k, const uint16_t *panel, float *sums) {
-  const uint16_t *x1 = x + TILE * ldx;
+/* Sums (32, 32) of at most 32 rows; of at most 16 unless `two`, a constant. */
+AMX static inline __attribute__((always_inline)) void sum_tiles(bool two, const uint16_t *x, int64_t ldx, int k, const uint16_t *panel, float *sums) {
   size_t stride = (size_t)ldx * sizeof *x, panel_stride = LCT_AMX_COLS * 2 * sizeof *panel, sums_stride = LCT_AMX_COLS * sizeof *sums;
   _tile_zero(0);
   _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  if (two) {
+    _tile_zero(2);
+    _tile_zero(3);
+  }
   for (int i = 0; i < k; i += LCT_AMX_K) {
     _tile_loadd(4, x + i, stride);
     _tile_loadd(6, panel + (int64_t)i * LCT_AMX_COLS, panel_stride);
     _tile_loadd(7, panel + (int64_t)i * LCT_AMX_COLS + LCT_AMX_COLS, panel_stride);
-    _tile_loadd(5, x1 + i, stride);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
+    if (!two) continue;
+    _tile_loadd(5, x + TILE * ldx + i, stride);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
   _tile_stored(0, sums, sums_stride);
   _tile_stored(1, sums + TILE, sums_stride);
+  if (!two) return;
   _tile_stored(2, sums + TILE * LCT_AMX_COLS, sums_stride);
   _tile_stored(3, sums + TILE * LCT_AMX_COLS + TILE, sums_stride);
-}
-
-/* The same sums of at most 16 rows. */
-AMX static void sums_of_one(const uint16_t *x, int64_t ldx, int k, const uint16_t *panel, float *sums) {
-  size_t stride = (size_t)ldx * sizeof *x, panel_stride = LCT_AMX_COLS * 2 * sizeof *panel, sums_stride = LCT_AMX_COLS * sizeof *sums;
-  _tile_zero(0);
-  _tile_zero(1);
-  for (int i = 0; i < k; i += LCT_AMX_K) {
-    _tile_loadd(4, x + i, stride);
-    _tile_loadd(6, panel + (int64_t)i * LCT_AMX_COLS, panel_stride);
-    _tile_loadd(7, panel + (int64_t)i * LCT_AMX_COLS + LCT_AMX_COLS, panel_stride);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-  }
-  _tile_stored(0, sums, sums_stride);
-  _tile_stored(1, sums + TILE, sums_stride);
 }
 
 AMX static void add_bias(const float *sums, const float *bias, int n_rows, int n_cols, float *y, int64_t ldy) {
@@ -109,8 +96,8 @@ AMX void lct_amx_panel(const uint16_t *x, int64_t ldx, int n_rows, int k, const 
     int n = n_rows - r < LCT_AMX_ROWS ? n_rows - r : LCT_AMX_ROWS;
     if (n != shaped) set_shapes(n);
     shaped = n;
-    if (n > TILE) sums_of_two(x + r * ldx, ldx, k, panel, sums);
-    else sums_of_one(x + r * ldx, ldx, k, panel, sums);
+    if (n > TILE) sum_tiles(true, x + r * ldx, ldx, k, panel, sums);
+    else sum_tiles(false, x + r * ldx, ldx, k, panel, sums);
     add_bias(sums, bias, n, n_cols, y + r * ldy, ldy);
   }
 }
