@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "engine/device.h"
+#include "subject/device.h"
 #include "plan/plan.h"
 
 typedef struct {

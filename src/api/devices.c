@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "cpu/cpu.h"
-#include "engine/device.h"
+#include "subject/device.h"
 
 typedef struct {
   char cpu[256];

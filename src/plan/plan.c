@@ -12,7 +12,7 @@ typedef struct {
 typedef struct {
   int32_t parent, first_child, last_child, next_sibling;
   int32_t seq, pos0, n;
-  int32_t batch, row0;
+  int32_t batch, row0, segment;
 } node;
 
 struct lct_plan {
@@ -190,8 +190,10 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
       LCT_TRY(make_path(p, at, err));
       const node *x = &p->nodes[at];
       lct_batch *b = &p->batches[x->batch];
+      p->nodes[at].segment = b->n_segments;
       lct_segment *s = (lct_segment *)&b->segments[b->n_segments++];
       *s = (lct_segment){.row0 = x->row0, .n_rows = x->n, .pos0 = p->prefix + x->pos0, .kv0 = p->prefix + x->row0};
+      s->parent = x->parent >= 0 ? p->nodes[x->parent].segment : -1;
       s->ranges = x->parent >= 0 ? p->paths[x->parent] : &p->prefix_range;
       s->n_ranges = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0;
       memcpy((int32_t *)b->tokens + x->row0, p->ids + p->seqs[x->seq].first + x->pos0, (size_t)x->n * sizeof(int32_t));

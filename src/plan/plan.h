@@ -13,9 +13,15 @@ typedef struct {
   int32_t first, n;
 } lct_kv_range;
 
+/* Rows [first, first+n) of a batch: what a pass computes, while a slot is where keys stay. */
+typedef struct {
+  int32_t first, n;
+} lct_row_range;
+
 /* A run of tokens on one edge of the trie: consecutive rows of its batch, consecutive KV slots, consecutive positions. */
 typedef struct {
   int32_t row0, n_rows; /* rows of the batch */
+  int32_t parent;       /* segment of the batch that it follows, which comes before it; -1: none, or it is no part of the batch */
   int32_t pos0;         /* absolute position of its first token */
   int32_t kv0;          /* KV slot of its first row; within a batch of a plan, slot == prefix + row */
   int32_t n_ranges;     /* ancestors' slots in order of position: covers [0, pos0) */

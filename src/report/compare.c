@@ -7,7 +7,7 @@
 #include "report/plain.h"
 #include "report/published.h"
 #include "report/report.h"
-#include "report/run.h"
+#include "report/load_run.h"
 
 #define CELL 11      /* a reference's column */
 #define WIDE_CELL 14 /* a source's column */

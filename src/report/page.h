@@ -3,7 +3,7 @@
 #define LCT_REPORT_PAGE_H
 
 #include "report/html.h"
-#include "report/run.h"
+#include "report/load_run.h"
 
 /* style.c */
 void lct_page_style(lct_html *h);

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "capture/files.h"
 #include "capture/pool.h"
-#include "engine/device.h"
+#include "subject/device.h"
 #include "engine/sampler.h"
 #include "scenario/scenario.h"
 #include "text/prompt.h"

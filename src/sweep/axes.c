@@ -21,8 +21,6 @@ static int count_parts(const char *list) {
   return n;
 }
 
-int sweep_role(const char *role) { return strcmp(role, "system") == 0 ? 0 : strcmp(role, "user") == 0 ? 1 : 2; }
-
 static bool parse_bound(const char *text, const char *end, int64_t absent, int64_t *out) {
   if (text == end) {
     *out = absent;
@@ -44,7 +42,7 @@ static bool parse_position(const char *text, size_t n, sweep_position *p) {
   }
   if (strncmp(p->name, "message:", 8) == 0) {
     p->kind = SWEEP_AT_ROLE;
-    p->role = sweep_role(p->name + 8);
+    p->role = lct_role_of(p->name + 8);
     return p->role < 2 || strcmp(p->name + 8, "assistant") == 0;
   }
   if (strncmp(p->name, "range:", 6) != 0) return false;

@@ -8,7 +8,7 @@
 
 size_t sweep_moments_values(const sweep *s, int stream) {
   const lct_stream *t = &s->streams[stream].s;
-  return (size_t)s->n_positions * (size_t)t->n_planes * SWEEP_N_ROLES * (size_t)t->width;
+  return (size_t)s->n_positions * (size_t)t->n_planes * LCT_N_ROLES * (size_t)t->width;
 }
 
 lct_status sweep_moments_new(sweep *s, sweep_moments *m, lct_error *err) {
@@ -69,9 +69,9 @@ static bool is_there(const sweep *s, int position, int64_t item) {
 
 static void add_plane(const sweep *s, const sweep_unit *u, sweep_moments *m, int stream, int position, int plane, int64_t from, int64_t to) {
   const lct_stream *t = &s->streams[stream].s;
-  size_t width = (size_t)t->width, base = ((size_t)position * (size_t)t->n_planes + (size_t)plane) * SWEEP_N_ROLES * width;
+  size_t width = (size_t)t->width, base = ((size_t)position * (size_t)t->n_planes + (size_t)plane) * LCT_N_ROLES * width;
   const float *vectors = lct_pool_vectors(s->pool, stream, position, plane);
-  int64_t n[SWEEP_N_ROLES];
+  int64_t n[LCT_N_ROLES];
   memcpy(n, m->n[position].n, sizeof n);
   for (int64_t i = from; i < to; i++) {
     if (!is_there(s, position, i)) continue;
@@ -106,10 +106,10 @@ void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *par
   for (int stream = 0; stream < s->n_streams; stream++) {
     const lct_stream *t = &s->streams[stream].s;
     for (int position = 0; position < s->n_positions; position++) {
-      for (int k = 0; k < t->n_planes * SWEEP_N_ROLES; k++) {
-        int role = k % SWEEP_N_ROLES;
+      for (int k = 0; k < t->n_planes * LCT_N_ROLES; k++) {
+        int role = k % LCT_N_ROLES;
         double a = (double)into->n[position].n[role], b = (double)part->n[position].n[role];
-        size_t at = ((size_t)position * (size_t)t->n_planes * SWEEP_N_ROLES + (size_t)k) * (size_t)t->width;
+        size_t at = ((size_t)position * (size_t)t->n_planes * LCT_N_ROLES + (size_t)k) * (size_t)t->width;
         if (b > 0) {
           merge_values((size_t)t->width, b / (a + b), a * b / (a + b), into->mean[stream] + at, into->m2[stream] + at, part->mean[stream] + at,
                        part->m2[stream] + at);
@@ -120,7 +120,7 @@ void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *par
     memset(part->m2[stream], 0, sweep_moments_values(s, stream) * sizeof(double));
   }
   for (int position = 0; position < s->n_positions; position++) {
-    for (int role = 0; role < SWEEP_N_ROLES; role++) into->n[position].n[role] += part->n[position].n[role];
+    for (int role = 0; role < LCT_N_ROLES; role++) into->n[position].n[role] += part->n[position].n[role];
     part->n[position] = (sweep_counts){0};
   }
 }

@@ -154,7 +154,7 @@ static lct_status add_moments(sweep *s, lct_error *err) {
   lct_zarr_meta n = {.dtype = LCT_ZARR_I64, .codec = LCT_ZARR_ZSTD};
   set_axis(&n, 0, 1, "position");
   n.shard[0] = s->n_positions;
-  set_axis(&n, SWEEP_N_ROLES, SWEEP_N_ROLES, "role");
+  set_axis(&n, LCT_N_ROLES, LCT_N_ROLES, "role");
   json_t *axes = json_pack("{s:o, s:o}", "positions", strings_of_positions(s, false), "roles", roles());
   LCT_TRY(add_array(s, "moments/n", &n, axes, 0, &s->moments_n, err));
   for (int i = 0; i < s->n_streams; i++) {
@@ -164,7 +164,7 @@ static lct_status add_moments(sweep *s, lct_error *err) {
       set_axis(&m, 0, 1, "position");
       m.shard[0] = s->n_positions;
       set_axis(&m, t->s.n_planes, 1, strcmp(t->name, "residual") == 0 ? "plane" : "layer");
-      set_axis(&m, SWEEP_N_ROLES, SWEEP_N_ROLES, "role");
+      set_axis(&m, LCT_N_ROLES, LCT_N_ROLES, "role");
       set_axis(&m, t->s.width, t->s.width, "hidden");
       char name[64];
       (void)snprintf(name, sizeof name, "moments/%s/%s", t->name, k == 0 ? "mean" : "m2");

@@ -7,16 +7,15 @@
 
 #include "base/clock.h"
 #include "capture/pool.h"
-#include "engine/device.h"
+#include "subject/device.h"
 #include "score/fingerprint.h"
 #include "store/zarr_write.h"
-#include "sweep/input.h"
+#include "scenario/input.h"
 #include "sweep/metrics_file.h"
 #include "sweep/rates.h"
 #include "text/prompt.h"
 
-enum { SWEEP_N_ROLES = 3, SWEEP_INT8_GROUP = 128 };
-int sweep_role(const char *role); /* 0 system, 1 user, 2 assistant */
+enum { SWEEP_INT8_GROUP = 128 };
 
 typedef enum { SWEEP_AT_LAST, SWEEP_AT_CONTENT_LAST, SWEEP_AT_CONTENT_MEAN, SWEEP_AT_ROLE, SWEEP_AT_RANGE } sweep_at;
 typedef struct {
@@ -111,7 +110,7 @@ void sweep_journal_close(sweep_journal *j);
 
 /* Mean and sum of squared deviations of every vector element, by role, of the current shard of rows; finished shards are merged in order. */
 typedef struct {
-  int64_t n[SWEEP_N_ROLES];
+  int64_t n[LCT_N_ROLES];
 } sweep_counts;
 typedef struct {
   sweep_counts *n;      /* (n_positions) */

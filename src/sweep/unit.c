@@ -50,7 +50,7 @@ static lct_status fill_item(const sweep *s, sweep_tokeniser *t, const lct_conver
   LCT_TRY(lct_prompt_tokenise(&s->template, t->encoder, c->messages, k + 1, &t->tokens, item->content, err));
   item->n_tokens = (int32_t)t->tokens.len;
   item->message = (int32_t)k;
-  item->role = sweep_role(c->messages[k].role);
+  item->role = lct_role_of(c->messages[k].role);
   item->seq = -1;
   item->ids = lct_arena_alloc(arena, t->tokens.len * sizeof *item->ids);
   if (item->ids == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
@@ -63,7 +63,7 @@ static lct_status find_needed(const sweep *s, const lct_conversation *c, sweep_i
   lct_positions *scratch = NULL;
   LCT_TRY(lct_calloc(&roles, n, sizeof *roles, "roles", err));
   lct_status status = lct_calloc(&scratch, n, sizeof *scratch, "positions", err);
-  for (size_t k = 0; k < n; k++) roles[k] = sweep_role(c->messages[k].role);
+  for (size_t k = 0; k < n; k++) roles[k] = lct_role_of(c->messages[k].role);
   for (size_t k = 0; k < n && status == LCT_OK; k++) items[k].need_from = needed_from(s, &items[k], roles, scratch);
   free(roles);
   free(scratch);
@@ -159,7 +159,7 @@ static lct_status choose_tokens(const sweep *s, sweep_tokeniser *t, sweep_unit *
   lct_positions *scratch = lct_arena_alloc(&u->arena, n * sizeof *scratch);
   if (!chosen || !roles || !scratch) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
   bool all = true;
-  for (size_t k = 0; k < n; k++) roles[k] = sweep_role(c->messages[k].role);
+  for (size_t k = 0; k < n; k++) roles[k] = lct_role_of(c->messages[k].role);
   for (int i = 0; i < s->n_positions; i++) {
     if (s->positions[i].kind != SWEEP_AT_ROLE && s->positions[i].kind != SWEEP_AT_RANGE) continue;
     all = false;

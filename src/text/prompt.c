@@ -1,5 +1,11 @@
 #include "text/prompt.h"
 
+#include <string.h>
+
+lct_role lct_role_of(const char *name) {
+  return strcmp(name, "system") == 0 ? LCT_ROLE_SYSTEM : strcmp(name, "user") == 0 ? LCT_ROLE_USER : LCT_ROLE_ASSISTANT;
+}
+
 static size_t first_at(const lct_tokens *t, size_t i, size_t byte) {
   while (i < t->len && t->data[i].begin < byte) i++;
   return i;

@@ -10,6 +10,10 @@ typedef struct {
   int32_t from, to;
 } lct_positions;
 
+/* Roles as numbers: of axes, moments and the neutral bank's bins. Every role that is not the first two counts as the third. */
+typedef enum { LCT_ROLE_SYSTEM, LCT_ROLE_USER, LCT_ROLE_ASSISTANT, LCT_N_ROLES } lct_role;
+lct_role lct_role_of(const char *name);
+
 /* Renders messages with the generation prompt and tokenises the whole text, once. tokens is emptied first. content[i] (n of them, may be
  * NULL): where message i's own text lies; a token belongs to the message if it begins inside the message's span. */
 lct_status lct_prompt_tokenise(const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_tokens *tokens,

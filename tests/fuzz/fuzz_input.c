@@ -1,6 +1,6 @@
 /* A whole file of conversations, plain or zstd, through the sweep's input. */
 #include "fuzz_support.h"
-#include "sweep/input.h"
+#include "scenario/input.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -9,7 +9,7 @@ cd "${2:-$(dirname "${BASH_SOURCE[0]}")/../..}"
 
 # The way of the data, one direction: a folder includes its own headers and those of folders before it. The writers (score, store)
 # stand before capture, which feeds its rows to them; src/cpu fills the table of src/engine/ops.h.
-order="base model scenario text plan engine cpu score store archive capture analysis report scan sweep api"
+order="base model text scenario plan engine cpu score store archive capture subject run analysis report fingerprint rescore scan sweep api"
 
 # Not every folder is there in every tree.
 sources() { { find "$@" -type f \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) 2>/dev/null || true; } | sort; }

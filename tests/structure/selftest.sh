@@ -25,7 +25,7 @@ expect() { # expect RULE CODE: standard input is what it prints
 expect includes 1 <<END
 src/base/early.c:2: src/base comes before src/model: model/y.h
 src/cli/main.c:2: src/cli includes only its own headers and llmct/llmct.h: base/x.h
-src/odd/odd.c:1: folder src/odd has no place in the order: base model scenario text plan engine cpu score store archive capture analysis report scan sweep api
+src/odd/odd.c:1: folder src/odd has no place in the order: base model text scenario plan engine cpu score store archive capture subject run analysis report fingerprint rescore scan sweep api
 src/scan/cuda.c:1: src/ includes nothing of CUDA: #include <cuda_runtime.h>
 src/scan/cuda.c:3: not a path from src/ or include/: other.h
 END

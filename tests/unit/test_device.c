@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "engine/device.h"
+#include "subject/device.h"
 #include "fake_gpu.h"
 
 static const lct_gpu OLD = {.name = "Old One", .bytes = (int64_t)4 << 30, .bytes_free = (int64_t)1 << 30, .sm = 61, .n_sm = 6};

@@ -5,8 +5,8 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "sweep/ids.h"
-#include "sweep/input.h"
+#include "scenario/ids.h"
+#include "scenario/input.h"
 
 #define USER(text) "[{\"role\": \"user\", \"content\": \"" text "\"}]"
 #define LINE(id) "{\"id\": \"" id "\", \"messages\": " USER("x") "}\n"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sweep/fingerprint_impl.h"
+#include "fingerprint/make_impl.h"
 
 /* The vector of one prompt of the chunk; places are counted as a fingerprint file's. */
 static const float *pooled(const maker *m, size_t place, int item) {

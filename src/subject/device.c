@@ -1,4 +1,4 @@
-#include "engine/device.h"
+#include "subject/device.h"
 
 #include <stdio.h>
 #include <stdlib.h>

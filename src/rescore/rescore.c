@@ -11,7 +11,10 @@
 
 #include "base/file.h"
 #include "archive/select.h"
-#include "sweep/sweep_impl.h"
+#include "base/clock.h"
+#include "score/fingerprint.h"
+#include "store/zarr_write.h"
+#include "text/prompt.h"
 
 enum { BLOCK_BYTES = 64 << 20, MIN_BLOCK = 64, TASK_ROWS = 16, SHARD_ROWS = 65536, MIN_FREE = 64 << 20 };
 
@@ -239,7 +242,7 @@ static lct_status score_block(rescore *r, int64_t first, int64_t n, float *out, 
   for (int64_t i = 0; i < n; i++) {
     lct_archive_row_info row;
     LCT_TRY(lct_archive_row(r->a, first + i, &row, err));
-    r->rows[i] = (lct_score_row){.role = sweep_role(row.role), .n_tokens = row.content_to - row.content_from};
+    r->rows[i] = (lct_score_row){.role = lct_role_of(row.role), .n_tokens = row.content_to - row.content_from};
   }
   int n_places = r->s.n_positions * r->s.n_sources * r->s.n_layers;
   LCT_TRY(read_place(r, 0, first, n, r->vectors[0], err));

@@ -1,14 +1,14 @@
 /* Inside the making of fingerprints: prompts are read one by one, run in chunks, and added to sums; no vector is kept but some of the
  * neutral bank's. */
-#ifndef LCT_SWEEP_FINGERPRINT_IMPL_H
-#define LCT_SWEEP_FINGERPRINT_IMPL_H
+#ifndef LCT_FINGERPRINT_MAKE_IMPL_H
+#define LCT_FINGERPRINT_MAKE_IMPL_H
 
 #include "base/clock.h"
 #include "capture/pool.h"
-#include "engine/device.h"
+#include "subject/device.h"
 #include "score/calibrate.h"
 #include "score/fingerprint.h"
-#include "sweep/input.h"
+#include "scenario/input.h"
 #include "text/prompt.h"
 
 enum {
@@ -78,17 +78,17 @@ typedef struct {
   bool uses_neutral;
 } maker;
 
-/* fingerprint_read.c: the model of a scenario, and every prompt in order, run when chunks are full. */
+/* prompts_read.c: the model of a scenario, and every prompt in order, run when chunks are full. */
 lct_status fp_scenario_model(const char *path, char **id, lct_error *err) LCT_CHECKED;
 bool fp_is_scenario(const char *path);
 lct_status fp_read_all(maker *m, lct_error *err) LCT_CHECKED;
-/* fingerprint_run.c: runs the prompts of the chunk and empties it. */
+/* chunk.c: runs the prompts of the chunk and empties it. */
 lct_status fp_run_chunk(maker *m, lct_error *err) LCT_CHECKED;
-/* fingerprint_sums.c: adds the vectors of the chunk's prompts, which the pool holds as items 0 .. n_prompts-1. */
+/* label_sums.c: adds the vectors of the chunk's prompts, which the pool holds as items 0 .. n_prompts-1. */
 lct_status fp_add_chunk(maker *m, lct_error *err) LCT_CHECKED;
 /* Means and split halves. */
 lct_status fp_finish_labels(const maker *m, lct_fingerprints *f, lct_error *err) LCT_CHECKED;
-/* fingerprint_bank.c */
+/* bank.c */
 lct_status fp_finish_bank(const maker *m, lct_fingerprints *f, lct_error *err) LCT_CHECKED;
 void fp_free_sums(maker *m);
 

@@ -1,4 +1,4 @@
-#include "report/run.h"
+#include "report/load_run.h"
 
 #include <math.h>
 #include <stdlib.h>

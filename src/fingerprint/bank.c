@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sweep/fingerprint_impl.h"
+#include "fingerprint/make_impl.h"
 
 enum { BINS = LCT_Z_ROLES * LCT_Z_LENGTHS };
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "plan/plan.h"
-#include "sweep/fingerprint_impl.h"
+#include "fingerprint/make_impl.h"
 
 static lct_status make_plan(maker *m, lct_plan *plan, lct_error *err) {
   int32_t *ids = NULL;

@@ -1,6 +1,6 @@
 /* What a model runs on and in which precision: the user's words turned into a backend. */
-#ifndef LCT_ENGINE_DEVICE_H
-#define LCT_ENGINE_DEVICE_H
+#ifndef LCT_SUBJECT_DEVICE_H
+#define LCT_SUBJECT_DEVICE_H
 
 #include "engine/engine.h"
 

@@ -1,6 +1,6 @@
 /* The conversations of a sweep: several files, zstd-compressed ones, standard input, one after the other; never held whole. */
-#ifndef LCT_SWEEP_INPUT_H
-#define LCT_SWEEP_INPUT_H
+#ifndef LCT_SCENARIO_INPUT_H
+#define LCT_SCENARIO_INPUT_H
 
 #include "scenario/conversations.h"
 

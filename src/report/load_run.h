@@ -1,6 +1,6 @@
 /* A run directory as the reports see it. */
-#ifndef LCT_REPORT_RUN_H
-#define LCT_REPORT_RUN_H
+#ifndef LCT_REPORT_LOAD_RUN_H
+#define LCT_REPORT_LOAD_RUN_H
 
 #include "analysis/analysis.h"
 

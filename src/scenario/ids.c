@@ -1,4 +1,4 @@
-#include "sweep/ids.h"
+#include "scenario/ids.h"
 
 #include <sha256.h>
 #include <stdlib.h>

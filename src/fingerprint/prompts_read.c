@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "scenario/scenario.h"
-#include "sweep/fingerprint_impl.h"
+#include "fingerprint/make_impl.h"
 
 typedef struct {
   char text[1200]; /* "": nothing is wrong */
@@ -22,8 +22,6 @@ lct_status fp_scenario_model(const char *path, char **id, lct_error *err) {
   lct_scenario_free(s);
   return *id != NULL ? LCT_OK : lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
 }
-
-static int role_number(const char *role) { return strcmp(role, "system") == 0 ? 0 : strcmp(role, "user") == 0 ? 1 : 2; }
 
 static bool needs_content(const maker *m) { return m->n_poolings > 1 || m->poolings[0] != LCT_POOLING_LAST; }
 
@@ -89,7 +87,7 @@ static lct_status add_prompt(maker *m, const lct_message *messages, size_t n, co
   p->label = FP_NEUTRAL;
   if (label != NULL) LCT_TRY(find_label(m, label, &p->label, err));
   p->number = label != NULL ? m->labels[p->label].n++ : m->bank.n++;
-  p->role = role_number(messages[n - 1].role);
+  p->role = lct_role_of(messages[n - 1].role);
   *(label != NULL ? &m->result->prompts : &m->result->neutral) += 1;
   m->n_prompts++;
   m->rows += new_tokens(m);

@@ -1,7 +1,7 @@
 /* Which ids there were, and where first: 24 bytes each, whatever their length. Equal are those whose SHA-256 begins with the same
  * 128 bits. */
-#ifndef LCT_SWEEP_IDS_H
-#define LCT_SWEEP_IDS_H
+#ifndef LCT_SCENARIO_IDS_H
+#define LCT_SCENARIO_IDS_H
 
 #include "base/mem.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sweep/fingerprint_impl.h"
+#include "fingerprint/make_impl.h"
 
 enum { DEFAULT_PCS = 8 };
 

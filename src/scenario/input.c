@@ -1,4 +1,4 @@
-#include "sweep/input.h"
+#include "scenario/input.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "scenario/yaml_tree.h"
-#include "sweep/ids.h"
+#include "scenario/ids.h"
 #include "text/unicode.h"
 
 struct lct_input {

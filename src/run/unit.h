@@ -1,0 +1,71 @@
+/* A unit of work: prompts with the positions wanted of each, by one trie. A unit is a plan and knows no device: it may go to any worker. */
+#ifndef LCT_RUN_UNIT_H
+#define LCT_RUN_UNIT_H
+
+#include "capture/position.h"
+#include "engine/sampler.h"
+#include "plan/plan.h"
+
+/* One prompt whose state is wanted. Lists are the unit's arena's. */
+typedef struct {
+  const int32_t *ids;       /* (n_tokens) */
+  int32_t n_tokens;         /* 0: it is not known yet (a reply), or will not be run */
+  const lct_positions *content; /* (message + 1) */
+  const lct_role *roles;    /* (message + 1) */
+  int32_t message;          /* the last one's index */
+  int32_t first_needed;     /* the first position whose row is looked at */
+  int32_t seq;              /* in the unit's plan; -1: not in it */
+  lct_place *places;        /* (n_positions) */
+} lct_item;
+
+/* What is generated behind an item's prompt. choices[i].top (top_k) belongs to it. */
+typedef struct {
+  int32_t item;        /* whose prompt it goes on from */
+  int32_t reply;       /* item of the snapshot that ends with the reply; -1: none */
+  int32_t max_tokens;  /* at least 1 */
+  lct_choice *choices; /* (max_tokens) */
+  int32_t n;           /* so far */
+  bool finished;
+  int32_t kv0;         /* slots of its tokens, the worker's */
+} lct_generation;
+
+typedef struct lct_unit {
+  lct_arena arena;
+  int64_t number;      /* in the order of units, from 0 */
+  lct_item *items;
+  int32_t n_items;
+  size_t cap_items;
+  /* Items that run together or not at all, e.g. a conversation's: part g is [parts[g], parts[g + 1]), the last one ends at n_items. */
+  int32_t *parts;
+  int32_t n_parts;
+  size_t cap_parts;
+  lct_generation *generations;
+  int32_t n_generations;
+  const lct_sampling *sampling;
+  int top_k;
+  lct_plan *plan;      /* of all items that have tokens; NULL: nothing to run */
+  /* Positions [0, common) are the same tokens in all items but openers (system messages' own snapshots, of which a worker may know the vectors
+   * already), and no row of them is looked at. */
+  int32_t common;
+  int64_t estimate;    /* tokens it computes, about */
+  int64_t naive;       /* tokens of all its prompts */
+  void *client;        /* whoever made the unit */
+  void (*client_free)(void *client);
+  struct lct_unit *next; /* of a list of units */
+} lct_unit;
+
+lct_status lct_unit_new(lct_unit **out, lct_error *err) LCT_CHECKED;
+void lct_unit_free(lct_unit *u);
+/* Begins a part; the items added from here on are its. */
+lct_status lct_unit_begin_part(lct_unit *u, lct_error *err) LCT_CHECKED;
+/* Adds an item, copied; its lists must be the unit's arena's. first_needed is worked out from the positions. */
+lct_status lct_unit_add(lct_unit *u, const lct_item *item, const lct_position *positions, int n_positions, lct_error *err) LCT_CHECKED;
+/* Tokens that the item would add to the unit's trie: it shares most with the one added before it. */
+int64_t lct_unit_estimate(const lct_unit *u, const lct_item *item);
+/* The trie, where the positions' vectors come from, and what all items begin with. max_rows: of a batch (unless one subtree is larger);
+ * INT32_MAX: one batch. */
+lct_status lct_unit_plan(lct_unit *u, const lct_position *positions, int n_positions, int32_t max_rows, lct_error *err) LCT_CHECKED;
+/* A system message's own snapshot. */
+static inline bool lct_item_is_opener(const lct_item *x) { return x->message == 0 && x->roles[0] == LCT_ROLE_SYSTEM; }
+
+#endif
