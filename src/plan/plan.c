@@ -226,6 +226,8 @@ lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) {
 
 int32_t lct_plan_n_batches(const lct_plan *p) { return p->n_batches; }
 const lct_batch *lct_plan_batch(const lct_plan *p, int32_t i) { return &p->batches[i]; }
+int32_t lct_plan_n_seqs(const lct_plan *p) { return (int32_t)p->n_seqs; }
+int32_t lct_plan_seq_segment(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].segment; }
 int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].batch; }
 int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq) { return p->prefix + p->seqs[seq].len; }
 
