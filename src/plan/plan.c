@@ -247,6 +247,15 @@ int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos) {
   return -1;
 }
 
+int32_t lct_plan_rows(const lct_plan *p, const lct_kv_range *slots, int32_t n, lct_row_range *out) {
+  int32_t count = 0;
+  for (int32_t i = 0; i < n; i++) {
+    int32_t from = slots[i].first > p->prefix ? slots[i].first : p->prefix, to = slots[i].first + slots[i].n;
+    if (from < to) out[count++] = (lct_row_range){from - p->prefix, to - from};
+  }
+  return count;
+}
+
 int64_t lct_plan_n_tokens(const lct_plan *p) {
   int64_t n = 0;
   for (size_t i = 0; i < p->n_nodes; i++) n += p->nodes[i].n;
