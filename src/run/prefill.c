@@ -27,7 +27,6 @@ lct_status run_stage(run_job *j, lct_stage *stage, const lct_pool_rows *rows, in
   if (stage->pool != NULL) {
     lct_pool_begin(stage->pool, rows, n, stage->batch->n_rows);
     lct_taker taker = lct_pool_taker(stage->pool);
-    taker.layers = w->o.layers;
     LCT_TRY(lct_pass_add(&pass, &taker, err));
   }
   if (j->client->begin != NULL) LCT_TRY(j->client->begin(j->client->ctx, stage, &pass, err));

@@ -14,7 +14,6 @@ typedef struct {
   int n_streams;
   const lct_position *positions;
   int n_positions;
-  const unsigned char *layers; /* (n_layers) that streams ask for; NULL: all */
   int64_t memory_bytes;        /* for batches, keys and vectors; 0: from what is free */
   int64_t extra_row_bytes;     /* what a client keeps of every row */
   int32_t max_rows;            /* of a batch; 0: what memory holds, at most the device's */
