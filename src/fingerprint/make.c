@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "fingerprint/make_impl.h"
 
 enum { DEFAULT_PCS = 8 };
@@ -16,48 +17,17 @@ void fp_report(const maker *m, const char *phase, int64_t done, int64_t total) {
   m->o->progress(m->o->progress_ctx, &p);
 }
 
-static const lct_source CAN_BE[FP_N_SOURCES] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT, LCT_SOURCE_MLP_DOWN_OUT};
-
-static int pooling_by_name(const char *name, size_t n) {
-  for (int i = 0; i < LCT_N_POOLINGS; i++) {
-    const char *known = lct_pooling_name((lct_pooling)i);
-    if (strlen(known) == n && memcmp(known, name, n) == 0) return i;
-  }
-  return -1;
-}
-
-static int source_by_name(const char *name, size_t n) {
-  for (int i = 0; i < FP_N_SOURCES; i++) {
-    const char *known = lct_source_name(CAN_BE[i]);
-    if (strlen(known) == n && memcmp(known, name, n) == 0) return (int)CAN_BE[i];
-  }
-  return -1;
-}
-
-/* A list with commas into numbers (of at most max different ones). */
-static lct_status read_list(const char *option, const char *list, int (*find)(const char *, size_t), const char *expected, int *out,
-                            int *n_out, lct_error *err) {
-  for (const char *part = list;; part++) {
-    size_t n = strcspn(part, ",");
-    int found = find(part, n);
-    if (found < 0) return lct_fail(err, LCT_E_USAGE, "%s: expected a list of %s, found \"%.*s\"", option, expected, (int)n, part);
-    for (int i = 0; i < *n_out; i++) {
-      if (out[i] == found) return lct_fail(err, LCT_E_USAGE, "%s: \"%.*s\" stands twice", option, (int)n, part);
-    }
-    out[(*n_out)++] = found;
-    part += n;
-    if (*part == '\0') return LCT_OK;
-  }
-}
-
 static lct_status read_axes(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
-  int sources[FP_N_SOURCES];
-  const char *poolings = o->poolings != NULL ? o->poolings : "last,content_last,content_mean";
-  LCT_TRY(read_list("--poolings", poolings, pooling_by_name, "last, content_last, content_mean", m->poolings, &m->n_poolings, err));
-  LCT_TRY(read_list("--sources", o->sources != NULL ? o->sources : "hidden_out", source_by_name,
-                    "hidden_in, hidden_out, attn_out, mlp_down_out", sources, &m->n_sources, err));
-  for (int i = 0; i < m->n_sources; i++) m->sources[i] = (lct_source)sources[i];
+  const char *poolings[LCT_N_POOLINGS], *sources[LCT_N_RESIDUAL];
+  int chosen[LCT_N_RESIDUAL];
+  for (int i = 0; i < LCT_N_POOLINGS; i++) poolings[i] = lct_pooling_name((lct_pooling)i);
+  for (int i = 0; i < LCT_N_RESIDUAL; i++) sources[i] = lct_source_name(LCT_RESIDUAL_SOURCES[i]);
+  const lct_list_known of_poolings = {.option = "--poolings", .expected = "a list of", .names = poolings, .n = LCT_N_POOLINGS};
+  const lct_list_known of_sources = {.option = "--sources", .expected = "a list of", .names = sources, .n = LCT_N_RESIDUAL};
+  LCT_TRY(lct_list_names(&of_poolings, o->poolings, m->poolings, &m->n_poolings, err));
+  LCT_TRY(lct_list_names(&of_sources, o->sources != NULL ? o->sources : "hidden_out", chosen, &m->n_sources, err));
+  for (int i = 0; i < m->n_sources; i++) m->sources[i] = LCT_RESIDUAL_SOURCES[chosen[i]];
   return LCT_OK;
 }
 
@@ -103,7 +73,7 @@ static lct_status open_model(maker *m, lct_error *err) {
 }
 
 static lct_status make_room(maker *m, lct_error *err) {
-  lct_stream streams[FP_N_SOURCES];
+  lct_stream streams[LCT_N_RESIDUAL];
   size_t layers = (size_t)m->cfg.n_layers;
   m->n_places = (size_t)m->n_poolings * (size_t)m->n_sources * layers;
   LCT_TRY(lct_calloc(&m->planes, (size_t)m->n_sources * layers, sizeof *m->planes, "the list of layers", err));
@@ -126,7 +96,7 @@ static lct_status check_prompts(const maker *m, lct_error *err) {
 }
 
 static lct_status new_fingerprints(maker *m, lct_fingerprints **out, lct_error *err) {
-  const char *sources[FP_N_SOURCES], *poolings[LCT_N_POOLINGS];
+  const char *sources[LCT_N_RESIDUAL], *poolings[LCT_N_POOLINGS];
   char **labels = NULL;
   LCT_TRY(lct_calloc(&labels, m->n_labels, sizeof *labels, "labels", err));
   for (size_t i = 0; i < m->n_labels; i++) labels[i] = m->labels[i].name;

@@ -12,7 +12,6 @@
 #include "text/prompt.h"
 
 enum {
-  FP_N_SOURCES = 4,    /* there can be */
   FP_CHUNK = 256,      /* prompts run together, at most */
   FP_NEUTRAL = -1,     /* "label" of the bank's prompts */
   FP_BANK_ROWS = 4096, /* the bank keeps at most so many prompts' vectors, and fewer where they take more than FP_BANK_BYTES */
@@ -64,7 +63,7 @@ typedef struct {
   lct_device device;
   lct_engine *engine;
   int poolings[LCT_N_POOLINGS], n_poolings; /* lct_pooling */
-  lct_source sources[FP_N_SOURCES];
+  lct_source sources[LCT_N_RESIDUAL];
   int n_sources;
   lct_plane *planes;
   lct_pool *pool;
