@@ -123,9 +123,11 @@ static void pool_batch(pooling *p, const lct_plan *plan, int batch, int n_prompt
   for (int seq = 0; seq < n_prompts; seq++) {
     if (lct_plan_seq_batch(plan, seq) != batch) continue;
     int32_t n_ranges = 0;
-    const lct_kv_range *ranges = lct_plan_seq_ranges(plan, seq, &n_ranges);
+    const lct_kv_range *slots = lct_plan_seq_ranges(plan, seq, &n_ranges);
+    lct_row_range *ranges = lct_arena_alloc(&p->arena, (size_t)n_ranges * sizeof *ranges);
     lct_pool_entry *entries = lct_arena_alloc(&p->arena, LCT_N_POOLINGS * sizeof *entries);
-    if (entries == NULL) bench_die("out of memory for the pool", NULL);
+    if (ranges == NULL || entries == NULL) bench_die("out of memory for the pool", NULL);
+    n_ranges = lct_plan_rows(plan, slots, n_ranges, ranges);
     BENCH_TRY(lct_pool_message(ranges, n_ranges, (lct_positions){0, lct_plan_seq_len(plan, seq)}, &p->arena, entries, &bench_error));
     p->rows[n++] = (lct_pool_rows){.item = seq, .entries = entries};
   }
@@ -139,13 +141,13 @@ static void run_pass(lct_engine *e, const lct_plan *plan, int n_prompts, lct_kv 
       if (lct_plan_seq_batch(plan, seq) == b) a->rows[n++] = lct_plan_seq_row(plan, seq, lct_plan_seq_len(plan, seq) - 1);
     }
     a->heads.n = n;
-    lct_tap tap = {0};
+    lct_pass pass = {.batch = lct_plan_batch(plan, b), .kv = kv, .heads = a->heads};
     if (pool != NULL) {
       pool_batch(pool, plan, b, n_prompts);
-      tap = (lct_tap){.ctx = pool->pool, .wanted = lct_pool_wanted(pool->pool), .rows = lct_pool_take,
-                      .device = lct_pool_device(pool->pool, 0)};
+      lct_taker vectors = lct_pool_taker(pool->pool);
+      BENCH_TRY(lct_pass_add(&pass, &vectors, &bench_error));
     }
-    BENCH_TRY(lct_engine_run(e, lct_plan_batch(plan, b), kv, pool != NULL ? &tap : NULL, &a->heads, NULL, &bench_error));
+    BENCH_TRY(lct_pass_run(e, &pass, &bench_error));
   }
 }
 
@@ -251,7 +253,7 @@ static void decode_step(const bench *b, const lct_plan *plan, int n, int step, l
                      .tokens = tokens,
                      .positions = positions,
                      .segments = segments};
-  BENCH_TRY(lct_engine_run(b->engine, &batch, kv, NULL, &a->heads, NULL, &bench_error));
+  BENCH_TRY(lct_pass_run(b->engine, &(lct_pass){.batch = &batch, .kv = kv, .heads = a->heads}, &bench_error));
 }
 
 static void bench_decode(const bench *b, int n) {

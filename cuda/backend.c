@@ -217,7 +217,7 @@ static lct_status op_read_rows(lct_backend *be, const void *src, lct_dtype dtype
 }
 
 static lct_status op_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
-                               const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+                               const lct_row_range *ranges, int n, float *dst, lct_error *err) {
   LCT_TRY(lct_cuda_alive(be, err));
   return lct_cuda_launched(be, lct_k_pool(dtype, src, ld, dim, list, ranges, n, dst, be->stream, err), "pool", err);
 }

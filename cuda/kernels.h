@@ -35,7 +35,7 @@ lct_status lct_k_convert(lct_dtype from, const void *src, int64_t n, lct_dtype t
 
 /* dst[i] = f32 of row list[i].row of src (`type` F32, F16 or BF16, leading dimension ld, columns [0, dim)), or of the mean over the rows of
  * its ranges: dst (n, dim) f32. Sums in double, from 0, in the order of the ranges; rounded once. */
-lct_status lct_k_pool(lct_dtype type, const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_kv_range *ranges, int n,
+lct_status lct_k_pool(lct_dtype type, const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_row_range *ranges, int n,
                       float *dst, cudaStream_t stream, lct_error *err);
 
 /* ---- norm.cu: x (n, dim) f32, w (dim) f32, h (n, dim) T; dim a multiple of 4 ---- */

@@ -26,7 +26,7 @@ LCT_DEVICE void add_rows(const S *__restrict__ src, int64_t ld, int n, double *s
  * ld, src is aligned to V elements and dst to V floats. Grid: (n, ceil(dim / (V * THREADS))). Block: THREADS. Shared: none. */
 template <typename S, int V>
 LCT_KERNEL(THREADS, 4)
-pool_kernel(const S *__restrict__ src, int64_t ld, int dim, const lct_pooled *__restrict__ list, const lct_kv_range *__restrict__ ranges,
+pool_kernel(const S *__restrict__ src, int64_t ld, int dim, const lct_pooled *__restrict__ list, const lct_row_range *__restrict__ ranges,
             float *__restrict__ dst) {
   int col = ((int)blockIdx.y * THREADS + (int)threadIdx.x) * V;
   if (col >= dim) return;
@@ -42,7 +42,7 @@ pool_kernel(const S *__restrict__ src, int64_t ld, int dim, const lct_pooled *__
   double sum[V] = {};
   int count = 0;
   for (int i = p.first; i < p.first + p.n; i++) {
-    lct_kv_range r = ranges[i];
+    lct_row_range r = ranges[i];
     add_rows<S, V>(src + (int64_t)r.first * ld, ld, r.n, sum);
     count += r.n;
   }
@@ -51,14 +51,14 @@ pool_kernel(const S *__restrict__ src, int64_t ld, int dim, const lct_pooled *__
 }
 
 template <typename S, int V>
-static void launch_pool(const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_kv_range *ranges, int n, float *dst,
+static void launch_pool(const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_row_range *ranges, int n, float *dst,
                         cudaStream_t stream) {
   LCT_LAUNCH((pool_kernel<S, V>), lct_grid(n, lct_ceil_div(dim, V * THREADS)), THREADS, 0, stream, (const S *)src, ld, dim, list, ranges,
              dst);
 }
 
 template <typename S>
-static void run_pool(const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_kv_range *ranges, int n, float *dst,
+static void run_pool(const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_row_range *ranges, int n, float *dst,
                      cudaStream_t stream) {
   bool wide = dim % 2 == 0 && ld % 2 == 0 && lct_aligned(src, 2 * sizeof(S)) && lct_aligned(dst, 8);
   if (wide) {
@@ -68,7 +68,7 @@ static void run_pool(const void *src, int64_t ld, int dim, const lct_pooled *lis
   }
 }
 
-lct_status lct_k_pool(lct_dtype type, const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_kv_range *ranges, int n,
+lct_status lct_k_pool(lct_dtype type, const void *src, int64_t ld, int dim, const lct_pooled *list, const lct_row_range *ranges, int n,
                       float *dst, cudaStream_t stream, lct_error *err) {
   const int max_dim = 65535 * THREADS; /* tiles of columns are the grid's second dimension */
   if (n < 0 || dim <= 0 || dim > max_dim || ld < dim) {

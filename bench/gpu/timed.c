@@ -114,7 +114,7 @@ static lct_status t_gather_rows(lct_backend *be, const float *src, const int32_t
 }
 
 static lct_status t_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
-                              const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+                              const lct_row_range *ranges, int n, float *dst, lct_error *err) {
   begin(be, F_POOL);
   return done(be, inner->pool_rows(be, src, dtype, ld, dim, list, ranges, n, dst, err));
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "engine/pass.h"
 #include "subject/device.h"
 #include "plan/plan.h"
 
@@ -60,7 +61,8 @@ static lct_status prefill_once(bench *b, const lct_plan *plan, int n_prompts, lc
     for (int p = 0; p < n_prompts; p++) {
       if (lct_plan_seq_batch(plan, p) == i) rows[n++] = lct_plan_seq_row(plan, p, lct_plan_seq_len(plan, p) - 1);
     }
-    s = lct_engine_forward(b->engine, lct_plan_batch(plan, i), NULL, NULL, rows, n, b->logits, NULL, err);
+    lct_pass pass = {.batch = lct_plan_batch(plan, i), .heads = {.rows = rows, .n = n, .logits = b->logits}};
+    s = lct_pass_run(b->engine, &pass, err);
   }
   free(rows);
   return s;
@@ -90,7 +92,8 @@ static lct_status decode_once(bench *b, lct_kv *kv, int n_prompt, int n_tokens, 
     lct_segment segment = {.n_rows = 1, .pos0 = position, .kv0 = position, .n_ranges = 1, .ranges = &path};
     lct_batch batch = {.n_rows = 1, .n_segments = 1, .n_slots = position + 1, .decode = true, .tokens = &id, .positions = &position,
                        .segments = &segment};
-    LCT_TRY(lct_engine_forward(b->engine, &batch, kv, NULL, &row, 1, b->logits, NULL, err));
+    lct_pass pass = {.batch = &batch, .kv = kv, .heads = {.rows = &row, .n = 1, .logits = b->logits}};
+    LCT_TRY(lct_pass_run(b->engine, &pass, err));
   }
   return LCT_OK;
 }
@@ -103,7 +106,7 @@ lct_status lct_bench_decode(const lct_bench_options *o, lct_bench_result *result
   if (s == LCT_OK) s = lct_plan_new(&plan, err);
   if (s == LCT_OK) s = add_prompts(&b, plan, 1, o->n_tokens, err);
   if (s == LCT_OK) s = lct_kv_new(b.engine, o->n_tokens + o->n_decode, &kv, err);
-  if (s == LCT_OK) s = lct_engine_forward(b.engine, lct_plan_batch(plan, 0), kv, NULL, NULL, 0, NULL, NULL, err);
+  if (s == LCT_OK) s = lct_pass_run(b.engine, &(lct_pass){.batch = lct_plan_batch(plan, 0), .kv = kv}, err);
   for (int r = -1; r < o->repeats && s == LCT_OK; r++) {
     double t0 = lct_seconds();
     s = decode_once(&b, kv, o->n_tokens, o->n_decode, err);

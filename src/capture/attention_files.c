@@ -11,7 +11,7 @@ static char *block_row(const lct_files *f, int segment, int head, int row) {
   return (char *)f->attn + at * f->elem_bytes;
 }
 
-lct_status lct_files_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
+lct_status files_attention(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
   lct_files *f = ctx;
 #pragma omp parallel for schedule(static)
   for (int h = 0; h < f->cfg.n_heads; h++) {

@@ -49,7 +49,6 @@ void lct_files_free(lct_files *f) {
   free(f);
 }
 
-uint32_t lct_files_wanted(const lct_files *f) { return f->wanted; }
 size_t lct_files_saturated(const lct_files *f) { return f->saturated; }
 int64_t lct_files_bytes(const lct_files *f) { return f->bytes; }
 
@@ -166,7 +165,7 @@ static lct_status put_slices(lct_files *f, token_file *t, const void *arg, lct_e
   }
   int entry = t->entries[(r->layer < 0 ? 0 : r->layer) * LCT_N_SOURCES + (int)r->source];
   for (int32_t i = 0; entry >= 0 && i < t->spec->n_ranges; i++) {
-    lct_kv_range range = t->spec->ranges[i];
+    lct_row_range range = t->spec->ranges[i];
     int from = range.first > r->row0 ? range.first : r->row0;
     int to = range.first + range.n < r->row0 + r->n ? range.first + range.n : r->row0 + r->n;
     if (from >= to) continue;
@@ -193,15 +192,18 @@ lct_status files_for_each(lct_files *f, file_task task, const void *arg, lct_err
   return status;
 }
 
-lct_status lct_files_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+static lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   lct_files *f = ctx;
   size_t width = (size_t)lct_source_width(s, &f->cfg), row_bytes = width * f->elem_bytes;
-  if (layer >= 0 && !f->layers[layer]) return LCT_OK;
   LCT_TRY(lct_grow(&f->rows, &f->cap_rows, (size_t)n * width, f->elem_bytes, "converted rows", err));
 #pragma omp parallel for schedule(static)
   for (int r = 0; r < n; r++) files_convert(f, data + (size_t)r * (size_t)ld, (char *)f->rows + (size_t)r * row_bytes, width);
   shown_rows rows = {s, layer, row0, n, data, ld, row_bytes};
   return files_for_each(f, put_slices, &rows, err);
+}
+
+lct_taker lct_files_taker(lct_files *f) {
+  return (lct_taker){.ctx = f, .sources = f->wanted, .layers = f->layers, .rows = take_rows, .attention = files_attention};
 }
 
 lct_status lct_files_finish(lct_files *f, lct_error *err) {

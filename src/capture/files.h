@@ -5,14 +5,14 @@
 #ifndef LCT_CAPTURE_FILES_H
 #define LCT_CAPTURE_FILES_H
 
-#include "engine/engine.h"
+#include "engine/pass.h"
 #include "scenario/scenario.h"
 
 typedef struct {
   const char *path;     /* of the .npz */
   uint32_t sources;     /* LCT_SOURCE_BIT of what goes into it */
   bool qkv_last;        /* adds "qkv_last" (layers, dim v) f32; needs no q, k, v among sources */
-  const lct_kv_range *ranges; /* rows of the batch that are the file's tokens, ascending position; borrowed */
+  const lct_row_range *ranges; /* rows of the batch that are the file's tokens, ascending position; borrowed */
   int32_t n_ranges;
   int32_t n_tokens;     /* sum of the ranges */
   int32_t n_keys;       /* keys of attn_weights: n_tokens for a prefill, the position + 1 for one decoded token */
@@ -26,10 +26,8 @@ lct_status lct_files_new(const lct_config *c, lct_store_dtype dtype, const unsig
     LCT_CHECKED;
 /* Creates the files of the next pass; specs are borrowed until lct_files_finish. */
 lct_status lct_files_begin(lct_files *f, const lct_file_spec *specs, size_t n, const lct_batch *batch, lct_error *err) LCT_CHECKED;
-uint32_t lct_files_wanted(const lct_files *f);
-/* Tap callbacks; ctx is the lct_files. */
-lct_status lct_files_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
-lct_status lct_files_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) LCT_CHECKED;
+/* Shows the rows of the pass to its files; to be asked for behind lct_files_begin. */
+lct_taker lct_files_taker(lct_files *f);
 /* Closes the files of this pass under their names. */
 lct_status lct_files_finish(lct_files *f, lct_error *err) LCT_CHECKED;
 /* Values that were finite in float32 and are Inf in the stored type, so far. */

@@ -38,6 +38,8 @@ typedef lct_status (*file_task)(lct_files *f, token_file *t, const void *arg, lc
 lct_status files_for_each(lct_files *f, file_task task, const void *arg, lct_error *err) LCT_CHECKED;
 /* Writes the dense weights of a finished layer into every file that wants them. */
 lct_status files_write_attention(lct_files *f, int layer, lct_error *err) LCT_CHECKED;
+/* The taker's attention; ctx is the lct_files. */
+lct_status files_attention(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) LCT_CHECKED;
 /* Element conversion to the stored type, counting saturation. */
 void files_convert(lct_files *f, const float *src, void *dst, size_t n);
 /* v of the last token arrived: the layer's row of qkv_last. */

@@ -9,17 +9,39 @@ lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes) {
   return (lct_stream){.planes = planes, .n_planes = c->n_layers, .width = lct_source_width(s, c)};
 }
 
-lct_status lct_pool_message(const lct_kv_range *rows, int32_t n, lct_positions content, lct_arena *arena,
+/* Tokens [from, to) of rows. */
+static int32_t slice_rows(const lct_row_range *rows, int32_t n, int32_t from, int32_t to, lct_row_range *out) {
+  int32_t at = 0, count = 0;
+  for (int32_t i = 0; i < n; i++) {
+    int32_t lo = from > at ? from - at : 0, hi = to - at < rows[i].n ? to - at : rows[i].n;
+    if (lo < hi) out[count++] = (lct_row_range){rows[i].first + lo, hi - lo};
+    at += rows[i].n;
+  }
+  return count;
+}
+
+lct_status lct_pool_message(const lct_row_range *rows, int32_t n, lct_positions content, lct_arena *arena,
                             lct_pool_entry entries[LCT_N_POOLINGS], lct_error *err) {
-  const lct_kv_range *end = &rows[n - 1];
+  const lct_row_range *end = &rows[n - 1];
   entries[LCT_POOLING_LAST] = (lct_pool_entry){.row = end->first + end->n - 1};
   entries[LCT_POOLING_CONTENT_LAST] = entries[LCT_POOLING_CONTENT_MEAN] = (lct_pool_entry){.row = -1};
   if (content.from >= content.to) return LCT_OK;
-  lct_kv_range *mean = lct_arena_alloc(arena, (size_t)n * sizeof *mean);
+  lct_row_range *mean = lct_arena_alloc(arena, (size_t)n * sizeof *mean);
   if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the rows of a message");
-  int32_t n_mean = lct_ranges_slice(rows, n, content.from, content.to, mean);
+  int32_t n_mean = slice_rows(rows, n, content.from, content.to, mean);
   entries[LCT_POOLING_CONTENT_MEAN] = (lct_pool_entry){.row = -1, .mean = mean, .n_mean = n_mean};
   entries[LCT_POOLING_CONTENT_LAST].row = mean[n_mean - 1].first + mean[n_mean - 1].n - 1;
+  return LCT_OK;
+}
+
+/* Of a pool that looks at an engine's passes. */
+static lct_status list_layers(lct_pool *p, const lct_engine *e, lct_error *err) {
+  LCT_TRY(lct_calloc(&p->layers, (size_t)lct_engine_config(e)->n_layers, 1, "pool", err));
+  for (int i = 0; i < p->n_streams; i++) {
+    for (int k = 0; k < p->streams[i].s.n_planes; k++) {
+      if (p->streams[i].s.planes[k].layer >= 0) p->layers[p->streams[i].s.planes[k].layer] = 1;
+    }
+  }
   return LCT_OK;
 }
 
@@ -27,13 +49,16 @@ lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_st
   lct_pool *p = NULL;
   LCT_TRY(lct_calloc(&p, 1, sizeof *p, "pool", err));
   lct_status s = lct_calloc(&p->streams, (size_t)n_streams, sizeof *p->streams, "pool", err);
+  if (s == LCT_OK) {
+    p->n_streams = n_streams;
+    p->n_poolings = n_poolings;
+    for (int i = 0; i < n_streams; i++) p->streams[i].s = streams[i];
+    if (e != NULL) s = list_layers(p, e, err);
+  }
   if (s != LCT_OK) {
     lct_pool_free(p);
     return s;
   }
-  p->n_streams = n_streams;
-  p->n_poolings = n_poolings;
-  for (int i = 0; i < n_streams; i++) p->streams[i].s = streams[i];
   pool_device_init(&p->device, e);
   *out = p;
   return LCT_OK;
@@ -47,6 +72,7 @@ void lct_pool_free(lct_pool *p) {
     free(p->streams[i].sums);
   }
   free(p->streams);
+  free(p->layers);
   free(p);
 }
 
@@ -86,14 +112,6 @@ void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch
     }
   }
   pool_device_begin(&p->device);
-}
-
-uint32_t lct_pool_wanted(const lct_pool *p) {
-  uint32_t wanted = 0;
-  for (int i = 0; i < p->n_streams; i++) {
-    for (int k = 0; k < p->streams[i].s.n_planes; k++) wanted |= LCT_SOURCE_BIT(p->streams[i].s.planes[k].source);
-  }
-  return wanted;
 }
 
 float *pool_slot(const lct_pool *p, const pool_stream *t, int pooling, int plane) {
@@ -176,7 +194,7 @@ static void take_item(const lct_pool *p, const pool_stream *t, int plane, int k,
   }
 }
 
-lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+static lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   lct_pool *p = ctx;
   for (int i = 0; i < p->n_streams; i++) {
     pool_stream *t = &p->streams[i];
@@ -189,4 +207,16 @@ lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, co
     }
   }
   return LCT_OK;
+}
+
+lct_taker lct_pool_taker(lct_pool *p) {
+  lct_taker t = {.ctx = p, .layers = p->layers, .rows = take_rows};
+  for (int i = 0; i < p->n_streams; i++) {
+    for (int k = 0; k < p->streams[i].s.n_planes; k++) t.sources |= LCT_SOURCE_BIT(p->streams[i].s.planes[k].source);
+  }
+  if (p->device.ops != NULL) {
+    t.device = pool_device_take;
+    t.end = pool_device_end;
+  }
+  return t;
 }

@@ -4,20 +4,20 @@
 #ifndef LCT_CAPTURE_POOL_H
 #define LCT_CAPTURE_POOL_H
 
-#include "engine/engine.h"
+#include "engine/pass.h"
 #include "score/score.h"
 #include "text/prompt.h"
 
 /* One vector of an item: a row of the batch, or the mean over some. */
 typedef struct {
-  int32_t row;              /* -1: the mean */
-  const lct_kv_range *mean; /* rows, ascending position; borrowed until the batch is done */
-  int32_t n_mean;           /* 0: there is no such vector, it is NaN */
+  int32_t row;               /* -1: the mean */
+  const lct_row_range *mean; /* rows, ascending position; borrowed until the batch is done */
+  int32_t n_mean;            /* 0: there is no such vector, it is NaN */
 } lct_pool_entry;
 
 /* The entries of a message's vectors in the order of LCT_POOLINGS: its prompt lies in `rows` (n ranges in order of position, the positions
  * of content counted from the first); their parts are the arena's. */
-lct_status lct_pool_message(const lct_kv_range *rows, int32_t n, lct_positions content, lct_arena *arena,
+lct_status lct_pool_message(const lct_row_range *rows, int32_t n, lct_positions content, lct_arena *arena,
                             lct_pool_entry entries[LCT_N_POOLINGS], lct_error *err) LCT_CHECKED;
 
 /* Which rows of the coming batch make an item's vectors. */
@@ -41,7 +41,7 @@ lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes);
 
 typedef struct lct_pool lct_pool;
 
-/* e: whose passes the pool will look at, outlives it; NULL: the rows come from elsewhere (lct_pool_take). */
+/* e: whose passes the pool will look at, outlives it; NULL: the rows come from elsewhere (lct_pool_taker(p).rows). */
 lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_streams, int n_poolings, lct_pool **out,
                         lct_error *err) LCT_CHECKED;
 void lct_pool_free(lct_pool *p);
@@ -49,12 +49,9 @@ void lct_pool_free(lct_pool *p);
 lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) LCT_CHECKED;
 /* Makes the pool look at the rows of the next batch; vectors that the items lack are NaN now. rows is borrowed until the batch is done. */
 void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows);
-uint32_t lct_pool_wanted(const lct_pool *p);
-/* The tap's rows callback; ctx is the pool. What no plane asks for is passed over. */
-lct_status lct_pool_take(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) LCT_CHECKED;
-/* Beside `rows`, how a tap lets the pool make its vectors where the rows lie; they are the pool's when the pass is over. shown: sources
- * (bits) whose rows come to the host anyway, and to lct_pool_take. With host memory: nothing, all rows go to lct_pool_take. */
-lct_device_tap lct_pool_device(lct_pool *p, uint32_t shown);
+/* Shows the pool the batch's rows: on the host, or where they lie in the backend's memory, if that has an op for it; the vectors are the pool's
+ * when the pass is over. What no plane asks for is passed over. The lists are the pool's. */
+lct_taker lct_pool_taker(lct_pool *p);
 /* (n_items, width) f32 of one stream, pooling, plane: item after item. */
 float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane);
 

@@ -97,8 +97,7 @@ static lct_status begin_pass(lct_pool *p, lct_error *err) {
 }
 
 /* What is in the buffer goes to the host's vectors. */
-static lct_status empty_buffer(void *ctx, lct_error *err) {
-  lct_pool *p = ctx;
+static lct_status empty_buffer(lct_pool *p, lct_error *err) {
   pool_device *d = &p->device;
   if (d->n_pieces == 0) return LCT_OK;
   LCT_TRY(d->ops->download(d->be, d->landing, d->d_vectors, d->used * sizeof(float), err));
@@ -121,14 +120,14 @@ static lct_status take_plane(lct_pool *p, int stream, int plane, const void *dat
   size_t floats = d->n_outs * (size_t)width;
   if (d->used + floats > d->capacity) LCT_TRY(empty_buffer(p, err));
   LCT_TRY(lct_grow(&d->pieces, &d->cap_pieces, d->n_pieces + 1, sizeof *d->pieces, "pooled planes", err));
-  const lct_kv_range *ranges = (const lct_kv_range *)(const void *)((const char *)d->d_list + d->n_outs * sizeof *d->list);
+  const lct_row_range *ranges = (const lct_row_range *)(const void *)((const char *)d->d_list + d->n_outs * sizeof *d->list);
   LCT_TRY(d->ops->pool_rows(d->be, data, dtype, ld, width, d->d_list, ranges, (int)d->n_outs, d->d_vectors + d->used, err));
   d->pieces[d->n_pieces++] = (pool_piece){stream, plane, d->used};
   d->used += floats;
   return LCT_OK;
 }
 
-static lct_status take(void *ctx, lct_source s, int layer, const void *data, lct_dtype dtype, int64_t ld, lct_error *err) {
+lct_status pool_device_take(void *ctx, lct_source s, int layer, const void *data, lct_dtype dtype, int64_t ld, lct_error *err) {
   lct_pool *p = ctx;
   if (!p->device.listed) LCT_TRY(begin_pass(p, err));
   if (p->device.n_outs == 0) return LCT_OK;
@@ -141,7 +140,4 @@ static lct_status take(void *ctx, lct_source s, int layer, const void *data, lct
   return LCT_OK;
 }
 
-lct_device_tap lct_pool_device(lct_pool *p, uint32_t shown) {
-  if (p->device.ops == NULL) return (lct_device_tap){0};
-  return (lct_device_tap){.ctx = p, .sources = lct_pool_wanted(p) & ~shown, .take = take, .end = empty_buffer};
-}
+lct_status pool_device_end(void *ctx, lct_error *err) { return empty_buffer(ctx, err); }

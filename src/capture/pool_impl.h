@@ -29,7 +29,7 @@ typedef struct {
   lct_backend *be;
   lct_pooled *list;     /* (n_outs) */
   pool_target *targets; /* (n_outs) */
-  lct_kv_range *ranges; /* (n_ranges) */
+  lct_row_range *ranges; /* (n_ranges) */
   size_t cap_list, cap_targets, cap_ranges, n_outs, n_ranges;
   bool listed;          /* the batch's list is on the backend */
   void *d_list;         /* list, then ranges */
@@ -44,6 +44,7 @@ struct lct_pool {
   int n_streams, n_poolings;
   int32_t n_items, batch_rows;
   pool_stream *streams;
+  unsigned char *layers;     /* (the engine's n_layers) 0/1: those of the planes; NULL without an engine */
   const lct_pool_rows *rows; /* of the current batch */
   int n_rows;
   pool_device device;
@@ -55,5 +56,8 @@ void pool_device_init(pool_device *d, const lct_engine *e);
 /* A new batch: what the last one left in the buffer is forgotten. */
 void pool_device_begin(pool_device *d);
 void pool_device_free(pool_device *d);
+/* The taker's callbacks; ctx is the pool. */
+lct_status pool_device_take(void *ctx, lct_source s, int layer, const void *data, lct_dtype dtype, int64_t ld, lct_error *err) LCT_CHECKED;
+lct_status pool_device_end(void *ctx, lct_error *err) LCT_CHECKED;
 
 #endif

@@ -122,7 +122,7 @@ typedef struct {
    * ranges, summed in double from 0 in their order and rounded once: no other bits, whatever the batch. src, list, ranges and dst are on
    * the backend. NULL where host_memory: there vectors are made where rows are shown (capture/pool.c). */
   lct_status (*pool_rows)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
-                          const lct_kv_range *ranges, int n, float *dst, lct_error *err);
+                          const lct_row_range *ranges, int n, float *dst, lct_error *err);
   /* Notes the first element of x (n, dim) f32 that is not finite under `tag` (>= 0), without waiting for it; of several checks the one
    * with the lowest tag is kept. */
   lct_status (*finite_check)(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err);

@@ -23,6 +23,17 @@ typedef struct {
 
 enum { LCT_MAX_TAKERS = 8 };
 
+/* What is wanted of the logits; none of it need come to the host but what is asked for. */
+typedef struct {
+  const int32_t *rows; /* (n) rows of the batch whose logits are wanted */
+  int n;
+  float *logits;       /* (n, vocab) f32 on the host, or NULL */
+  lct_choice *choices; /* (n), or NULL: the next tokens, with sampling at steps[i] and the top_k most probable */
+  const lct_sampling *sampling;
+  const uint32_t *steps; /* (n) */
+  int top_k;
+} lct_heads;
+
 typedef struct {
   const lct_batch *batch;
   lct_kv *kv;             /* NULL: no later pass needs the keys; one layer's worth is held */

@@ -26,7 +26,10 @@ static lct_status pool_rows(const maker *m, const lct_plan *plan, int item, lct_
   lct_pool_entry all[LCT_N_POOLINGS], *entries = lct_arena_alloc(arena, (size_t)m->n_poolings * sizeof *entries);
   if (entries == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the rows of a message");
   int32_t n_ranges = 0;
-  const lct_kv_range *ranges = lct_plan_seq_ranges(plan, p->seq, &n_ranges);
+  const lct_kv_range *slots = lct_plan_seq_ranges(plan, p->seq, &n_ranges);
+  lct_row_range *ranges = lct_arena_alloc(arena, (size_t)n_ranges * sizeof *ranges);
+  if (ranges == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the rows of a message");
+  n_ranges = lct_plan_rows(plan, slots, n_ranges, ranges);
   LCT_TRY(lct_pool_message(ranges, n_ranges, p->content, arena, all, err));
   for (int i = 0; i < m->n_poolings; i++) entries[i] = all[m->poolings[i]];
   *out = (lct_pool_rows){.item = item, .entries = entries};
@@ -44,9 +47,10 @@ static lct_status run_batch(maker *m, const lct_plan *plan, int32_t number, lct_
     if (lct_plan_seq_batch(plan, m->prompts[i].seq) == number) s = pool_rows(m, plan, i, &arena, &rows[n++], err);
   }
   if (s == LCT_OK) lct_pool_begin(m->pool, rows, n, batch->n_rows);
-  lct_tap tap = {.ctx = m->pool, .wanted = lct_pool_wanted(m->pool), .rows = lct_pool_take,
-                 .device = lct_pool_device(m->pool, 0)};
-  if (s == LCT_OK) s = lct_engine_forward(m->engine, batch, NULL, &tap, NULL, 0, NULL, m->o->cancel, err);
+  lct_pass pass = {.batch = batch, .cancel = m->o->cancel};
+  lct_taker vectors = lct_pool_taker(m->pool);
+  if (s == LCT_OK) s = lct_pass_add(&pass, &vectors, err);
+  if (s == LCT_OK) s = lct_pass_run(m->engine, &pass, err);
   if (s == LCT_OK) m->result->tokens_computed += batch->n_rows;
   lct_arena_free(&arena);
   return s;

@@ -16,6 +16,13 @@
 
 size_t lct_tensor_bytes(const lct_tensor *t) { return (size_t)t->rows * lct_dtype_row_bytes(t->dtype, t->cols); }
 
+/* All layers of the families known so far. */
+lct_layer_kind lct_config_layer_kind(const lct_config *c, int layer) {
+  (void)c;
+  (void)layer;
+  return LCT_LAYER_ATTENTION;
+}
+
 const char *lct_arch_name(lct_arch a) {
   static const char *const names[] = {"qwen2", "qwen3", "llama"};
   return (unsigned)a < sizeof names / sizeof names[0] ? names[a] : "unknown";

@@ -10,6 +10,9 @@
 
 typedef enum { LCT_ARCH_QWEN2, LCT_ARCH_QWEN3, LCT_ARCH_LLAMA } lct_arch;
 
+/* What a layer keeps of the tokens before: its keys and values. (The engine has one block a kind.) */
+typedef enum { LCT_LAYER_ATTENTION } lct_layer_kind;
+
 /* name, GGML type id or -1, elements a block, bytes a block */
 #define LCT_DTYPES(X)          \
   X(F32, "F32", 0, 1, 4)       \
@@ -111,6 +114,7 @@ lct_status lct_model_check_finite(const lct_model *m, lct_error *err) LCT_CHECKE
  * gguf_file (may be NULL) names a file inside the folder. *out is malloc'ed. */
 lct_status lct_model_resolve(const char *id, const char *gguf_file, char **out, lct_error *err) LCT_CHECKED;
 
+lct_layer_kind lct_config_layer_kind(const lct_config *c, int layer);
 const char *lct_arch_name(lct_arch a); /* "qwen2", "qwen3", "llama" */
 int64_t lct_model_n_params(const lct_model *m);
 

@@ -226,6 +226,8 @@ lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) {
 
 int32_t lct_plan_n_batches(const lct_plan *p) { return p->n_batches; }
 const lct_batch *lct_plan_batch(const lct_plan *p, int32_t i) { return &p->batches[i]; }
+int32_t lct_plan_n_seqs(const lct_plan *p) { return (int32_t)p->n_seqs; }
+int32_t lct_plan_seq_segment(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].segment; }
 int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].batch; }
 int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq) { return p->prefix + p->seqs[seq].len; }
 
@@ -243,6 +245,15 @@ int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos) {
     pos -= r[i].n;
   }
   return -1;
+}
+
+int32_t lct_plan_rows(const lct_plan *p, const lct_kv_range *slots, int32_t n, lct_row_range *out) {
+  int32_t count = 0;
+  for (int32_t i = 0; i < n; i++) {
+    int32_t from = slots[i].first > p->prefix ? slots[i].first : p->prefix, to = slots[i].first + slots[i].n;
+    if (from < to) out[count++] = (lct_row_range){from - p->prefix, to - from};
+  }
+  return count;
 }
 
 int64_t lct_plan_n_tokens(const lct_plan *p) {

@@ -52,11 +52,16 @@ lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) LCT_CHE
 int32_t lct_plan_n_batches(const lct_plan *p);
 const lct_batch *lct_plan_batch(const lct_plan *p, int32_t i);
 /* Where sequence seq lies: its batch, and its tokens' slots as ranges in order of position (they cover [0, length)). */
+int32_t lct_plan_n_seqs(const lct_plan *p);
 int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq);
+int32_t lct_plan_seq_segment(const lct_plan *p, int32_t seq); /* of its batch: the one that it ends in */
 int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq);
 const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t *n_ranges);
 /* The row of its batch that holds position pos; -1 in the prefix. */
 int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos);
+/* The rows of their batch whose keys lie in n ranges of slots, e.g. a sequence's or a slice of them; slots of the prefix have no rows and are
+ * left out. out holds at least n of them. Returns how many were filled. */
+int32_t lct_plan_rows(const lct_plan *p, const lct_kv_range *slots, int32_t n, lct_row_range *out);
 /* Distinct tokens behind the prefix, and the sum of the sequences' lengths (what a prefix-by-prefix run computes). */
 int64_t lct_plan_n_tokens(const lct_plan *p);
 int64_t lct_plan_n_tokens_naive(const lct_plan *p);

@@ -14,6 +14,8 @@ typedef struct {
 typedef struct {
   void *ctx;
   lct_status (*take)(void *ctx, lct_unit *u, lct_worker *w, lct_error *err);
+  /* The unit that failed, or was cancelled: items that are `done` have their vectors. NULL: it is left. */
+  void (*broken)(void *ctx, lct_unit *u, lct_worker *w);
 } lct_sink;
 
 /* The calling thread is the first worker's; the others have threads of their own. Ends with the first failure, or when there are no units.

@@ -3,7 +3,7 @@
 #define LCT_RUN_UNIT_H
 
 #include "capture/position.h"
-#include "engine/sampler.h"
+#include "engine/ops.h"
 #include "plan/plan.h"
 
 /* One prompt whose state is wanted. Lists are the unit's arena's. */
@@ -15,15 +15,17 @@ typedef struct {
   int32_t message;          /* the last one's index */
   int32_t first_needed;     /* the first position whose row is looked at */
   int32_t seq;              /* in the unit's plan; -1: not in it */
-  lct_place *places;        /* (n_positions) */
+  lct_place *places;        /* (n_positions) in slots of that plan */
+  bool done;                /* its vectors are complete */
 } lct_item;
 
-/* What is generated behind an item's prompt. choices[i].top (top_k) belongs to it. */
+/* What is generated behind an item's prompt. */
 typedef struct {
   int32_t item;        /* whose prompt it goes on from */
   int32_t reply;       /* item of the snapshot that ends with the reply; -1: none */
   int32_t max_tokens;  /* at least 1 */
-  lct_choice *choices; /* (max_tokens) */
+  bool runs_on;        /* end tokens do not end it */
+  lct_choice *choices; /* (max_tokens) the unit's arena's, but for their top (top_k), which is the unit's */
   int32_t n;           /* so far */
   bool finished;
   int32_t kv0;         /* slots of its tokens, the worker's */
@@ -45,8 +47,8 @@ typedef struct lct_unit {
   int top_k;
   lct_plan *plan;      /* of all items that have tokens; NULL: nothing to run */
   /* Positions [0, common) are the same tokens in all items but openers (system messages' own snapshots, of which a worker may know the vectors
-   * already), and no row of them is looked at. */
-  int32_t common;
+   * already), and no row of them is looked at; [0, common_with_openers) in all. */
+  int32_t common, common_with_openers;
   int64_t estimate;    /* tokens it computes, about */
   int64_t naive;       /* tokens of all its prompts */
   void *client;        /* whoever made the unit */
@@ -65,6 +67,9 @@ int64_t lct_unit_estimate(const lct_unit *u, const lct_item *item);
 /* The trie, where the positions' vectors come from, and what all items begin with. max_rows: of a batch (unless one subtree is larger);
  * INT32_MAX: one batch. */
 lct_status lct_unit_plan(lct_unit *u, const lct_position *positions, int n_positions, int32_t max_rows, lct_error *err) LCT_CHECKED;
+/* The same of some items, for a plan of their own, the caller's: their seq and places are its from now on. */
+lct_status lct_unit_plan_items(lct_unit *u, const int32_t *items, int32_t n, const lct_position *positions, int n_positions, int32_t max_rows,
+                               lct_plan **out, lct_error *err) LCT_CHECKED;
 /* A system message's own snapshot. */
 static inline bool lct_item_is_opener(const lct_item *x) { return x->message == 0 && x->roles[0] == LCT_ROLE_SYSTEM; }
 

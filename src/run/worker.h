@@ -5,6 +5,7 @@
 
 #include "capture/pool.h"
 #include "engine/pass.h"
+#include "plan/cut.h"
 #include "run/unit.h"
 #include "subject/subject.h"
 
@@ -13,10 +14,9 @@ typedef struct {
   int n_streams;
   const lct_position *positions;
   int n_positions;
-  const unsigned char *layers; /* (n_layers) that streams ask for; NULL: all */
   int64_t memory_bytes;        /* for batches, keys and vectors; 0: from what is free */
   int64_t extra_row_bytes;     /* what a client keeps of every row */
-  int32_t max_rows;            /* of a batch; 0: from memory, at most the device's */
+  int32_t max_rows;            /* of a batch; 0: what memory holds, at most the device's */
   bool keeps_prefix;           /* keys of what a unit's prompts begin with serve the next unit */
 } lct_worker_options;
 
@@ -27,18 +27,17 @@ typedef struct {
   lct_stage_kind kind;
   const lct_unit *unit;
   const lct_batch *batch;
-  const int32_t *items;          /* (n_items) whose rows are in the batch; none of a STEP */
+  const int32_t *items;          /* (n_items) numbers of those whose rows are in the batch; none of a STEP */
   int32_t n_items;
-  const lct_plan *plan;          /* where items lie (lct_stage_path); not of a STEP */
-  const int32_t *row_of_slot;    /* (batch->n_slots) -1: no row */
+  const lct_plan *plan;          /* where the items lie; NULL: of a STEP, and of a REPLY over the prompts' keys, whose rows are what follows them */
+  const lct_cut *cut;            /* what of the plan's batch is in this one */
   lct_generation *const *active; /* (n_active) PREFILL: those whose first token it chooses; STEP: row i is active[i]'s */
   int32_t n_active;
   int32_t step;                  /* STEP: from 1 */
-  lct_pool *pool;                /* vectors: of items by their number; of a STEP one position, item i is active[i] */
-  int32_t max_step;              /* most steps there can be */
+  lct_pool *pool;                /* vectors, NULL without streams: of items by their number; of a STEP one position, item i is active[i]'s row */
 } lct_stage;
-/* The KV slots of an item's tokens, in order of position; rows are row_of_slot of them. */
-const lct_kv_range *lct_stage_path(const lct_stage *s, int32_t item, int32_t *n);
+/* Rows of the batch that are an item's tokens, in order of position; the list is the arena's. Needs a plan. */
+lct_status lct_stage_rows(const lct_stage *s, int32_t item, lct_arena *arena, const lct_row_range **out, int32_t *n, lct_error *err) LCT_CHECKED;
 
 /* What a client has to say of a worker's passes. Callbacks may be NULL; they run on the worker's thread. */
 typedef struct {
@@ -49,11 +48,12 @@ typedef struct {
   lct_status (*end)(void *ctx, const lct_stage *s, bool *stop, lct_error *err);
   /* A generation has ended: makes the item g->reply (ids, content, roles, message), or leaves it without tokens. */
   lct_status (*reply)(void *ctx, lct_unit *u, lct_generation *g, lct_error *err);
-  /* What the passes since the unit began have done is taken back: memory was out, and the items run again in smaller batches. */
-  lct_status (*undo)(void *ctx, const lct_unit *u, const int32_t *items, int32_t n, lct_error *err);
+  /* What passes over these items and their generations have done is taken back: memory was out, and they run again in smaller batches. */
+  lct_status (*undo)(void *ctx, lct_unit *u, const int32_t *items, int32_t n, lct_error *err);
   /* after every layer of a pass of n rows */
   void (*layer_done)(void *ctx, lct_stage_kind kind, int32_t n_rows);
-  const volatile int *cancel;
+  const volatile int *cancel; /* NULL: it cannot be */
+  bool whole_replies;         /* a reply's prompt runs again with it, so that all its rows are in one pass */
 } lct_client;
 
 /* Sums over the units so far. */

@@ -71,7 +71,7 @@ static lct_status begin_files(scan *s, prefill *b, lct_error *err) {
     const scan_item *item = &s->items[b->items[i]];
     lct_file_spec *f = &specs[n++];
     *f = (lct_file_spec){.path = item->path, .sources = s->sources & ~LCT_SOURCE_BIT(LCT_SOURCE_V), .qkv_last = qkv};
-    f->ranges = lct_plan_seq_ranges(b->plan, item->seq, &f->n_ranges);
+    LCT_TRY(scan_item_rows(s, b->plan, item, &f->ranges, &f->n_ranges, err));
     f->n_tokens = f->n_keys = (int32_t)item->tokens.len;
   }
   for (int i = 0; i < b->n_prompts; i++) {
@@ -80,7 +80,7 @@ static lct_status begin_files(scan *s, prefill *b, lct_error *err) {
     *f = (lct_file_spec){.sources = s->sources};
     f->path = scan_printf(s, err, "%s/%s/tensors/step_000.npz", s->run_dir, b->prompts[i]->label);
     if (f->path == NULL) return LCT_E_NOMEM;
-    f->ranges = lct_plan_seq_ranges(b->plan, item->seq, &f->n_ranges);
+    LCT_TRY(scan_item_rows(s, b->plan, item, &f->ranges, &f->n_ranges, err));
     f->n_tokens = f->n_keys = (int32_t)item->tokens.len;
   }
   return lct_files_begin(s->files, specs, n, b->batch, err);
@@ -108,7 +108,8 @@ static lct_status begin_pool(scan *s, prefill *b, lct_error *err) {
   for (int32_t i = 0; i < b->n_items; i++) {
     int32_t n_ranges = 0;
     const scan_item *item = &s->items[b->items[i]];
-    const lct_kv_range *ranges = lct_plan_seq_ranges(b->plan, item->seq, &n_ranges);
+    const lct_row_range *ranges = NULL;
+    LCT_TRY(scan_item_rows(s, b->plan, item, &ranges, &n_ranges, err));
     LCT_TRY(scan_pool_rows(item, b->items[i], ranges, n_ranges, &s->arena, &rows[i], err));
   }
   lct_pool_begin(s->pool, rows, b->n_items, b->batch->n_rows);
@@ -134,10 +135,9 @@ static lct_status run_prefill(scan *s, prefill *b, lct_error *err) {
   LCT_TRY(begin_pool(s, b, err));
   if (s->files != NULL) LCT_TRY(begin_files(s, b, err));
   s->progress.per_layer = b->batch->n_rows;
-  lct_tap tap = scan_tap(s);
   lct_heads heads = {0};
   lct_status status = scan_ask(s, b->prompts, b->n_prompts, b->logit_rows, &heads, err);
-  if (status == LCT_OK) status = lct_engine_run(s->engine, b->batch, b->kv, &tap, &heads, s->o->cancel, err);
+  if (status == LCT_OK) status = scan_prefill(s, b->batch, b->kv, &heads, err);
   scan_chosen(s, b->prompts, &heads, status == LCT_OK);
   LCT_TRY(status);
   if (s->files != NULL) LCT_TRY(finish_files(s, b, err));

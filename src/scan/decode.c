@@ -92,24 +92,13 @@ static void set_row(decode *d, int i, int step) {
   d->segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .pos0 = position, .kv0 = p->kv_base + step - 1, .n_ranges = n, .ranges = ranges};
 }
 
-static lct_status on_rows(void *ctx, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
-  decode *d = ctx;
-  LCT_TRY(lct_pool_take(d->pool, src, layer, row0, n, data, ld, err));
-  return d->s->files != NULL ? lct_files_rows(d->s->files, src, layer, row0, n, data, ld, err) : LCT_OK;
-}
-
-static lct_status on_attention(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
-  decode *d = ctx;
-  return lct_files_attn(d->s->files, layer, segment, row0, n, n_keys, data, err);
-}
-
 static lct_status begin_files(decode *d, int step, const lct_batch *batch, lct_error *err) {
   scan *s = d->s;
   for (int i = 0; i < d->n_active; i++) {
-    lct_kv_range *row = lct_arena_alloc(&s->arena, sizeof *row);
+    lct_row_range *row = lct_arena_alloc(&s->arena, sizeof *row);
     const char *path = scan_printf(s, err, "%s/%s/tensors/step_%03d.npz", s->run_dir, d->active[i]->label, step);
     if (path == NULL || row == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a step's file");
-    *row = (lct_kv_range){i, 1};
+    *row = (lct_row_range){i, 1};
     d->specs[i] = (lct_file_spec){.path = path, .sources = s->sources, .ranges = row, .n_ranges = 1, .n_tokens = 1,
                                   .n_keys = batch->positions[i] + 1};
   }
@@ -149,14 +138,12 @@ static lct_status run_step(decode *d, int step, lct_error *err) {
                      .positions = d->positions, .segments = d->segments};
   if (s->files != NULL) LCT_TRY(begin_files(d, step, &batch, err));
   lct_pool_begin(d->pool, d->pool_rows, d->n_active, d->n_active);
-  uint32_t shown = s->files != NULL ? lct_files_wanted(s->files) : 0;
-  lct_tap tap = {.ctx = d, .wanted = lct_pool_wanted(d->pool) | shown, .device = lct_pool_device(d->pool, shown), .rows = on_rows,
-                 .attn = on_attention};
-  lct_heads heads = {0};
-  lct_status status = scan_ask(s, d->active, d->n_active, d->rows, &heads, err);
-  if (status == LCT_OK) status = lct_engine_run(s->engine, &batch, d->kv, &tap, &heads, s->o->cancel, err);
+  lct_pass pass = {.batch = &batch, .kv = d->kv, .cancel = s->o->cancel};
+  LCT_TRY(scan_add_takers(s, d->pool, &pass, err));
+  lct_status status = scan_ask(s, d->active, d->n_active, d->rows, &pass.heads, err);
+  if (status == LCT_OK) status = lct_pass_run(s->engine, &pass, err);
   if (status == LCT_OK) keep_states(d);
-  scan_chosen(s, d->active, &heads, status == LCT_OK);
+  scan_chosen(s, d->active, &pass.heads, status == LCT_OK);
   LCT_TRY(status);
   if (s->files != NULL) LCT_TRY(finish_files(d, step, err));
   s->result->tokens_computed += d->n_active;

@@ -69,12 +69,12 @@ static lct_status run_over_keys(scan *s, const lct_plan *plan, const reply *repl
   int32_t *positions = lct_arena_alloc(&s->arena, (size_t)n_rows * sizeof *positions);
   lct_segment *segments = lct_arena_alloc(&s->arena, (size_t)n * sizeof *segments);
   lct_pool_rows *rows = lct_arena_alloc(&s->arena, (size_t)n * sizeof *rows);
-  lct_kv_range *own = lct_arena_alloc(&s->arena, (size_t)n * sizeof *own);
+  lct_row_range *own = lct_arena_alloc(&s->arena, (size_t)n * sizeof *own);
   if (!tokens || !positions || !segments || !rows || !own) return lct_fail(err, LCT_E_NOMEM, "out of memory for replies");
   lct_batch batch = {.tokens = tokens, .positions = positions, .segments = segments, .n_slots = kv_base + n_rows};
   for (int i = 0; i < n; i++) {
     scan_item item = s->items[replies[i].number];
-    own[i] = (lct_kv_range){batch.n_rows, (int32_t)item.tokens.len - replies[i].shared};
+    own[i] = (lct_row_range){batch.n_rows, (int32_t)item.tokens.len - replies[i].shared};
     LCT_TRY(add_segment(s, plan, &replies[i], &batch, tokens, positions, segments, kv_base + batch.n_rows, err));
     item.content.from -= replies[i].shared;
     item.content.to -= replies[i].shared;
@@ -87,8 +87,7 @@ static lct_status run_over_keys(scan *s, const lct_plan *plan, const reply *repl
   s->progress.per_layer = s->progress.tokens = n_rows;
   s->progress.done = 0;
   s->progress.total = (int64_t)n_rows * s->cfg.n_layers;
-  lct_tap tap = scan_tap(s);
-  LCT_TRY(lct_engine_forward(s->engine, &batch, kv, &tap, NULL, 0, NULL, s->o->cancel, err));
+  LCT_TRY(scan_prefill(s, &batch, kv, &(lct_heads){0}, err));
   for (int i = 0; i < n; i++) s->items[replies[i].number].done = true;
   return LCT_OK;
 }

@@ -9,16 +9,14 @@ typedef struct {
   const sweep_unit *u;
 } pass;
 
-static lct_status on_rows(void *ctx, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+static lct_status on_tokens(void *ctx, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   const pass *p = ctx;
-  LCT_TRY(lct_pool_take(p->s->pool, src, layer, row0, n, data, ld, err));
-  return p->u->n_tokens > 0 ? sweep_tokens_take(p->s, p->u, src, layer, row0, n, data, ld, err) : LCT_OK;
+  return sweep_tokens_take(p->s, p->u, src, layer, row0, n, data, ld, err);
 }
 
 static void on_layer(void *ctx, int layer) {
-  const pass *p = ctx;
   (void)layer;
-  sweep_report(p->s, "sweep");
+  sweep_report(ctx, "sweep");
 }
 
 static float *memo_vector(const sweep *s, int stream, int position, int plane) {
@@ -65,14 +63,19 @@ static lct_status reserve_keys(sweep *s, int32_t n_slots, lct_error *err) {
 static lct_status forward(sweep *s, const sweep_unit *u, lct_error *err) {
   const lct_batch *batch = lct_plan_batch(u->plan, 0);
   pass p = {s, u};
-  lct_tap tap = {.ctx = &p, .layers = s->tap_layers, .rows = on_rows, .layer_done = on_layer};
+  lct_pass f = {.batch = batch, .layer_done = on_layer, .layer_ctx = s, .cancel = s->o->cancel};
   if (s->pool != NULL) {
-    tap.wanted = lct_pool_wanted(s->pool);
-    tap.device = lct_pool_device(s->pool, u->n_tokens > 0 ? sweep_tokens_sources(s) : 0);
+    lct_taker vectors = lct_pool_taker(s->pool);
+    LCT_TRY(lct_pass_add(&f, &vectors, err));
+  }
+  if (s->pool != NULL && u->n_tokens > 0) {
+    lct_taker tokens = {.ctx = &p, .sources = sweep_tokens_sources(s), .layers = s->tap_layers, .rows = on_tokens};
+    LCT_TRY(lct_pass_add(&f, &tokens, err));
   }
   double t0 = lct_seconds(), gemm = lct_engine_seconds_linear(s->engine);
   lct_status st = reserve_keys(s, batch->n_slots, err);
-  if (st == LCT_OK) st = lct_engine_forward(s->engine, batch, s->kv, &tap, NULL, 0, NULL, s->o->cancel, err);
+  f.kv = s->kv;
+  if (st == LCT_OK) st = lct_pass_run(s->engine, &f, err);
   if (st == LCT_E_NOMEM && s->device.gpu) {
     st = lct_fail_context(err, st, "a batch of %d tokens and keys for %d does not fit %s; --memory makes batches smaller", batch->n_rows,
                           batch->n_slots, s->device.label);

@@ -8,7 +8,7 @@ enum { N_ROWS = 120 };
 static const lct_dtype types[] = {LCT_DTYPE_F32, LCT_DTYPE_F16, LCT_DTYPE_BF16};
 
 /* One row; means over runs shorter and longer than an unrolled step, over pieces, over all, over one row. */
-static const lct_kv_range RANGES[] = {{0, 120}, {5, 1}, {7, 15}, {9, 16}, {30, 17}, {3, 33}, {1, 4}, {8, 2}, {20, 31}, {119, 1}, {0, 1}, {2, 1}};
+static const lct_row_range RANGES[] = {{0, 120}, {5, 1}, {7, 15}, {9, 16}, {30, 17}, {3, 33}, {1, 4}, {8, 2}, {20, 31}, {119, 1}, {0, 1}, {2, 1}};
 static const lct_pooled LIST[] = {{0, 0, 0},  {-1, 0, 1}, {119, 0, 0}, {-1, 1, 1}, {-1, 2, 1}, {-1, 3, 1}, {-1, 4, 1},
                                   {-1, 5, 1}, {-1, 6, 4}, {57, 0, 0},  {-1, 9, 1}, {-1, 10, 2}};
 enum { N_LIST = sizeof LIST / sizeof *LIST };
@@ -28,7 +28,7 @@ static float *pool_on_host(const float *rows, int dim) {
   assert_ok(lct_pool_new(NULL, &stream, 1, N_LIST, &p, &err));
   assert_ok(lct_pool_reserve(p, 1, &err));
   lct_pool_begin(p, &item, 1, N_ROWS);
-  assert_ok(lct_pool_take(p, LCT_SOURCE_HIDDEN_OUT, 0, 0, N_ROWS, rows, dim, &err));
+  assert_ok(lct_pool_taker(p).rows(p, LCT_SOURCE_HIDDEN_OUT, 0, 0, N_ROWS, rows, dim, &err));
   for (int i = 0; i < N_LIST; i++) memcpy(out + (size_t)i * (size_t)dim, lct_pool_vectors(p, 0, i, 0), (size_t)dim * sizeof *out);
   lct_pool_free(p);
   return out;
@@ -92,7 +92,7 @@ static void test_far(void **state) {
   (void)state;
   const int64_t ld = 151936;
   const int32_t row = (int32_t)((INT64_C(1) << 33) / ld);
-  const lct_kv_range range = {row, 1};
+  const lct_row_range range = {row, 1};
   const lct_pooled list[] = {{row, 0, 0}, {-1, 0, 1}};
   float *x = test_floats(8, 64, 1);
   test_buffer src = test_upload_as(LCT_DTYPE_F16, x, 64), d_list = test_upload(list, sizeof list), ranges = test_upload(&range, sizeof range);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/pass.h"
 #include "engine/sampler.h"
 
 #define MAX_IDS (1 << 20)
@@ -55,9 +55,15 @@ static lct_status on_attn(void *ctx, int layer, int segment, int row0, int n, in
   return put(data, (size_t)heads * (size_t)n * (size_t)n_keys * sizeof *data, err);
 }
 
+static lct_status show_all(lct_engine *e, const lct_batch *b, lct_taker t, lct_error *err) {
+  lct_pass pass = {.batch = b};
+  t.sources = (1u << LCT_N_SOURCES) - 1;
+  LCT_TRY(lct_pass_add(&pass, &t, err));
+  return lct_pass_run(e, &pass, err);
+}
+
 static lct_status dump(lct_engine *e, const lct_batch *b, lct_error *err) {
-  lct_tap tap = {.ctx = e, .wanted = (1u << LCT_N_SOURCES) - 1, .rows = on_rows, .attn = on_attn};
-  return lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, NULL, err);
+  return show_all(e, b, (lct_taker){.ctx = e, .rows = on_rows, .attention = on_attn}, err);
 }
 
 /* One hash a row, source and layer of a batch. */
@@ -121,8 +127,7 @@ static void print_digest(const digest *d, const lct_plan *p, int group, int seq)
 static lct_status digest_group(lct_engine *e, const lct_plan *p, int group, int n_seqs, lct_error *err) {
   digest d = {.cfg = lct_engine_config(e), .batch = lct_plan_batch(p, 0)};
   LCT_TRY(lct_calloc(&d.hash, (size_t)LCT_N_SOURCES * (size_t)d.cfg->n_layers * (size_t)d.batch->n_rows, sizeof *d.hash, "digests", err));
-  lct_tap tap = {.ctx = &d, .wanted = (1u << LCT_N_SOURCES) - 1, .rows = digest_rows, .attn = digest_attn};
-  lct_status status = lct_engine_forward(e, d.batch, NULL, &tap, NULL, 0, NULL, NULL, err);
+  lct_status status = show_all(e, d.batch, (lct_taker){.ctx = &d, .rows = digest_rows, .attention = digest_attn}, err);
   for (int seq = 0; status == LCT_OK && seq < n_seqs; seq++) print_digest(&d, p, group, seq);
   free(d.hash);
   return status;
@@ -132,7 +137,8 @@ static lct_status decode(lct_engine *e, const lct_batch *prompt, int n_new, lct_
   const int vocab = lct_engine_config(e)->vocab;
   const lct_sampling greedy = {0};
   int32_t last = prompt->n_rows - 1, zero = 0, token = 0;
-  LCT_TRY(lct_engine_forward(e, prompt, kv, NULL, &last, 1, logits, NULL, err));
+  lct_pass prefill = {.batch = prompt, .kv = kv, .heads = {.rows = &last, .n = 1, .logits = logits}};
+  LCT_TRY(lct_pass_run(e, &prefill, err));
   for (int i = 0; i < n_new; i++) {
     LCT_TRY(lct_sample(&greedy, logits, vocab, 0, (uint32_t)i, &token, err));
     LCT_TRY(put(&token, sizeof token, err));
@@ -146,7 +152,8 @@ static lct_status decode(lct_engine *e, const lct_batch *prompt, int n_new, lct_
                       .tokens = &token,
                       .positions = &position,
                       .segments = &seg};
-    if (i + 1 < n_new) LCT_TRY(lct_engine_forward(e, &step, kv, NULL, &zero, 1, logits, NULL, err));
+    lct_pass pass = {.batch = &step, .kv = kv, .heads = {.rows = &zero, .n = 1, .logits = logits}};
+    if (i + 1 < n_new) LCT_TRY(lct_pass_run(e, &pass, err));
   }
   return LCT_OK;
 }

@@ -8,7 +8,7 @@
 #include "test_support.h"
 
 #include "base/file.h"
-#include "engine/engine.h"
+#include "engine/pass.h"
 #include "model/synth.h"
 
 /* The same tests run over both backends: the CPU's, and with TEST_CUDA the GPU's (or the host shim of it). A backend has two precisions;
@@ -138,12 +138,23 @@ static inline void shown_free(shown *k) {
   free(k->n_attn);
 }
 
+static inline lct_taker shown_taker(shown *k, uint32_t sources) {
+  return (lct_taker){.ctx = k, .sources = sources, .rows = take_rows, .attention = take_attn};
+}
+
+/* A pass with one taker. */
+static inline lct_status run_shown(lct_engine *e, const lct_batch *b, lct_kv *kv, const lct_taker *t, lct_error *err) {
+  lct_pass pass = {.batch = b, .kv = kv};
+  LCT_TRY(lct_pass_add(&pass, t, err));
+  return lct_pass_run(e, &pass, err);
+}
+
 /* Runs the batch and keeps all there is; all of it was shown. */
 static inline shown run_all(lct_engine *e, const lct_batch *b, lct_kv *kv) {
   lct_error err;
   shown k = shown_new(lct_engine_config(e), b);
-  lct_tap tap = {.ctx = &k, .wanted = ALL_SOURCES, .rows = take_rows, .attn = take_attn};
-  assert_ok(lct_engine_forward(e, b, kv, &tap, NULL, 0, NULL, NULL, &err));
+  lct_taker t = shown_taker(&k, ALL_SOURCES);
+  assert_ok(run_shown(e, b, kv, &t, &err));
   for (int l = 0; l < k.c->n_layers; l++) {
     for (int s = 0; s < LCT_N_SOURCES; s++) {
       bool expected = s != LCT_SOURCE_ATTN_WEIGHTS && (l == 0 || !lct_source_is_global((lct_source)s));
@@ -170,6 +181,14 @@ static inline const float *shown_row(const shown *k, lct_source s, int layer, in
 
 /* How many blocks of shown_row a row of this source has. */
 static inline int shown_heads(const shown *k, lct_source s) { return s == LCT_SOURCE_ATTN_WEIGHTS ? k->c->n_heads : 1; }
+
+/* The rows of a sequence of a plan, in order of position; the caller's. */
+static inline lct_row_range *seq_rows(const lct_plan *p, int seq, int32_t *n) {
+  const lct_kv_range *slots = lct_plan_seq_ranges(p, seq, n);
+  lct_row_range *rows = checked_calloc((size_t)*n, sizeof *rows);
+  *n = lct_plan_rows(p, slots, *n, rows);
+  return rows;
+}
 
 /* A plan of the given sequences in one batch. */
 static inline lct_plan *plan_of(const int32_t *const *ids, const int32_t *n, int n_seqs, int max_rows) {

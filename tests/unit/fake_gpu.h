@@ -52,7 +52,7 @@ static lct_status fake_begin(lct_backend *be, const lct_batch *batch, const lct_
 
 /* The order of the sums is the pool's own on the host. */
 static lct_status fake_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
-                                 const lct_kv_range *ranges, int n, float *dst, lct_error *err) {
+                                 const lct_row_range *ranges, int n, float *dst, lct_error *err) {
   (void)be;
   fake.n_pooled++;
   if (dtype != LCT_DTYPE_F32) return lct_fail(err, LCT_E_UNSUPPORTED, "the fake pools float32 alone");

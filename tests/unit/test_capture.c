@@ -42,17 +42,15 @@ static golden golden_open(void) {
   return g;
 }
 
-typedef lct_status (*take_fn)(void *, lct_source, int, int, int, const float *, int64_t, lct_error *);
-
 /* Shows (N_ROWS, width) in pieces of `step` rows, wider rows apart than they are long. */
-static void show_in_pieces(take_fn take, void *ctx, lct_source s, int layer, const float *data, int width, int step) {
+static void show_in_pieces(lct_taker t, lct_source s, int layer, const float *data, int width, int step) {
   lct_error err;
   int64_t ld = width + 5;
   float *wide = checked_calloc((size_t)step * (size_t)ld, sizeof *wide);
   for (int row = 0; row < N_ROWS; row += step) {
     int n = N_ROWS - row < step ? N_ROWS - row : step;
     for (int i = 0; i < n; i++) memcpy(wide + i * ld, data + (row + i) * width, (size_t)width * sizeof *wide);
-    assert_ok(take(ctx, s, layer, row, n, wide, ld, &err));
+    assert_ok(t.rows(t.ctx, s, layer, row, n, wide, ld, &err));
   }
   free(wide);
 }
@@ -69,7 +67,7 @@ static void assert_floats(const float *got, const float *want, size_t n, double 
 static void check_pool(int step) {
   static const lct_source sources[] = {LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT};
   /* prompts of 29, 1 and 2 tokens; their messages' own rows: [3, 9) and 20 and [33, 47); none; 7 */
-  static const lct_kv_range paths[][4] = {{{1, 8}, {20, 1}, {33, 14}, {48, 2}}, {{0, 1}}, {{7, 2}}};
+  static const lct_row_range paths[][4] = {{{1, 8}, {20, 1}, {33, 14}, {48, 2}}, {{0, 1}}, {{7, 2}}};
   static const lct_positions content[] = {{2, 23}, {1, 1}, {0, 1}};
   static const int32_t n_paths[] = {4, 1, 1};
   lct_pool_entry entries[3][LCT_N_POOLINGS];
@@ -86,15 +84,15 @@ static void check_pool(int step) {
   assert_ok(lct_pool_new(NULL, streams, 2, LCT_N_POOLINGS, &p, &err));
   assert_ok(lct_pool_reserve(p, 4, &err));
   for (size_t i = 0; i < (size_t)LCT_N_POOLINGS * N_LAYERS * 4 * HIDDEN; i++) lct_pool_vectors(p, 0, 0, 0)[i] = UNWRITTEN;
-  assert_int_equal(lct_pool_wanted(p), LCT_SOURCE_BIT(LCT_SOURCE_HIDDEN_OUT) | LCT_SOURCE_BIT(LCT_SOURCE_ATTN_OUT));
+  assert_int_equal(lct_pool_taker(p).sources, LCT_SOURCE_BIT(LCT_SOURCE_HIDDEN_OUT) | LCT_SOURCE_BIT(LCT_SOURCE_ATTN_OUT));
   for (int batch = 0; batch < 2; batch++) {
     lct_pool_begin(p, batch == 0 ? first : second, batch == 0 ? 2 : 1, N_ROWS);
     for (int l = 0; l < N_LAYERS; l++) {
       float *in = values(50, N_ROWS, HIDDEN), *out = values((uint32_t)l, N_ROWS, HIDDEN),
             *attn = values((uint32_t)(20 + l), N_ROWS, HIDDEN);
-      show_in_pieces(lct_pool_take, p, LCT_SOURCE_HIDDEN_IN, l, in, HIDDEN, step); /* not asked for: left alone */
-      show_in_pieces(lct_pool_take, p, LCT_SOURCE_ATTN_OUT, l, attn, HIDDEN, step);
-      show_in_pieces(lct_pool_take, p, LCT_SOURCE_HIDDEN_OUT, l, out, HIDDEN, step);
+      show_in_pieces(lct_pool_taker(p), LCT_SOURCE_HIDDEN_IN, l, in, HIDDEN, step); /* not asked for: left alone */
+      show_in_pieces(lct_pool_taker(p), LCT_SOURCE_ATTN_OUT, l, attn, HIDDEN, step);
+      show_in_pieces(lct_pool_taker(p), LCT_SOURCE_HIDDEN_OUT, l, out, HIDDEN, step);
       const float *last = lct_pool_vectors(p, 0, LCT_POOLING_LAST, l), *attn_last = lct_pool_vectors(p, 1, LCT_POOLING_LAST, l);
       const float *content_last = lct_pool_vectors(p, 0, LCT_POOLING_CONTENT_LAST, l);
       const float *mean = lct_pool_vectors(p, 0, LCT_POOLING_CONTENT_MEAN, l);
@@ -173,7 +171,7 @@ static void test_qkv_last(void **state) {
   static const unsigned char layers[N_LAYERS] = {1, 1, 1};
   const lct_segment seg = {.n_rows = N_ROWS};
   const lct_batch batch = {.n_rows = N_ROWS, .n_segments = 1, .n_slots = N_ROWS, .segments = &seg};
-  const lct_kv_range rows[] = {{0, 5}, {40, LAST - 39}};
+  const lct_row_range rows[] = {{0, 5}, {40, LAST - 39}};
   (void)snprintf(path, sizeof path, "%s/a.npz", temp_dir(dir));
   const lct_file_spec spec = {.path = path,
                               .qkv_last = true,
@@ -184,14 +182,14 @@ static void test_qkv_last(void **state) {
                               .n_keys = LAST - 34};
   assert_ok(lct_files_new(&CONFIG, LCT_STORE_F16, layers, &f, &err));
   assert_ok(lct_files_begin(f, &spec, 1, &batch, &err));
-  assert_int_equal(lct_files_wanted(f),
+  assert_int_equal(lct_files_taker(f).sources,
                    LCT_SOURCE_BIT(LCT_SOURCE_Q) | LCT_SOURCE_BIT(LCT_SOURCE_K) | LCT_SOURCE_BIT(LCT_SOURCE_V));
   for (int l = 0; l < N_LAYERS; l++) {
     for (int j = 0; j < 3; j++) {
       int width = j == 0 ? N_Q : N_KV;
       float *x = values((uint32_t)(100 + 10 * j + l), N_ROWS, width);
       if (j == 1) x[3 * N_KV] = 70000; /* beyond float16 */
-      show_in_pieces(lct_files_rows, f, (lct_source)(LCT_SOURCE_Q + j), l, x, width, 20);
+      show_in_pieces(lct_files_taker(f), (lct_source)(LCT_SOURCE_Q + j), l, x, width, 20);
       free(x);
     }
   }
@@ -213,24 +211,6 @@ static void test_qkv_last(void **state) {
   lct_files_free(f);
   remove_dir(dir);
   lct_buf_free(&g.file);
-}
-
-/* A trie of three sequences through the tiny model into files. */
-typedef struct {
-  lct_files *files;
-  shown *kept;
-} both;
-
-static lct_status both_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
-  both *b = ctx;
-  LCT_TRY(take_rows(b->kept, s, layer, row0, n, data, ld, err));
-  return lct_files_rows(b->files, s, layer, row0, n, data, ld, err);
-}
-
-static lct_status both_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
-  both *b = ctx;
-  LCT_TRY(take_attn(b->kept, layer, segment, row0, n, n_keys, data, err));
-  return lct_files_attn(b->files, layer, segment, row0, n, n_keys, data, err);
 }
 
 static float stored(float x, lct_store_dtype t) { return t == LCT_STORE_F16 ? lct_f16_to_f32(lct_f32_to_f16(x)) : x; }
@@ -261,6 +241,7 @@ static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan 
   free(got);
 }
 
+/* A trie of three sequences through the tiny model into files. */
 static void check_files(lct_store_dtype t) {
   static const unsigned char layers[] = {1, 0, 0, 1};
   static const int32_t ids[3][80] = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {1, 2, 3, 4, 5, 6, 11, 12}, {1, 2, 3}};
@@ -272,22 +253,25 @@ static void check_files(lct_store_dtype t) {
   lct_plan *p = plan_of((const int32_t *const[]){ids[0], ids[1], ids[2]}, lengths, 3, 4096);
   const lct_batch *b = lct_plan_batch(p, 0);
   shown k = shown_new(&m.model->config, b);
-  both ctx = {.kept = &k};
+  lct_files *files = NULL;
   lct_file_spec specs[3];
+  lct_row_range *rows[3];
   (void)temp_dir(dir);
   for (int i = 0; i < 3; i++) { /* the second file holds all but v and the logits */
     (void)snprintf(paths[i], sizeof paths[i], "%s/%d.npz", dir, i);
     uint32_t without = i == 1 ? LCT_SOURCE_BIT(LCT_SOURCE_V) | LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) : 0;
     specs[i] = (lct_file_spec){
         .path = paths[i], .sources = ALL_SOURCES & ~without, .qkv_last = i == 1, .n_tokens = lengths[i], .n_keys = lengths[i]};
-    specs[i].ranges = lct_plan_seq_ranges(p, i, &specs[i].n_ranges);
+    specs[i].ranges = rows[i] = seq_rows(p, i, &specs[i].n_ranges);
   }
-  assert_ok(lct_files_new(&m.model->config, t, layers, &ctx.files, &err));
-  assert_ok(lct_files_begin(ctx.files, specs, 3, b, &err));
-  lct_tap tap = {.ctx = &ctx, .wanted = lct_files_wanted(ctx.files), .rows = both_rows, .attn = both_attn};
-  assert_ok(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, NULL, &err));
-  assert_ok(lct_files_finish(ctx.files, &err));
-  assert_int_equal(lct_files_saturated(ctx.files), 0);
+  assert_ok(lct_files_new(&m.model->config, t, layers, &files, &err));
+  assert_ok(lct_files_begin(files, specs, 3, b, &err));
+  const lct_taker takers[] = {shown_taker(&k, ALL_SOURCES), lct_files_taker(files)};
+  lct_pass pass = {.batch = b};
+  for (int i = 0; i < 2; i++) assert_ok(lct_pass_add(&pass, &takers[i], &err));
+  assert_ok(lct_pass_run(e, &pass, &err));
+  assert_ok(lct_files_finish(files, &err));
+  assert_int_equal(lct_files_saturated(files), 0);
   for (int i = 0; i < 3; i++) {
     lct_npz_reader *r = open_npz(paths[i]);
     size_t n = 0;
@@ -303,7 +287,8 @@ static void check_files(lct_store_dtype t) {
     assert_int_equal(lct_npz_n_entries(r), n + (i == 1));
     lct_npz_close(r);
   }
-  lct_files_free(ctx.files);
+  for (int i = 0; i < 3; i++) free(rows[i]);
+  lct_files_free(files);
   shown_free(&k);
   lct_plan_free(p);
   lct_engine_free(e);
@@ -327,7 +312,7 @@ static void test_unfinished(void **state) {
   static const unsigned char layers[N_LAYERS] = {1, 1, 1};
   const lct_segment seg = {.n_rows = N_ROWS};
   const lct_batch batch = {.n_rows = N_ROWS, .n_segments = 1, .n_slots = N_ROWS, .segments = &seg};
-  const lct_kv_range rows = {0, N_ROWS};
+  const lct_row_range rows = {0, N_ROWS};
   (void)snprintf(path, sizeof path, "%s/a.npz", temp_dir(dir));
   (void)snprintf(tmp, sizeof tmp, "%s.tmp", path);
   const lct_file_spec spec = {.path = path,
@@ -340,7 +325,7 @@ static void test_unfinished(void **state) {
   for (int finish = 0; finish < 2; finish++) {
     assert_ok(lct_files_new(&CONFIG, LCT_STORE_F32, layers, &f, &err));
     assert_ok(lct_files_begin(f, &spec, 1, &batch, &err));
-    show_in_pieces(lct_files_rows, f, LCT_SOURCE_K, 0, x, N_KV, 50);
+    show_in_pieces(lct_files_taker(f), LCT_SOURCE_K, 0, x, N_KV, 50);
     if (finish) assert_int_not_equal(lct_files_finish(f, &err), LCT_OK); /* layers 1 and 2 are missing */
     lct_files_free(f);
     assert_false(lct_path_exists(path));

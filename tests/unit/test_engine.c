@@ -132,9 +132,8 @@ static void test_long_and_wide(void **state) {
       plans[i] = i == 1 ? together : plan_of(&p[i == 0 ? 7 : i - 1], &n[i == 0 ? 7 : i - 1], 1, 1 << 20);
       const lct_batch *b = lct_plan_batch(plans[i], 0);
       runs[i] = shown_new(&t.model->config, b);
-      lct_tap tap = {
-          .ctx = &runs[i], .wanted = LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) | LCT_SOURCE_BIT(LCT_SOURCE_MLP_ACT), .rows = take_rows};
-      assert_ok(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, NULL, &err));
+      lct_taker taker = shown_taker(&runs[i], LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) | LCT_SOURCE_BIT(LCT_SOURCE_MLP_ACT));
+      assert_ok(run_shown(e, b, NULL, &taker, &err));
     }
     for (int i = 0; i < N + 2; i++) {
       int seq = i == 0 ? 7 : i - 1;
@@ -241,7 +240,7 @@ static void check_decode(lct_engine *e) {
   fill_ids(ids, TRUNK, 0);
   assert_ok(lct_kv_new(e, TRUNK + 2 * N, &kv, &err));
   make_piece(&trunk, ids, 0, TRUNK, 0, NULL, 0, TRUNK);
-  assert_ok(lct_engine_forward(e, &trunk.batch, kv, NULL, NULL, 0, NULL, NULL, &err));
+  assert_ok(lct_pass_run(e, &(lct_pass){.batch = &trunk.batch, .kv = kv}, &err));
   shown all = decode(&together, e, kv, tokens, seen, N, TRUNK);
   shown again = decode(&repeated, e, kv, tokens, seen, N, TRUNK + N);
   for (int i = 0; i < N; i++) {

@@ -41,8 +41,9 @@ static void check_nan(const lct_tensor *(*pick)(const lct_model *), int64_t row,
   lct_plan *p = plan_one(N_IDS);
   lct_error err;
   float logits[2 * 600];
-  assert_fails(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, NULL, (const int32_t[]){0, N_IDS - 1}, 2, logits, NULL, &err),
-               LCT_E_NUMERIC, message);
+  const int32_t rows[] = {0, N_IDS - 1};
+  lct_pass pass = {.batch = lct_plan_batch(p, 0), .heads = {.rows = rows, .n = 2, .logits = logits}};
+  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_NUMERIC, message);
   lct_plan_free(p);
   lct_engine_free(e);
   tiny_remove(&t);
@@ -64,23 +65,23 @@ static void test_bad_batches(void **state) {
   lct_kv *kv = NULL;
   const int32_t below[] = {3, -1, 4}, above[] = {3, 599, 600}, three = 3;
   lct_plan *p = plan_of((const int32_t *const[]){below}, &three, 1, 4096);
-  assert_fails(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, NULL, NULL, 0, NULL, NULL, &err), LCT_E_FORMAT,
+  assert_fails(lct_pass_run(e, &(lct_pass){.batch = lct_plan_batch(p, 0)}, &err), LCT_E_FORMAT,
                "token id -1 outside the model's vocabulary of 600");
   lct_plan_free(p);
   p = plan_of((const int32_t *const[]){above}, &three, 1, 4096);
-  assert_fails(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, NULL, NULL, 0, NULL, NULL, &err), LCT_E_FORMAT,
+  assert_fails(lct_pass_run(e, &(lct_pass){.batch = lct_plan_batch(p, 0)}, &err), LCT_E_FORMAT,
                "token id 600 outside the model's vocabulary of 600");
   lct_plan_free(p);
   p = plan_one(N_IDS);
-  assert_fails(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, NULL, NULL, 0, NULL, NULL, &err), LCT_E_LIMIT,
+  assert_fails(lct_pass_run(e, &(lct_pass){.batch = lct_plan_batch(p, 0)}, &err), LCT_E_LIMIT,
                "a prompt of 17 tokens is longer than the model's context of 16");
   lct_plan_free(p);
   p = plan_one(N_IDS - 1);
   assert_ok(lct_kv_new(e, N_IDS - 2, &kv, &err));
-  assert_fails(lct_engine_forward(e, lct_plan_batch(p, 0), kv, NULL, NULL, 0, NULL, NULL, &err), LCT_E_USAGE,
+  assert_fails(lct_pass_run(e, &(lct_pass){.batch = lct_plan_batch(p, 0), .kv = kv}, &err), LCT_E_USAGE,
                "a KV cache of 15 rows is too small for a batch that needs 16");
   lct_kv_free(e, kv);
-  assert_ok(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, NULL, NULL, 0, NULL, NULL, &err)); /* a full context works */
+  assert_ok(lct_pass_run(e, &(lct_pass){.batch = lct_plan_batch(p, 0)}, &err)); /* a full context works */
   lct_plan_free(p);
   lct_engine_free(e);
   tiny_remove(&t);
@@ -91,6 +92,7 @@ typedef struct {
   int cancel_after; /* layer */
   int fail_at;      /* layer, -1: never */
   int n_rows[LCT_N_SOURCES][4];
+  int n_ends;
 } watch;
 
 static void on_layer(void *ctx, int layer) {
@@ -113,11 +115,22 @@ static lct_status on_attn(void *ctx, int layer, int segment, int row0, int n, in
   return on_rows(ctx, LCT_SOURCE_ATTN_WEIGHTS, layer, row0, n, data, 0, err);
 }
 
-static lct_tap tap_of(watch *w, uint32_t wanted, const unsigned char *layers) {
-  return (lct_tap){.ctx = w, .wanted = wanted, .layers = layers, .rows = on_rows, .layer_done = on_layer, .attn = on_attn};
+static lct_status on_end(void *ctx, lct_error *err) {
+  (void)err;
+  watch *w = ctx;
+  w->n_ends++;
+  return LCT_OK;
 }
 
-static void test_cancel_and_tap_failure(void **state) {
+static lct_pass pass_of(watch *w, const lct_batch *b, uint32_t sources, const unsigned char *layers) {
+  lct_error err;
+  lct_pass p = {.batch = b, .layer_done = on_layer, .layer_ctx = w, .cancel = &w->cancel};
+  lct_taker t = {.ctx = w, .sources = sources, .layers = layers, .rows = on_rows, .attention = on_attn, .end = on_end};
+  assert_ok(lct_pass_add(&p, &t, &err));
+  return p;
+}
+
+static void test_cancel_and_taker_failure(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-qwen2", SEED);
   lct_engine *e = open_engine(t.model, TEST_FIRST, 1);
@@ -125,19 +138,21 @@ static void test_cancel_and_tap_failure(void **state) {
   const lct_batch *b = lct_plan_batch(p, 0);
   lct_error err;
   watch w = {.cancel = 1, .cancel_after = -1, .fail_at = -1};
-  lct_tap tap = tap_of(&w, ALL_SOURCES, NULL);
-  assert_fails(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, &w.cancel, &err), LCT_E_CANCELLED,
+  lct_pass pass = pass_of(&w, b, ALL_SOURCES, NULL);
+  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_CANCELLED,
                "interrupted at layer 0 of 4");
   w = (watch){.cancel_after = 1, .fail_at = -1};
-  assert_fails(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, &w.cancel, &err), LCT_E_CANCELLED,
+  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_CANCELLED,
                "interrupted at layer 2 of 4");
   assert_int_equal(w.n_rows[LCT_SOURCE_HIDDEN_OUT][1], N_IDS);
   assert_int_equal(w.n_rows[LCT_SOURCE_HIDDEN_IN][2], 0);
   w = (watch){.cancel_after = -1, .fail_at = 2};
-  assert_fails(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, &w.cancel, &err), LCT_E_IO, "the disk is full");
+  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_IO, "the disk is full");
+  assert_int_equal(w.n_ends, 0);
   w = (watch){.cancel_after = -1, .fail_at = -1}; /* and after all that it still runs */
-  assert_ok(lct_engine_forward(e, b, NULL, &tap, NULL, 0, NULL, &w.cancel, &err));
+  assert_ok(lct_pass_run(e, &pass, &err));
   assert_int_equal(w.n_rows[LCT_SOURCE_LOGITS][0], N_IDS);
+  assert_int_equal(w.n_ends, 1);
   lct_plan_free(p);
   lct_engine_free(e);
   tiny_remove(&t);
@@ -153,8 +168,8 @@ static void test_only_what_is_wanted(void **state) {
   lct_error err;
   for (int wanted = 0; wanted < LCT_N_SOURCES; wanted++) {
     watch w = {.cancel_after = -1, .fail_at = -1};
-    lct_tap tap = tap_of(&w, LCT_SOURCE_BIT(wanted), layers);
-    assert_ok(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, &tap, NULL, 0, NULL, NULL, &err));
+    lct_pass pass = pass_of(&w, lct_plan_batch(p, 0), LCT_SOURCE_BIT(wanted), layers);
+    assert_ok(lct_pass_run(e, &pass, &err));
     for (int s = 0; s < LCT_N_SOURCES; s++) {
       for (int l = 0; l < 4; l++) {
         bool expected = s == wanted && (lct_source_is_global((lct_source)s) ? l == 0 : layers[l] != 0);
@@ -165,6 +180,21 @@ static void test_only_what_is_wanted(void **state) {
   lct_plan_free(p);
   lct_engine_free(e);
   tiny_remove(&t);
+}
+
+/* A list has an end, and who takes nothing is not in it. */
+static void test_list_of_takers(void **state) {
+  (void)state;
+  lct_error err;
+  lct_pass p = {0};
+  lct_taker none = {.rows = on_rows}, one = {.rows = on_rows, .sources = LCT_SOURCE_BIT(LCT_SOURCE_Q)};
+  for (int i = 0; i < LCT_MAX_TAKERS; i++) {
+    assert_ok(lct_pass_add(&p, &none, &err));
+    assert_ok(lct_pass_add(&p, &one, &err));
+    assert_int_equal(p.n_takers, i + 1);
+  }
+  assert_ok(lct_pass_add(&p, &none, &err));
+  assert_fails(lct_pass_add(&p, &one, &err), LCT_E_LIMIT, "a pass has at most 8 takers");
 }
 
 /* logit_rows in any order, twice, and more than one block of them: the bits of the logits tap. */
@@ -179,7 +209,8 @@ static void test_logit_rows(void **state) {
   float *logits = checked_calloc((size_t)N * 600, sizeof *logits);
   for (int i = 0; i < N; i++) rows[i] = (i * 5 + 3) % N_IDS;
   shown k = run_all(e, lct_plan_batch(p, 0), NULL);
-  assert_ok(lct_engine_forward(e, lct_plan_batch(p, 0), NULL, NULL, rows, N, logits, NULL, &err));
+  lct_pass pass = {.batch = lct_plan_batch(p, 0), .heads = {.rows = rows, .n = N, .logits = logits}};
+  assert_ok(lct_pass_run(e, &pass, &err));
   for (int i = 0; i < N; i++) {
     int width = 0;
     assert_memory_equal(logits + i * 600, shown_row(&k, LCT_SOURCE_LOGITS, -1, rows[i], 0, &width), 600 * sizeof *logits);
@@ -195,8 +226,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_nan_weights),
       cmocka_unit_test(test_bad_batches),
-      cmocka_unit_test(test_cancel_and_tap_failure),
+      cmocka_unit_test(test_cancel_and_taker_failure),
       cmocka_unit_test(test_only_what_is_wanted),
+      cmocka_unit_test(test_list_of_takers),
       cmocka_unit_test(test_logit_rows),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,10 +3,24 @@
 
 #include "plan/plan.h"
 
+/* The rows of a sequence as ranges: row by row those of its positions behind the prefix. */
+static void check_rows(const lct_plan *p, int32_t seq, int32_t prefix) {
+  int32_t n = 0, at = prefix;
+  const lct_kv_range *slots = lct_plan_seq_ranges(p, seq, &n);
+  lct_row_range *rows = malloc((size_t)n * sizeof *rows);
+  int32_t n_rows = lct_plan_rows(p, slots, n, rows);
+  for (int32_t i = 0; i < n_rows; i++) {
+    for (int32_t k = 0; k < rows[i].n; k++) assert_int_equal(rows[i].first + k, lct_plan_seq_row(p, seq, at++));
+  }
+  assert_int_equal(at, lct_plan_seq_len(p, seq));
+  free(rows);
+}
+
 static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
   for (int s = 0; s < n_seqs; s++) {
     const lct_batch *b = lct_plan_batch(p, lct_plan_seq_batch(p, s));
     assert_int_equal(lct_plan_seq_len(p, s), lens[s]);
+    check_rows(p, s, prefix);
     for (int32_t i = 0; i < lens[s]; i++) {
       int32_t row = lct_plan_seq_row(p, s, i);
       if (i < prefix) {
