@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "fingerprint/make_impl.h"
 
 enum { DEFAULT_PCS = 8 };
@@ -15,41 +16,17 @@ void fp_report(const maker *m, const char *phase, int64_t done, int64_t total) {
   m->o->progress(m->o->progress_ctx, &p);
 }
 
-static const lct_source CAN_BE[FP_N_SOURCES] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT, LCT_SOURCE_MLP_DOWN_OUT};
-
-static int source_by_name(const char *name, size_t n) {
-  for (int i = 0; i < FP_N_SOURCES; i++) {
-    const char *known = lct_source_name(CAN_BE[i]);
-    if (strlen(known) == n && memcmp(known, name, n) == 0) return (int)CAN_BE[i];
-  }
-  return -1;
-}
-
-/* A list with commas into numbers (of at most max different ones). */
-static lct_status read_list(const char *option, const char *list, int (*find)(const char *, size_t), const char *expected, int *out,
-                            int *n_out, lct_error *err) {
-  for (const char *part = list;; part++) {
-    size_t n = strcspn(part, ",");
-    int found = find(part, n);
-    if (found < 0) return lct_fail(err, LCT_E_USAGE, "%s: expected a list of %s, found \"%.*s\"", option, expected, (int)n, part);
-    for (int i = 0; i < *n_out; i++) {
-      if (out[i] == found) return lct_fail(err, LCT_E_USAGE, "%s: \"%.*s\" stands twice", option, (int)n, part);
-    }
-    out[(*n_out)++] = found;
-    part += n;
-    if (*part == '\0') return LCT_OK;
-  }
-}
-
 static lct_status read_axes(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
   fp_axes *a = &m->axes;
-  int sources[FP_N_SOURCES];
+  const char *names[LCT_N_RESIDUAL];
+  int chosen[LCT_N_RESIDUAL];
+  for (int i = 0; i < LCT_N_RESIDUAL; i++) names[i] = lct_source_name(LCT_RESIDUAL_SOURCES[i]);
+  const lct_list_known known = {.option = "--sources", .expected = "a list of", .names = names, .n = LCT_N_RESIDUAL};
   LCT_TRY(lct_positions_parse("--poolings", o->poolings != NULL ? o->poolings : LCT_DEFAULT_POSITIONS, &m->arena, &a->positions, &a->n_positions,
                               err));
-  LCT_TRY(read_list("--sources", o->sources != NULL ? o->sources : "hidden_out", source_by_name,
-                    "hidden_in, hidden_out, attn_out, mlp_down_out", sources, &a->n_sources, err));
-  for (int i = 0; i < a->n_sources; i++) a->sources[i] = (lct_source)sources[i];
+  LCT_TRY(lct_list_names(&known, o->sources != NULL ? o->sources : "hidden_out", chosen, &a->n_sources, err));
+  for (int i = 0; i < a->n_sources; i++) a->sources[i] = LCT_RESIDUAL_SOURCES[chosen[i]];
   return LCT_OK;
 }
 
@@ -124,7 +101,7 @@ static lct_status check_prompts(const maker *m, lct_error *err) {
 
 static lct_status new_fingerprints(maker *m, lct_fingerprints **out, lct_error *err) {
   const fp_axes *a = &m->axes;
-  const char *sources[FP_N_SOURCES];
+  const char *sources[LCT_N_RESIDUAL];
   char **names = NULL;
   size_t n_positions = (size_t)a->n_positions;
   LCT_TRY(lct_calloc(&names, m->n_labels + n_positions, sizeof *names, "labels", err));

@@ -4,7 +4,6 @@
 #define LCT_FINGERPRINT_MAKE_IMPL_H
 
 #include "base/clock.h"
-#include "base/clock.h"
 #include "run/item.h"
 #include "run/pipeline.h"
 #include "scenario/input.h"
@@ -12,7 +11,6 @@
 #include "score/fingerprint.h"
 
 enum {
-  FP_N_SOURCES = 4,    /* there can be */
   FP_UNIT = 256,       /* prompts run together, at most */
   FP_NEUTRAL = -1,     /* "label" of the bank's prompts */
   FP_BANK_ROWS = 4096, /* the bank keeps at most so many prompts' vectors, and fewer where they take more than FP_BANK_BYTES */
@@ -53,9 +51,9 @@ typedef struct {
 typedef struct {
   lct_position *positions;
   int n_positions;
-  lct_source sources[FP_N_SOURCES];
+  lct_source sources[LCT_N_RESIDUAL];
   int n_sources, n_layers, hidden;
-  lct_stream streams[FP_N_SOURCES];
+  lct_stream streams[LCT_N_RESIDUAL];
   lct_plane *planes;
   size_t n_places;
 } fp_axes;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/list.h"
+
 const char *lct_any_metric_name(int metric) {
   switch (metric) {
 #define CALIBRATED_NAME(id, name, what) \
@@ -18,4 +20,14 @@ int lct_any_metric_by_name(const char *name, size_t n) {
     if (strlen(known) == n && memcmp(known, name, n) == 0) return i;
   }
   return -1;
+}
+
+bool lct_metrics_parse(const char *list, int *out, int *n_out, const char **bad, size_t *n_bad) {
+  *n_out = 0;
+  while (lct_list_next(&list, bad, n_bad)) {
+    int m = lct_any_metric_by_name(*bad, *n_bad);
+    if (m < 0) return false;
+    out[(*n_out)++] = m;
+  }
+  return true;
 }

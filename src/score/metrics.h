@@ -22,5 +22,7 @@ typedef enum {
 
 const char *lct_any_metric_name(int metric); /* of 0 .. LCT_N_ALL_METRICS-1 */
 int lct_any_metric_by_name(const char *name, size_t n); /* -1: none */
+/* A list with commas, in out (as many as lct_list_count says): one may stand twice. false: bad[0..n_bad) names none. */
+bool lct_metrics_parse(const char *list, int *out, int *n_out, const char **bad, size_t *n_bad);
 
 #endif

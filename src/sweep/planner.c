@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "sweep/sweep_impl.h"
 
 enum { MAX_AHEAD = 3 };
@@ -53,14 +51,7 @@ static bool push(planner *p, sweep_unit *u) {
 }
 
 static lct_status reject(sweep_unit *u, const lct_input_item *x, const char *id, const char *reason, lct_error *err) {
-  char *text = NULL;
-  json_t *line = json_pack("{s:s, s:I, s:s?, s:s}", "file", x->file, "line", (json_int_t)x->line, "id", *id != '\0' ? id : NULL, "reason", reason);
-  if (line != NULL) text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
-  json_decref(line);
-  if (text == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a line of errors.jsonl");
-  lct_status s = lct_buf_puts(&u->errors, text, err);
-  free(text);
-  return s == LCT_OK ? lct_buf_puts(&u->errors, "\n", err) : s;
+  return lct_error_line_put(x->file, x->line, *id != '\0' ? id : NULL, reason, &u->errors, err);
 }
 
 /* Plans the unit and gives it away; *u is a new one then. *go_on false: stopped. */

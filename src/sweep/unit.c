@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "sweep/sweep_impl.h"
 
 enum { MIN_PREFIX = 8 }; /* shorter prefixes are not worth keeping */
@@ -117,37 +115,18 @@ int64_t sweep_estimate(const sweep_tokeniser *t, const sweep_item *items, size_t
   return tokens;
 }
 
-static uint64_t hash_ids(const int32_t *ids, int32_t n) {
-  uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-  for (int32_t i = 0; i < n; i++) {
-    for (int k = 0; k < 4; k++) h = (h ^ ((uint32_t)ids[i] >> (8 * k) & 0xff)) * UINT64_C(0x100000001b3);
-  }
-  return h;
-}
-
 static lct_status put_line(sweep_unit *u, const lct_conversation *c, const sweep_item *item, int64_t row, const sweep_tokens *tokens,
                            lct_error *err) {
   const lct_labels *labels = &c->labels[item->message];
-  json_t *line = json_pack("{s:I, s:s, s:i, s:s, s:o}", "row", (json_int_t)row, "id", c->id, "message", item->message, "role",
-                           c->messages[item->message].role, "label", labels->label != NULL ? json_string(labels->label) : json_null());
-  if (line != NULL && labels->n_labels > 1) {
-    json_t *all = json_array();
-    for (size_t i = 0; i < labels->n_labels; i++) json_array_append_new(all, json_string(labels->labels[i]));
-    json_object_set_new(line, "labels", all);
-  }
   lct_positions content = item->content[item->message];
-  json_object_set_new(line, "n_tokens", json_integer(item->n_tokens));
-  json_object_set_new(line, "content", json_pack("[i, i]", content.from, content.to));
-  if (tokens != NULL) json_object_set_new(line, "tokens", json_pack("[I, i]", (json_int_t)tokens->first, tokens->n));
-  char hash[20];
-  (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_ids(item->ids, item->n_tokens));
-  json_object_set_new(line, "hash", json_string(hash));
-  char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-  json_decref(line);
-  if (text == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a line of messages.jsonl");
-  lct_status status = lct_buf_puts(&u->messages, text, err);
-  free(text);
-  return status == LCT_OK ? lct_buf_puts(&u->messages, "\n", err) : status;
+  lct_message_line line = {.row = row, .id = c->id, .message = item->message, .role = c->messages[item->message].role, .label = labels->label,
+                           .labels = labels->labels, .n_labels = labels->n_labels, .ids = item->ids, .n_tokens = item->n_tokens,
+                           .content_from = content.from, .content_to = content.to, .tokens = tokens != NULL};
+  if (tokens != NULL) {
+    line.first_token = tokens->first;
+    line.n_stored = tokens->n;
+  }
+  return lct_message_line_put(&line, &u->messages, err);
 }
 
 /* Which tokens of the conversation's last prompt are stored: those of message: and range: positions, all when there are none. */
