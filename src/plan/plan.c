@@ -1,37 +1,7 @@
-#include "plan/plan.h"
+#include "plan/plan_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct {
-  size_t first; /* into plan->ids */
-  int32_t len;
-} stored_seq;
-
-/* A trie node: the tokens [pos0, pos0 + n) of sequence `seq`, hanging under `parent`. */
-typedef struct {
-  int32_t parent, first_child, last_child, next_sibling;
-  int32_t seq, pos0, n;
-  int32_t batch, row0, segment;
-} node;
-
-struct lct_plan {
-  int32_t prefix;
-  lct_kv_range prefix_range; /* the slots of the prefix */
-  int32_t *ids; /* of what follows the prefix */
-  size_t n_ids, cap_ids;
-  stored_seq *seqs;
-  size_t n_seqs, cap_seqs;
-  node *nodes;
-  size_t n_nodes, cap_nodes;
-  int32_t *seq_node; /* (n_seqs) node at which a sequence ends */
-  lct_batch *batches;
-  int32_t n_batches;
-  lct_kv_range **paths; /* (n_nodes) ranges covering [0, pos0 + n) */
-  int32_t *n_paths;
-  bool built;
-  lct_arena arena;
-};
 
 lct_status lct_plan_new(lct_plan **out, lct_error *err) { return lct_calloc(out, 1, sizeof **out, "plan", err); }
 
@@ -63,7 +33,7 @@ lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq,
   LCT_TRY(lct_grow(&p->ids, &p->cap_ids, p->n_ids + n, sizeof *p->ids, "plan tokens", err));
   LCT_TRY(lct_grow(&p->seqs, &p->cap_seqs, p->n_seqs + 1, sizeof *p->seqs, "plan sequences", err));
   memcpy(p->ids + p->n_ids, ids, n * sizeof *ids);
-  p->seqs[p->n_seqs] = (stored_seq){p->n_ids, (int32_t)n};
+  p->seqs[p->n_seqs] = (lct_plan_seq){p->n_ids, (int32_t)n};
   p->n_ids += n;
   *seq = (int32_t)p->n_seqs++;
   return LCT_OK;
@@ -87,7 +57,7 @@ static int compare_seqs(const void *a, const void *b, void *ctx) {
 
 static int32_t add_node(lct_plan *p, int32_t parent, int32_t seq, int32_t pos0, int32_t n) {
   int32_t id = (int32_t)p->n_nodes++;
-  p->nodes[id] = (node){.parent = parent, .first_child = -1, .last_child = -1, .next_sibling = -1, .seq = seq, .pos0 = pos0, .n = n};
+  p->nodes[id] = (lct_plan_node){.parent = parent, .first_child = -1, .last_child = -1, .next_sibling = -1, .seq = seq, .pos0 = pos0, .n = n};
   return id;
 }
 
@@ -118,14 +88,14 @@ static void link_children(lct_plan *p) {
   for (size_t i = 0; i < p->n_nodes; i++) {
     int32_t parent = p->nodes[i].parent;
     if (parent < 0) continue;
-    node *q = &p->nodes[parent];
+    lct_plan_node *q = &p->nodes[parent];
     if (q->last_child < 0) q->first_child = (int32_t)i;
     else p->nodes[q->last_child].next_sibling = (int32_t)i;
     q->last_child = (int32_t)i;
   }
 }
 
-static int32_t next_preorder(const lct_plan *p, int32_t root, int32_t at) {
+int32_t lct_plan_next_preorder(const lct_plan *p, int32_t root, int32_t at) {
   if (p->nodes[at].first_child >= 0) return p->nodes[at].first_child;
   while (at != root && p->nodes[at].next_sibling < 0) at = p->nodes[at].parent;
   return at == root ? -1 : p->nodes[at].next_sibling;
@@ -137,12 +107,12 @@ static int32_t place_nodes(lct_plan *p, int32_t max_rows) {
   for (size_t r = 0; r < p->n_nodes; r++) {
     if (p->nodes[r].parent >= 0) continue;
     int32_t size = 0;
-    for (int32_t at = (int32_t)r; at >= 0; at = next_preorder(p, (int32_t)r, at)) size += p->nodes[at].n;
+    for (int32_t at = (int32_t)r; at >= 0; at = lct_plan_next_preorder(p, (int32_t)r, at)) size += p->nodes[at].n;
     if (rows > 0 && rows + size > max_rows) {
       batch++;
       rows = 0;
     }
-    for (int32_t at = (int32_t)r; at >= 0; at = next_preorder(p, (int32_t)r, at)) {
+    for (int32_t at = (int32_t)r; at >= 0; at = lct_plan_next_preorder(p, (int32_t)r, at)) {
       p->nodes[at].batch = batch;
       p->nodes[at].row0 = rows;
       rows += p->nodes[at].n;
@@ -153,7 +123,7 @@ static int32_t place_nodes(lct_plan *p, int32_t max_rows) {
 
 /* The slots of node i's path: its parent's or the prefix (adjacent slots merged), then its own. */
 static lct_status make_path(lct_plan *p, int32_t i, lct_error *err) {
-  const node *x = &p->nodes[i];
+  const lct_plan_node *x = &p->nodes[i];
   int32_t n = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0 ? 1 : 0, slot = p->prefix + x->row0;
   lct_kv_range *r = lct_arena_alloc(&p->arena, (size_t)(n + 1) * sizeof *r);
   if (r == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the plan's paths");
@@ -186,9 +156,9 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
   }
   for (size_t r = 0; r < p->n_nodes; r++) {
     if (p->nodes[r].parent >= 0) continue;
-    for (int32_t at = (int32_t)r; at >= 0; at = next_preorder(p, (int32_t)r, at)) {
+    for (int32_t at = (int32_t)r; at >= 0; at = lct_plan_next_preorder(p, (int32_t)r, at)) {
       LCT_TRY(make_path(p, at, err));
-      const node *x = &p->nodes[at];
+      const lct_plan_node *x = &p->nodes[at];
       lct_batch *b = &p->batches[x->batch];
       p->nodes[at].segment = b->n_segments;
       lct_segment *s = (lct_segment *)&b->segments[b->n_segments++];
