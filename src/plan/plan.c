@@ -21,78 +21,31 @@ void lct_plan_set_prefix(lct_plan *p, int32_t n) {
 }
 
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
-  if (n <= (size_t)p->prefix) {
+  return lct_plan_add_behind(p, -1, 0, ids, n, seq, err);
+}
+
+lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
+  if ((size_t)shared + n <= (size_t)p->prefix) {
     return lct_fail(err, LCT_E_USAGE, p->prefix > 0 ? "a prompt without tokens behind its prefix cannot be planned"
                                                     : "a prompt of no tokens cannot be planned");
   }
-  ids += p->prefix;
-  n -= (size_t)p->prefix;
-  if (n > INT32_MAX / 2 || p->n_ids > INT32_MAX - n || p->n_seqs >= INT32_MAX - 1) {
+  if (shared < p->prefix) { /* nothing is shared that would be in the trie */
+    ids += p->prefix - shared;
+    n -= (size_t)(p->prefix - shared);
+    shared = p->prefix;
+  }
+  shared -= p->prefix;
+  if (n > (size_t)(INT32_MAX / 2 - shared) || p->n_ids > INT32_MAX - n || p->n_seqs >= INT32_MAX / 2) {
     return lct_fail(err, LCT_E_LIMIT, "plan of more than %d tokens", INT32_MAX);
   }
   LCT_TRY(lct_grow(&p->ids, &p->cap_ids, p->n_ids + n, sizeof *p->ids, "plan tokens", err));
   LCT_TRY(lct_grow(&p->seqs, &p->cap_seqs, p->n_seqs + 1, sizeof *p->seqs, "plan sequences", err));
-  memcpy(p->ids + p->n_ids, ids, n * sizeof *ids);
-  p->seqs[p->n_seqs] = (lct_plan_seq){p->n_ids, (int32_t)n};
+  if (n > 0) memcpy(p->ids + p->n_ids, ids, n * sizeof *ids);
+  p->seqs[p->n_seqs] = (lct_plan_seq){.before = shared > 0 ? before : -1, .shared = shared, .first = p->n_ids, .len = shared + (int32_t)n};
   p->n_ids += n;
+  p->n_naive += p->prefix + shared + (int64_t)n;
   *seq = (int32_t)p->n_seqs++;
   return LCT_OK;
-}
-
-static int32_t common_prefix(const lct_plan *p, int32_t a, int32_t b) {
-  const int32_t *x = p->ids + p->seqs[a].first, *y = p->ids + p->seqs[b].first;
-  int32_t n = p->seqs[a].len < p->seqs[b].len ? p->seqs[a].len : p->seqs[b].len, i = 0;
-  while (i < n && x[i] == y[i]) i++;
-  return i;
-}
-
-static int compare_seqs(const void *a, const void *b, void *ctx) {
-  const lct_plan *p = ctx;
-  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-  int32_t i = common_prefix(p, x, y);
-  bool x_ends = i == p->seqs[x].len, y_ends = i == p->seqs[y].len;
-  if (x_ends || y_ends) return x_ends && y_ends ? (x > y) - (x < y) : x_ends ? -1 : 1;
-  return p->ids[p->seqs[x].first + (size_t)i] < p->ids[p->seqs[y].first + (size_t)i] ? -1 : 1;
-}
-
-static int32_t add_node(lct_plan *p, int32_t parent, int32_t seq, int32_t pos0, int32_t n) {
-  int32_t id = (int32_t)p->n_nodes++;
-  p->nodes[id] = (lct_plan_node){.parent = parent, .first_child = -1, .last_child = -1, .next_sibling = -1, .seq = seq, .pos0 = pos0, .n = n};
-  return id;
-}
-
-/* Cuts node x at depth `pos`: a new upper node takes its place, x keeps its number (sequences end there) and the lower part. */
-static int32_t split_node(lct_plan *p, int32_t x, int32_t pos) {
-  int32_t upper = add_node(p, p->nodes[x].parent, p->nodes[x].seq, p->nodes[x].pos0, pos - p->nodes[x].pos0);
-  p->nodes[x].parent = upper;
-  p->nodes[x].n -= p->nodes[upper].n;
-  p->nodes[x].pos0 = pos;
-  return upper;
-}
-
-/* Sequences in lexicographic order share prefixes with their predecessor only: one pass with the predecessor's end node. */
-static void grow_trie(lct_plan *p, const int32_t *order) {
-  int32_t last = -1; /* end node of the previous sequence */
-  for (size_t i = 0; i < p->n_seqs; i++) {
-    int32_t s = order[i], len = p->seqs[s].len;
-    int32_t shared = i == 0 ? 0 : common_prefix(p, order[i - 1], s);
-    int32_t at = last;
-    while (at >= 0 && p->nodes[at].pos0 >= shared) at = p->nodes[at].parent;
-    if (at >= 0 && p->nodes[at].pos0 + p->nodes[at].n > shared) at = split_node(p, at, shared);
-    if (len > shared) at = add_node(p, at, s, shared, len - shared);
-    p->seq_node[s] = last = at;
-  }
-}
-
-static void link_children(lct_plan *p) {
-  for (size_t i = 0; i < p->n_nodes; i++) {
-    int32_t parent = p->nodes[i].parent;
-    if (parent < 0) continue;
-    lct_plan_node *q = &p->nodes[parent];
-    if (q->last_child < 0) q->first_child = (int32_t)i;
-    else p->nodes[q->last_child].next_sibling = (int32_t)i;
-    q->last_child = (int32_t)i;
-  }
 }
 
 int32_t lct_plan_next_preorder(const lct_plan *p, int32_t root, int32_t at) {
@@ -166,7 +119,7 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
       s->parent = x->parent >= 0 ? p->nodes[x->parent].segment : -1;
       s->ranges = x->parent >= 0 ? p->paths[x->parent] : &p->prefix_range;
       s->n_ranges = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0;
-      memcpy((int32_t *)b->tokens + x->row0, p->ids + p->seqs[x->seq].first + x->pos0, (size_t)x->n * sizeof(int32_t));
+      memcpy((int32_t *)b->tokens + x->row0, p->ids + x->first, (size_t)x->n * sizeof(int32_t));
       for (int32_t k = 0; k < x->n; k++) ((int32_t *)b->positions)[x->row0 + k] = s->pos0 + k;
     }
   }
@@ -176,22 +129,11 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
 lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) {
   if (p->built) return lct_fail(err, LCT_E_USAGE, "the plan is already built");
   if (p->n_seqs == 0) return lct_fail(err, LCT_E_USAGE, "a plan needs at least one prompt");
-  int32_t *order = NULL;
-  LCT_TRY(lct_calloc(&order, p->n_seqs, sizeof *order, "plan order", err));
-  lct_status s = lct_calloc(&p->seq_node, p->n_seqs, sizeof *p->seq_node, "plan ends", err);
-  /* each sequence adds at most one node and one split */
-  if (s == LCT_OK) s = lct_grow(&p->nodes, &p->cap_nodes, 2 * p->n_seqs, sizeof *p->nodes, "plan nodes", err);
-  if (s == LCT_OK) {
-    for (size_t i = 0; i < p->n_seqs; i++) order[i] = (int32_t)i;
-    qsort_r(order, p->n_seqs, sizeof *order, compare_seqs, p);
-    grow_trie(p, order);
-    link_children(p);
-    p->n_batches = place_nodes(p, max_rows);
-    s = fill_batches(p, err);
-  }
-  free(order);
-  p->built = s == LCT_OK;
-  return s;
+  LCT_TRY(lct_plan_grow_trie(p, err));
+  p->n_batches = place_nodes(p, max_rows);
+  LCT_TRY(fill_batches(p, err));
+  p->built = true;
+  return LCT_OK;
 }
 
 int32_t lct_plan_n_batches(const lct_plan *p) { return p->n_batches; }
@@ -221,7 +163,7 @@ int64_t lct_plan_n_tokens(const lct_plan *p) {
   return n;
 }
 
-int64_t lct_plan_n_tokens_naive(const lct_plan *p) { return (int64_t)p->n_ids + (int64_t)p->n_seqs * p->prefix; }
+int64_t lct_plan_n_tokens_naive(const lct_plan *p) { return p->n_naive; }
 
 int32_t lct_ranges_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t to, lct_kv_range *out) {
   int32_t at = 0, count = 0;
