@@ -49,40 +49,29 @@ void lct_prompts_free(lct_prompts *p) {
   lct_tokens_free(&p->tokens);
   lct_cuts_free(&p->cuts);
   free(p->ids);
+  free(p->placed);
   *p = (lct_prompts){0};
 }
 
-static size_t common_bytes(const lct_buf *a, const lct_buf *b) {
-  size_t n = a->len < b->len ? a->len : b->len, i = 0;
-  enum { BLOCK = 256 };
-  while (n - i >= BLOCK && memcmp(a->data + i, b->data + i, BLOCK) == 0) i += BLOCK;
-  while (i < n && a->data[i] == b->data[i]) i++;
-  return i;
-}
-
-/* How many messages lie where they lay in the prompt before: in the same bytes, whose tokens were kept with the one that ends them. */
-static size_t placed_already(const lct_prompts *p, const lct_rendered *r, size_t kept) {
-  size_t i = 0, n = p->n_content < r->n_spans ? p->n_content : r->n_spans;
-  while (i < n && p->rendered.spans[i].begin == r->spans[i].begin && p->rendered.spans[i].end == r->spans[i].end &&
-         (size_t)p->content[i].from < kept && (size_t)p->content[i].to < kept) {
-    i++;
-  }
-  return i;
-}
-
 /* The list of positions grows in place as long as what stands in it holds: prompts before have it, too. */
-static lct_status place_again(lct_prompts *p, const lct_rendered *r, size_t kept, lct_arena *arena, lct_error *err) {
-  size_t known = placed_already(p, r, kept);
-  if (known < p->n_content || r->n_spans > p->cap_content) {
-    size_t cap = 2 * r->n_spans + 8;
+static lct_status place_again(lct_prompts *p, size_t same, size_t kept, lct_arena *arena, lct_error *err) {
+  size_t known = 0, n = p->rendered.n_spans;
+  while (known < same && known < p->n_content && (size_t)p->content[known].from < kept && (size_t)p->content[known].to < kept) known++;
+  LCT_TRY(lct_grow(&p->placed, &p->cap_placed, n, sizeof *p->placed, "messages' positions", err));
+  if (known > 0) p->placed[known - 1] = p->content[known - 1];
+  place_messages(&p->rendered, &p->tokens, known, p->placed);
+  size_t holds = known;
+  while (holds < p->n_content && p->placed[holds].from == p->content[holds].from && p->placed[holds].to == p->content[holds].to) holds++;
+  if (holds < p->n_content || n > p->cap_content) {
+    size_t cap = 2 * n + 8;
     lct_positions *list = lct_arena_alloc(arena, cap * sizeof *list);
     if (list == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for messages' positions");
-    if (known > 0) memcpy(list, p->content, known * sizeof *list);
+    if (holds > 0) memcpy(list, p->content, holds * sizeof *list);
     p->content = list;
     p->cap_content = cap;
   }
-  place_messages(r, &p->tokens, known, p->content);
-  p->n_content = r->n_spans;
+  memcpy(p->content + holds, p->placed + holds, (n - holds) * sizeof *p->content);
+  p->n_content = n;
   return LCT_OK;
 }
 
@@ -100,20 +89,13 @@ static lct_status take_tail(lct_prompts *p, size_t n_before, size_t kept, lct_ar
 
 lct_status lct_prompts_next(lct_prompts *p, const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_arena *arena,
                             lct_tokenised *out, lct_error *err) {
-  lct_rendered r = {0};
   size_t n_before = p->tokens.len, kept = 0;
-  lct_status s = lct_template_render(t, messages, n, true, &r, err);
-  if (s == LCT_OK) {
-    size_t same = common_bytes(&p->rendered.text, &r.text);
-    s = lct_encode_again(e, r.text.data, r.text.len, same, &p->tokens, &p->cuts, &kept, err);
-  }
-  if (s == LCT_OK && p->tokens.len == 0) s = no_tokens(err);
-  if (s == LCT_OK) s = place_again(p, &r, kept, arena, err);
-  if (s == LCT_OK) s = take_tail(p, n_before, kept, arena, out, err);
-  lct_rendered_free(&p->rendered);
-  p->rendered = r;
-  if (s != LCT_OK) lct_prompts_begin(p);
-  return s;
+  lct_same same;
+  LCT_TRY(lct_template_render_on(t, messages, n, &p->rendered, &same, err));
+  LCT_TRY(lct_encode_again(e, p->rendered.text.data, p->rendered.text.len, same.n_bytes, &p->tokens, &p->cuts, &kept, err));
+  if (p->tokens.len == 0) return no_tokens(err);
+  LCT_TRY(place_again(p, same.n_messages, kept, arena, err));
+  return take_tail(p, n_before, kept, arena, out, err);
 }
 
 lct_status lct_template_choose(const lct_tokenizer *t, const char *name, bool no_thinking, const char *model, lct_template *out,

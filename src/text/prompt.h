@@ -35,15 +35,17 @@ typedef struct {
   size_t cap_ids;
   lct_positions *content; /* (n_content), the arena's, room for cap_content */
   size_t n_content, cap_content;
+  lct_positions *placed; /* scratch */
+  size_t cap_placed;
 } lct_prompts;
-/* The next prompt shares nothing with the one before. */
+/* The next prompt has nothing to do with the one before. */
 void lct_prompts_begin(lct_prompts *p);
 void lct_prompts_free(lct_prompts *p);
 
-/* The prompt of messages[0..n), token for token and position for position that of lct_prompt_tokenise, but what it has in common with the
- * prompt before is not tokenised again: of a conversation's prefixes, one after the other, each piece of text once. Templates whose early
- * turns depend on later ones share less. out's lists are the arena's, which must be the same from lct_prompts_begin on. On failure the next
- * prompt shares nothing. */
+/* The prompt of messages[0..n), token for token and position for position that of lct_prompt_tokenise. messages begins with the fewer messages
+ * of the prompt before it, and what the two have in common is not rendered and tokenised again: of a conversation's prefixes, each piece of
+ * text once. Templates whose early turns depend on later ones share less. out's lists are the arena's, which must be the same one from
+ * lct_prompts_begin on. On failure lct_prompts_begin is to follow. */
 lct_status lct_prompts_next(lct_prompts *p, const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_arena *arena,
                             lct_tokenised *out, lct_error *err) LCT_CHECKED;
 
