@@ -46,6 +46,9 @@ void lct_plan_free(lct_plan *p);
 void lct_plan_set_prefix(lct_plan *p, int32_t n);
 /* Inserts ids[0..n), n > prefix. *seq numbers sequences from 0 in order of insertion (equal sequences get different numbers, same rows). */
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
+/* The same for a sequence whose first `shared` ids are those of sequence `before` (added already, and at least as long), then ids[0..n).
+ * shared + n > prefix. */
+lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
 /* Cuts the trie into batches of whole root subtrees, at most max_rows rows each unless one subtree alone is larger. */
 lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) LCT_CHECKED;
 
