@@ -60,7 +60,7 @@ static lct_status read_metrics(rescore *r, lct_error *err) {
     size_t n = strcspn(list, ",");
     int m = lct_any_metric_by_name(list, n);
     if (m < 0) return lct_fail(err, LCT_E_USAGE, "--metrics: \"%.*s\" is no metric", n < 100 ? (int)n : 100, list);
-    if (r->o->calibrate_sweep && m > LCT_METRIC_STANDARDIZED) {
+    if (r->o->calibrate_sweep && LCT_METRIC_RULES[m].needs > LCT_NEEDS_MOMENTS) {
       return lct_fail(err, LCT_E_USAGE, "--calibrate sweep gives mean and deviation alone: %s needs the fingerprints' neutral bank",
                       lct_any_metric_name(m));
     }
