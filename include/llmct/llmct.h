@@ -161,7 +161,8 @@ typedef struct {
   lct_keep keep;
   /* Lists with commas; NULL: the default. sources: hidden_out. positions: last,content_last,content_mean; also message:ROLE (all text of
    * that role so far) and range:FROM:TO (positions of the prompt, as Python's slices): the mean over them as a vector, or, of --keep tokens,
-   * the tokens that are stored. layers: "0-11,23", all. metrics: cosine,mae,jaccard. */
+   * the tokens that are stored. layers: "0-11,23", all. metrics: cosine,mae,jaccard; also centered,standardized,
+   * whitened,z,projection, and contrast:METRIC of all but mae and jaccard. */
   const char *sources, *positions, *layers, *metrics;
   lct_stored store_dtype;
   bool derive_residual;    /* stores embeddings, attn_out and mlp_down_out, from which the residual stream follows bit for bit */
