@@ -7,16 +7,7 @@
 #define LCT_PLAN_PLAN_H
 
 #include "base/mem.h"
-
-/* KV slots [first, first+n), consecutive absolute positions. */
-typedef struct {
-  int32_t first, n;
-} lct_kv_range;
-
-/* Rows [first, first+n) of a batch: what a pass computes, while a slot is where keys stay. */
-typedef struct {
-  int32_t first, n;
-} lct_row_range;
+#include "plan/range.h"
 
 /* A run of tokens on one edge of the trie: consecutive rows of its batch, consecutive KV slots, consecutive positions. */
 typedef struct {
