@@ -182,6 +182,13 @@ lct_status archive_read_score_axes(lct_archive *a, lct_error *err) {
   return LCT_OK;
 }
 
+bool lct_sweep_is_in(const char *dir) {
+  lct_buf b = {0};
+  bool is = lct_path_join(&b, dir, "sweep.json", NULL) == LCT_OK && lct_path_exists(b.data);
+  lct_buf_free(&b);
+  return is;
+}
+
 bool lct_sweep_read_done(const char *dir, lct_sweep_result *r) {
   char path[4200];
   (void)snprintf(path, sizeof path, "%s/sweep.json", dir);
