@@ -63,7 +63,7 @@ static lct_status read_metrics(rescore *r, lct_error *err) {
     return lct_fail(err, LCT_E_USAGE, "--metrics: \"%.*s\" is no metric", n < 100 ? (int)n : 100, bad);
   }
   for (int i = 0; i < r->n_metrics && r->o->calibrate_sweep; i++) {
-    if (r->metrics[i] <= LCT_METRIC_STANDARDIZED) continue;
+    if (LCT_METRIC_RULES[r->metrics[i]].needs <= LCT_NEEDS_MOMENTS) continue;
     return lct_fail(err, LCT_E_USAGE, "--calibrate sweep gives mean and deviation alone: %s needs the fingerprints' neutral bank",
                     lct_any_metric_name(r->metrics[i]));
   }

@@ -94,7 +94,7 @@ static json_t *intra_run(const table *t, lct_error *err) {
     }
     json_t *entry = json_object();
     for (int k = 0; k < LCT_N_METRICS; k++) {
-      json_object_set_new(entry, lct_metric_name((lct_metric)k), numbers(m + k * t->n_layers, (size_t)t->n_layers));
+      json_object_set_new(entry, lct_any_metric_name(k), numbers(m + k * t->n_layers, (size_t)t->n_layers));
     }
     json_object_set_new(root, lct_source_name(LCT_RESIDUAL_SOURCES[src]), entry);
   }
@@ -110,7 +110,7 @@ static json_t *axes_json(const table *t, lct_error *err) {
   for (int i = 0; i < LCT_N_RESIDUAL; i++) json_array_append_new(sources, json_string(lct_source_name(LCT_RESIDUAL_SOURCES[i])));
   for (int i = 0; i < t->n_layers; i++) json_array_append_new(layers, json_integer(t->layers[i]));
   for (int32_t i = 0; i < t->s->n_references; i++) json_array_append_new(references, json_string(t->s->scenario->references[i].label));
-  for (int i = 0; i < LCT_N_METRICS; i++) json_array_append_new(metrics, json_string(lct_metric_name((lct_metric)i)));
+  for (int i = 0; i < LCT_N_METRICS; i++) json_array_append_new(metrics, json_string(lct_any_metric_name(i)));
   json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:[s, s, s, s, s, s]}", "format", "llmct-scores", "version", 1,
                            "snapshots", snapshots, "poolings", poolings, "sources", sources, "layers", layers, "references", references,
                            "metrics", metrics, "axes", "snapshot", "pooling", "source", "layer", "reference", "metric");

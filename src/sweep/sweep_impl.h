@@ -47,9 +47,10 @@ typedef struct {
 
 /* One snapshot: one row of the store. */
 typedef struct {
-  int32_t *ids;      /* (n_tokens), the unit's arena */
-  int32_t n_tokens;
-  lct_positions *content; /* (message + 1) of every message so far */
+  int32_t n_tokens, shared; /* the first `shared` are those of the item before it; 0: it is its conversation's first */
+  const int32_t *tail;      /* (n_tokens - shared) the ids behind them; the unit's arena's */
+  uint64_t hash;            /* of all ids */
+  const lct_positions *content; /* (message + 1) of every message so far */
   int32_t message;
   int role;
   int32_t seq;       /* in the unit's plan, -1: from the memo */
@@ -182,7 +183,9 @@ void sweep_unit_free(sweep_unit *u);
 /* unit.c: tokenising a conversation into a unit's items, and planning the unit. */
 typedef struct {
   lct_encoder *encoder;
-  lct_tokens tokens;
+  lct_prompts prompts;
+  uint64_t *hashes;   /* (a prompt's tokens + 1) of the ids before each */
+  size_t cap_hashes;
   int32_t *kept;  /* ids whose keys stand in slots [0, n_kept) when the next unit runs */
   int32_t n_kept;
   size_t cap_kept;
@@ -198,6 +201,10 @@ lct_status sweep_unit_add(const sweep *s, sweep_tokeniser *t, sweep_unit *u, con
                           int64_t estimate, lct_error *err) LCT_CHECKED;
 int64_t sweep_estimate(const sweep_tokeniser *t, const sweep_item *items, size_t n);
 lct_status sweep_unit_plan(const sweep *s, sweep_tokeniser *t, sweep_unit *u, lct_error *err) LCT_CHECKED;
+/* Copies items with their lists into this arena. */
+lct_status sweep_move_items(sweep_item **items, size_t n, lct_arena *arena, lct_error *err) LCT_CHECKED;
+/* Ids [from, to) of item x, whose conversation's items before it precede it. */
+void sweep_item_ids(const sweep_item *x, int32_t from, int32_t to, int32_t *out);
 /* run.c */
 lct_status sweep_run(sweep *s, lct_error *err) LCT_CHECKED;
 /* store.c */
