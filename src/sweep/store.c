@@ -55,8 +55,7 @@ static lct_status make_writer(sweep_store *s, lct_error *err) {
 
 static lct_status check_output(const sweep_store *s, lct_error *err) {
   char path[4200];
-  (void)snprintf(path, sizeof path, "%s/sweep.json", s->o->output);
-  if (!s->o->resume && lct_path_exists(path)) {
+  if (!s->o->resume && lct_sweep_is_in(s->o->output)) {
     return lct_fail(err, LCT_E_USAGE, "%s already holds a sweep: --resume goes on with it", s->o->output);
   }
   (void)snprintf(path, sizeof path, "%s/parts", s->o->output);
