@@ -41,7 +41,7 @@ static const char LAYOUT[] =
     ".key{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:4px}\n"
     "dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:14px 0 0;font-size:13px}\n"
     "dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere}\n"
-    ".findings{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:22px 30px;margin:18px 0 0;"
+    ".findings{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:22px 30px;margin:18px 0 0;"
     "padding:0;list-style:none}\n"
     ".findings li{border-top:3px solid var(--accent);padding-top:10px}.findings .big{font-size:24px;font-weight:650;"
     "line-height:1.25}\n"
@@ -76,7 +76,7 @@ static const char TABLES[] =
     "vertical-align:-2px}\n"
     "@media(max-width:1150px){.tile .big{font-size:22px}.heat col.c{width:64px}.heat th.r{font-size:11px}.heat td.v{"
     "font-size:13px}}\n"
-    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(400px,1fr));gap:18px 26px}.pair th,.pair td{"
+    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr));gap:18px 26px}.pair th,.pair td{"
     "padding:5px 6px}.pair table{font-size:13px}\n";
 
 static const char CHARTS[] =
