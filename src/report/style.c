@@ -55,6 +55,7 @@ static const char TABLES[] =
     "td{text-align:right;padding:5px 9px;white-space:nowrap}td.l,th.l{text-align:left}tbody th{color:var(--ink)}\n"
     "table.plain tbody tr{border-top:1px solid var(--grid)}table.plain thead tr:last-child{"
     "border-bottom:1px solid var(--rule)}\n"
+    "table.many{font-size:12.5px}table.many th,table.many td{padding:5px}\n"
     "table.plain td.max{font-weight:700}table.plain .sep{border-left:1px solid var(--rule)}\n"
     "table.plain th.group{text-align:center;color:var(--ink)}tr.sum td,tr.sum th{border-top:2px solid var(--rule);"
     "font-weight:600}\n"

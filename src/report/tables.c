@@ -108,7 +108,7 @@ static void average_table(lct_html *h, const lct_analysis *a, const lct_role_ave
     lct_html_raw(h, "<p class=\"none\">None in this prompt.</p>");
     return;
   }
-  lct_html_raw(h, "<div class=\"scroll\"><table class=\"plain\">");
+  lct_html_raw(h, "<div class=\"scroll\"><table class=\"plain many\">");
   average_head(h, a);
   lct_html_raw(h, "<tbody>\n");
   for (size_t r = 0; r < s->n_references; r++) {
