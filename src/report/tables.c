@@ -150,7 +150,8 @@ void lct_page_role_averages(lct_html *h, const lct_analysis *a) {
       h,
       "<section><h2>User and assistant</h2><p class=\"lead\">Means over the messages of each role (all layers); the snapshot "
       "with the generated reply is not among them. Contrast is the cosine less its mean over the references, MAE the mean absolute "
-      "difference, Jaccard the overlap of the 1 % largest values. Bold: closest reference.</p><div class=\"scroll\"><table class=\"plain\"><thead><tr>"
+      "difference, Jaccard the overlap of the 1 % largest values. Bold: closest reference.</p><div class=\"scroll\">"
+      "<table class=\"plain\"><thead><tr>"
       "<th class=\"l\">mean cosine over references</th>");
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
