@@ -14,9 +14,9 @@ void lct_tokens_free(lct_tokens *t) {
   *t = (lct_tokens){0};
 }
 
-void lct_cuts_free(lct_cuts *c) {
+void lct_seams_free(lct_seams *c) {
   free(c->data);
-  *c = (lct_cuts){0};
+  *c = (lct_seams){0};
 }
 
 lct_status lct_tokenizer_new(lct_tokenizer **out, lct_error *err) {
