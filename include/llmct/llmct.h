@@ -75,6 +75,24 @@ LCT_API const char *lct_precision_name(lct_precision p); /* "auto", "exact", "fa
 /* Devices are named "auto" (the first GPU this build can use, else the CPU), "cpu", "cuda" (cuda:0) and "cuda:N". Where a device is
  * NULL, the environment variable LCT_DEVICE names it, else it is "auto". */
 
+/* A model, and what it runs on. */
+typedef struct {
+  const char *id;            /* folder, .gguf file or Hub id */
+  const char *gguf_file;     /* of a Hub id's folder; NULL: the only one */
+  const char *chat_template; /* name of a known template; NULL: recognised from the model */
+  bool no_thinking;          /* Qwen3: enable_thinking=False */
+  const char *device;        /* "auto", "cpu", "cuda:N"; NULL: see above */
+  lct_precision precision;
+  int threads;               /* of the CPU; 0: all */
+} lct_model_options;
+
+/* What a model ran on. */
+typedef struct {
+  char label[24];  /* "cpu", "cuda:0" */
+  char name[256];  /* what it is */
+  lct_precision precision;
+} lct_device_used;
+
 /* What there is to compute on, and what "auto" would use; as text or as one JSON object. */
 LCT_API lct_status lct_devices(bool json, char **text, lct_error *err) LCT_CHECKED;
 
@@ -89,29 +107,26 @@ typedef struct {
 } lct_progress;
 
 typedef struct {
-  const char *scenario;      /* path of the YAML file */
-  const char *model;         /* folder, .gguf file or Hub id; NULL: the scenario's model.id */
-  const char *output;        /* NULL: the scenario's output.dir */
-  const char *chat_template; /* name of a known template; NULL: recognised from the model */
-  bool no_thinking;          /* Qwen3: enable_thinking=False */
-  const char *device;        /* "auto", "cpu", "cuda:N"; NULL: see above */
-  lct_precision precision;
+  lct_model_options model; /* id NULL: the scenario's model */
+  const char *scenario;    /* path of the YAML file */
+  const char *output;      /* NULL: the scenario's output.dir */
   lct_keep keep;
-  int threads;               /* of the CPU; 0: all */
   void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
   void *progress_ctx;
   const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer */
 } lct_scan_options;
 
 typedef struct {
+  double load, prefill, decode, write, total;
+} lct_scan_seconds;
+
+typedef struct {
   char run_dir[4096];
   bool written;              /* all that was complete is in run_dir: after LCT_OK and LCT_E_CANCELLED, and after most other failures */
-  char device[24];           /* that was used: "cpu", "cuda:0" */
-  char device_name[256];     /* what it is */
-  lct_precision precision;   /* that was used */
+  lct_device_used device;
   int n_prompts, n_snapshots, n_references, n_layers;
   int64_t tokens_computed, tokens_prefix_by_prefix, tokens_generated;
-  double seconds_load, seconds_prefill, seconds_decode, seconds_write, seconds_total;
+  lct_scan_seconds seconds;
   int64_t tensor_bytes;      /* bytes of tensors written */
   int64_t tensor_bytes_full; /* about what LCT_KEEP_TOKENS writes for this scenario: prompts and references, not the reply */
   size_t saturated;          /* values that became Inf in the stored type */
@@ -148,16 +163,11 @@ typedef struct {
 } lct_sweep_progress;
 
 typedef struct {
+  lct_model_options model;
   const char *const *inputs; /* (n_inputs) paths of JSONL files, plain or .zst; "-" is standard input */
   size_t n_inputs;
-  const char *model;         /* folder, .gguf file or Hub id */
   const char *fingerprints;  /* .safetensors; NULL: nothing is scored */
   const char *output;        /* the sweep's directory; unused with LCT_KEEP_NOTHING */
-  const char *chat_template; /* as lct_scan_options */
-  bool no_thinking;
-  const char *device;
-  lct_precision precision;
-  int threads;
   lct_keep keep;
   /* Lists with commas; NULL: the default. sources: hidden_out. positions: last,content_last,content_mean; also message:ROLE (all text of
    * that role so far) and range:FROM:TO (positions of the prompt, as Python's slices): the mean over them as a vector, or, of --keep tokens,
@@ -178,14 +188,17 @@ typedef struct {
 } lct_sweep_options;
 
 typedef struct {
-  char device[24], device_name[256];
-  lct_precision precision;
+  double load, input, forward, gemm, sink, wait, finish, total;
+} lct_sweep_seconds;
+
+typedef struct {
+  lct_device_used device;
   int64_t conversations, rejected, truncated, rows, rows_resumed; /* resumed: rows that stood in the store already */
   int64_t tokens_computed, tokens_naive, tokens_stored, tokens_from_prefix; /* from_prefix: whose keys were kept from an earlier batch */
   int64_t batches;
   int64_t raw_bytes, stored_bytes;
   size_t saturated, utf8_replaced;
-  double seconds_load, seconds_input, seconds_forward, seconds_gemm, seconds_sink, seconds_wait, seconds_finish, seconds_total;
+  lct_sweep_seconds seconds;
   int32_t batch_rows; /* tokens a batch may have */
   bool complete;      /* the store is whole */
   bool was_complete;  /* it was so before: nothing was done; counts are those of the sweep that made it, times are 0 */
@@ -197,20 +210,15 @@ LCT_API lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *resul
 
 /* Fingerprints: the mean vector of each label's prompts, what a sweep scores against. */
 typedef struct {
+  lct_model_options model;   /* id NULL: the scenario's model */
   const char *references;    /* a scenario (.yaml, .yml: its reference_states), or labelled conversations: JSONL, plain or .zst, "-" */
   const char *neutral;       /* JSONL of the neutral bank, which calibrates scores; NULL: none, or the one of neutral_label */
   const char *neutral_label; /* prompts of this label are the bank: those of `neutral`, or, without it, of `references` (no label then) */
-  const char *model;         /* folder, .gguf file or Hub id; NULL: the scenario's model.id */
   const char *output;        /* .safetensors; replaced when all is well */
   const char *poolings;      /* list with commas; NULL: last,content_last,content_mean */
   const char *sources;       /* of hidden_in, hidden_out, attn_out, mlp_down_out; NULL: hidden_out */
   int pcs;                   /* principal components of the bank, for the metric `projection`; -1: 8 */
   bool whiten;               /* whitening matrices, for the metric `whitened` */
-  const char *chat_template; /* as lct_scan_options */
-  bool no_thinking;
-  const char *device;
-  lct_precision precision;
-  int threads;
   void (*rejected)(void *ctx, const char *where, const char *why); /* a line that was left out; may be NULL */
   void *rejected_ctx;
   void (*progress)(void *ctx, const lct_progress *p); /* "load"; "prompts", "neutral" (bytes of the input); "calibrate" */
@@ -219,14 +227,17 @@ typedef struct {
 } lct_fingerprint_options;
 
 typedef struct {
-  char device[24], device_name[256];
-  lct_precision precision;
+  double load, prompts, calibrate, total;
+} lct_fingerprint_seconds;
+
+typedef struct {
+  lct_device_used device;
   int n_labels, n_layers, hidden, n_pcs;
   int64_t prompts, neutral, neutral_kept; /* of labels; of the bank, and those of them that components, whitening and z are made of */
   int64_t rejected;
   int64_t tokens_computed, tokens_naive;
   size_t utf8_replaced;
-  double seconds_load, seconds_prompts, seconds_calibrate, seconds_total;
+  lct_fingerprint_seconds seconds;
 } lct_fingerprint_result;
 
 /* A conversation's prompt is all of it up to its last labelled message; without labels on messages a "label" beside them counts, and the
@@ -332,10 +343,7 @@ LCT_API lct_status lct_tokenize(const char *model, const char *text, size_t len,
 
 /* Measurements: the whole engine on random tokens, once to warm up and `repeats` times for the clock. */
 typedef struct {
-  const char *model;
-  const char *device; /* as lct_scan_options.device */
-  lct_precision precision;
-  int threads;        /* of the CPU; 0: all */
+  lct_model_options model; /* its template is not used */
   int n_prompts;      /* different prompts of a prefill; a decode has one */
   int n_tokens;       /* of a prompt */
   int n_decode;       /* tokens to decode after the prompt */
@@ -343,9 +351,8 @@ typedef struct {
 } lct_bench_options;
 
 typedef struct {
-  char device[24], device_name[256];
-  lct_precision precision; /* that was used */
-  double *seconds;         /* (repeats), the caller's */
+  lct_device_used device;
+  double *seconds; /* (repeats), the caller's */
 } lct_bench_result;
 
 /* n_prompts prompts of n_tokens tokens each, last-token logits of each included. */

@@ -79,16 +79,14 @@ static lct_status check_options(const maker *m, lct_error *err) {
 
 static lct_status open_model(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
-  LCT_TRY(lct_device_resolve(o->device, o->precision, &m->device, err));
-  m->result->precision = m->device.precision;
-  (void)snprintf(m->result->device, sizeof m->result->device, "%s", m->device.label);
-  (void)snprintf(m->result->device_name, sizeof m->result->device_name, "%s", m->device.name);
-  if (o->model == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
+  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &m->device, err));
+  lct_device_describe(&m->device, &m->result->device);
+  if (o->model.id == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
   fp_report(m, "load", 0, 1);
-  if (o->model == NULL) LCT_TRY(fp_scenario_model(o->references, &m->model_id, err));
-  else m->model_id = strdup(o->model);
+  if (o->model.id == NULL) LCT_TRY(fp_scenario_model(o->references, &m->model_id, err));
+  else m->model_id = strdup(o->model.id);
   if (m->model_id == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
-  LCT_TRY(lct_model_resolve(m->model_id, NULL, &m->model_path, err));
+  LCT_TRY(lct_model_resolve(m->model_id, o->model.gguf_file, &m->model_path, err));
   LCT_TRY(lct_model_open(m->model_path, &m->model, err));
   m->cfg = m->model->config;
   m->result->n_layers = m->cfg.n_layers;
@@ -98,8 +96,8 @@ static lct_status open_model(maker *m, lct_error *err) {
   }
   LCT_TRY(lct_tokenizer_for_model(m->model, &m->tokenizer, err));
   LCT_TRY(lct_encoder_new(m->tokenizer, &m->encoder, err));
-  LCT_TRY(lct_template_choose(m->tokenizer, o->chat_template, o->no_thinking, m->model_path, &m->template, err));
-  return lct_device_engine(&m->device, m->model, o->threads, &m->engine, err);
+  LCT_TRY(lct_template_choose(m->tokenizer, o->model.chat_template, o->model.no_thinking, m->model_path, &m->template, err));
+  return lct_device_engine(&m->device, m->model, o->model.threads, &m->engine, err);
 }
 
 static lct_status make_room(maker *m, lct_error *err) {
@@ -163,7 +161,7 @@ static lct_status finish(maker *m, lct_error *err) {
   if (s == LCT_OK && m->bank.n > 0) s = fp_finish_bank(m, f, err);
   if (s == LCT_OK) s = lct_fingerprints_save(f, m->o->output, err);
   lct_fingerprints_free(f);
-  m->result->seconds_calibrate = lct_seconds() - t0;
+  m->result->seconds.calibrate = lct_seconds() - t0;
   return s;
 }
 
@@ -185,7 +183,7 @@ lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_res
   *result = (lct_fingerprint_result){0};
   lct_error own;
   int caller_threads = omp_get_max_threads();
-  if (o->threads > 0) omp_set_num_threads(o->threads);
+  if (o->model.threads > 0) omp_set_num_threads(o->model.threads);
   if (err == NULL) err = &own;
   maker m = {.o = o, .result = result, .uses_neutral = o->neutral != NULL || o->neutral_label != NULL};
   double t0 = lct_seconds();
@@ -194,14 +192,14 @@ lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_res
   if (s == LCT_OK) s = open_model(&m, err);
   if (s == LCT_OK) s = make_room(&m, err);
   double t1 = lct_seconds();
-  result->seconds_load = t1 - t0;
+  result->seconds.load = t1 - t0;
   if (s == LCT_OK) s = fp_read_all(&m, err);
-  result->seconds_prompts = lct_seconds() - t1;
+  result->seconds.prompts = lct_seconds() - t1;
   if (s == LCT_OK) s = finish(&m, err);
   result->n_labels = (int)m.n_labels;
   result->neutral_kept = (int64_t)m.bank.n_rows;
   close_all(&m);
   omp_set_num_threads(caller_threads);
-  result->seconds_total = lct_seconds() - t0;
+  result->seconds.total = lct_seconds() - t0;
   return s;
 }

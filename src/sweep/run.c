@@ -80,8 +80,8 @@ static lct_status forward(sweep *s, const sweep_unit *u, lct_error *err) {
     st = lct_fail_context(err, st, "a batch of %d tokens and keys for %d does not fit %s; --memory makes batches smaller", batch->n_rows,
                           batch->n_slots, s->device.label);
   }
-  s->result->seconds_forward += lct_seconds() - t0;
-  s->result->seconds_gemm += lct_engine_seconds_linear(s->engine) - gemm;
+  s->result->seconds.forward += lct_seconds() - t0;
+  s->result->seconds.gemm += lct_engine_seconds_linear(s->engine) - gemm;
   s->result->tokens_computed += batch->n_rows;
   s->result->batches++;
   return st;
@@ -124,7 +124,7 @@ static lct_status run_unit(sweep *s, sweep_unit *u, lct_error *err) {
     set_memo(s, u);
   }
   if (keeps) LCT_TRY(sweep_sink(s, u, err));
-  s->result->seconds_sink += lct_seconds() - t0;
+  s->result->seconds.sink += lct_seconds() - t0;
   count_unit(s, u);
   sweep_report(s, "sweep");
   return LCT_OK;
@@ -136,7 +136,7 @@ lct_status sweep_run(sweep *s, lct_error *err) {
     sweep_unit *u = NULL;
     double t0 = lct_seconds();
     LCT_TRY(sweep_planner_next(s, &u, err));
-    s->result->seconds_input += lct_seconds() - t0;
+    s->result->seconds.input += lct_seconds() - t0;
     if (u == NULL) return LCT_OK;
     lct_status st = run_unit(s, u, err);
     sweep_unit_free(u);

@@ -13,15 +13,15 @@ static void show(sweep *s, const char *phase, lct_sweep_state state) {
   lct_sweep_result *r = s->result;
   lct_sweep_progress p = {.phase = phase, .conversations = r->conversations, .rejected = r->rejected, .rows = s->rows,
                           .tokens_computed = r->tokens_computed, .tokens_naive = r->tokens_naive, .bytes_read = s->bytes_read,
-                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds_input,
-                          .seconds_forward = r->seconds_forward, .seconds_gemm = r->seconds_gemm, .seconds_capture = r->seconds_sink};
+                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds.input,
+                          .seconds_forward = r->seconds.forward, .seconds_gemm = r->seconds.gemm, .seconds_capture = r->seconds.sink};
   if (s->writer != NULL) {
     lct_zarr_write_stats w = lct_zarr_writer_stats(s->writer);
     p.raw_bytes = w.raw_bytes;
     p.stored_bytes = w.stored_bytes;
     p.slots_taken = w.slots_taken;
     p.n_slots = w.n_slots;
-    p.seconds_wait = r->seconds_input + w.seconds_wait;
+    p.seconds_wait = r->seconds.input + w.seconds_wait;
     p.seconds_store = w.seconds_compress + w.seconds_write;
   }
   lct_rates_update(&s->rates, &p);
@@ -81,18 +81,16 @@ static lct_status load_fingerprints(sweep *s, lct_error *err) {
 
 static lct_status open_model(sweep *s, lct_error *err) {
   const lct_sweep_options *o = s->o;
-  LCT_TRY(lct_device_resolve(o->device, o->precision, &s->device, err));
-  s->result->precision = s->device.precision;
-  (void)snprintf(s->result->device, sizeof s->result->device, "%s", s->device.label);
-  (void)snprintf(s->result->device_name, sizeof s->result->device_name, "%s", s->device.name);
-  LCT_TRY(lct_model_resolve(o->model, NULL, &s->model_path, err));
+  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &s->device, err));
+  lct_device_describe(&s->device, &s->result->device);
+  LCT_TRY(lct_model_resolve(o->model.id, o->model.gguf_file, &s->model_path, err));
   LCT_TRY(lct_model_open(s->model_path, &s->model, err));
   s->cfg = s->model->config;
   LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
-  LCT_TRY(lct_template_choose(s->tokenizer, o->chat_template, o->no_thinking, s->model_path, &s->template, err));
+  LCT_TRY(lct_template_choose(s->tokenizer, o->model.chat_template, o->model.no_thinking, s->model_path, &s->template, err));
   LCT_TRY(load_fingerprints(s, err));
   LCT_TRY(sweep_axes(s, err));
-  LCT_TRY(lct_device_engine(&s->device, s->model, o->threads, &s->engine, err));
+  LCT_TRY(lct_device_engine(&s->device, s->model, o->model.threads, &s->engine, err));
   choose_batch(s);
   return LCT_OK;
 }
@@ -146,7 +144,7 @@ static void take_stats(sweep *s) {
   lct_zarr_write_stats w = lct_zarr_writer_stats(s->writer);
   s->result->raw_bytes = w.raw_bytes;
   s->result->stored_bytes = w.stored_bytes;
-  s->result->seconds_wait = w.seconds_wait;
+  s->result->seconds.wait = w.seconds_wait;
 }
 
 /* With the store open: whatever happens, sweep.json says how it stands. */
@@ -160,7 +158,7 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
     sweep_report(s, "finish");
     st = sweep_store_finish(s, err);
   }
-  s->result->seconds_finish = lct_seconds() - t0;
+  s->result->seconds.finish = lct_seconds() - t0;
   take_stats(s);
   s->result->rows = s->rows;
   s->result->tokens_stored = s->tokens;
@@ -182,7 +180,7 @@ static lct_status run_and_finish(sweep *s, lct_error *err) {
 
 static lct_status check_options(const lct_sweep_options *o, lct_error *err) {
   if (o->n_inputs == 0) return lct_fail(err, LCT_E_USAGE, "a sweep needs a file of conversations");
-  if (o->model == NULL) return lct_fail(err, LCT_E_USAGE, "a sweep needs a model");
+  if (o->model.id == NULL) return lct_fail(err, LCT_E_USAGE, "a sweep needs a model");
   if (o->output == NULL && o->keep != LCT_KEEP_NOTHING) return lct_fail(err, LCT_E_USAGE, "a sweep needs a directory to write to");
   return LCT_OK;
 }
@@ -195,7 +193,7 @@ static lct_status sweep_all(sweep *s, lct_error *err) {
     st = make_pool(s, err);
     if (st == LCT_OK) st = sweep_store_open(s, err);
   }
-  s->result->seconds_load = lct_seconds() - s->t_start;
+  s->result->seconds.load = lct_seconds() - s->t_start;
   if (st == LCT_OK) st = sweep_planner_start(s, in, err);
   if (st == LCT_OK) st = run_and_finish(s, err);
   sweep_planner_stop(s);
@@ -211,12 +209,12 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
     return LCT_OK;
   }
   int caller_threads = omp_get_max_threads();
-  if (o->threads > 0) omp_set_num_threads(o->threads);
+  if (o->model.threads > 0) omp_set_num_threads(o->model.threads);
   sweep s = {.o = o, .result = result, .t_start = lct_seconds(), .metrics_file = {.path = o->metrics_file}};
   sweep_report(&s, "load");
   lct_status st = sweep_all(&s, err);
   close_all(&s);
-  result->seconds_total = lct_seconds() - s.t_start;
+  result->seconds.total = lct_seconds() - s.t_start;
   omp_set_num_threads(caller_threads);
   return st;
 }

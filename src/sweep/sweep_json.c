@@ -49,7 +49,7 @@ json_t *sweep_config_json(const sweep *s) {
 
 static json_t *model_json(const sweep *s) {
   const lct_config *c = &s->cfg;
-  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", "path", s->model_path, "id", s->o->model, "arch",
+  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", "path", s->model_path, "id", s->o->model.id, "arch",
                    lct_arch_name(c->arch), "format", s->model->format, "n_layers", c->n_layers, "hidden", c->hidden, "n_heads", c->n_heads,
                    "n_kv_heads", c->n_kv_heads, "vocab", c->vocab, "n_params", (json_int_t)lct_model_n_params(s->model), "hash",
                    s->model->hash);
@@ -76,7 +76,7 @@ static json_t *loss_json(const sweep *s) {
 static json_t *machine_json(const sweep *s) {
   char cpu[256];
   lct_device_cpu_name(cpu, sizeof cpu);
-  return json_pack("{s:s, s:i, s:s, s:s}", "cpu", cpu, "threads", s->o->threads, "device", s->device.label, "device_name", s->device.name);
+  return json_pack("{s:s, s:i, s:s, s:s}", "cpu", cpu, "threads", s->o->model.threads, "device", s->device.label, "device_name", s->device.name);
 }
 
 static json_t *inputs_json(const sweep *s) {
@@ -110,8 +110,8 @@ lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct
                            (json_int_t)s->rows, "tokens_stored", (json_int_t)s->tokens, "conversations", (json_int_t)r->conversations,
                            "rejected", (json_int_t)r->rejected, "truncated", (json_int_t)r->truncated, "arrays", arrays_json(s), "tokens",
                            "computed", (json_int_t)r->tokens_computed, "naive", (json_int_t)r->tokens_naive, "from_prefix",
-                           (json_int_t)r->tokens_from_prefix, "seconds", "load", r->seconds_load, "forward", r->seconds_forward, "gemm",
-                           r->seconds_gemm, "sink", r->seconds_sink, "finish", r->seconds_finish, "total", lct_seconds() - s->t_start, "raw_bytes",
+                           (json_int_t)r->tokens_from_prefix, "seconds", "load", r->seconds.load, "forward", r->seconds.forward, "gemm",
+                           r->seconds.gemm, "sink", r->seconds.sink, "finish", r->seconds.finish, "total", lct_seconds() - s->t_start, "raw_bytes",
                            (json_int_t)r->raw_bytes, "stored_bytes", (json_int_t)r->stored_bytes, "store_error", loss_json(s), "saturated",
                            (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "machine", machine_json(s));
   if (root != NULL && rest != NULL) json_object_update(root, rest);
@@ -144,8 +144,8 @@ bool sweep_read_done(const char *output, lct_sweep_result *r) {
   bool done = state != NULL && strcmp(state, "done") == 0;
   for (size_t i = 0; done && i < sizeof counts / sizeof *counts; i++) *counts[i].to = json_integer_value(json_object_get(counts[i].in, counts[i].key));
   if (done) {
-    (void)snprintf(r->device, sizeof r->device, "%s", device != NULL ? device : "");
-    (void)snprintf(r->device_name, sizeof r->device_name, "%s", name != NULL ? name : "");
+    (void)snprintf(r->device.label, sizeof r->device.label, "%s", device != NULL ? device : "");
+    (void)snprintf(r->device.name, sizeof r->device.name, "%s", name != NULL ? name : "");
     r->rows_resumed = r->rows;
     r->complete = r->was_complete = true;
   }
