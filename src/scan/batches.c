@@ -118,11 +118,11 @@ static lct_status begin_pool(scan *s, prefill *b, lct_error *err) {
 
 /* The prompt's own state before generation, for the intra-run comparison. */
 static lct_status keep_first_state(scan *s, scan_prompt *p, lct_error *err) {
-  size_t hidden = (size_t)s->cfg.hidden, n = SCAN_N_SCORED * (size_t)s->cfg.n_layers * hidden;
+  size_t hidden = (size_t)s->cfg.hidden, n = LCT_N_RESIDUAL * (size_t)s->cfg.n_layers * hidden;
   LCT_TRY(lct_calloc(&p->first_state, n, sizeof(float), "prompt state", err));
   LCT_TRY(lct_calloc(&p->last_state, n, sizeof(float), "prompt state", err));
   size_t item = (size_t)(p->first_item + (int32_t)p->n_messages - 1);
-  for (int src = 0; src < SCAN_N_SCORED; src++) {
+  for (int src = 0; src < LCT_N_RESIDUAL; src++) {
     for (int l = 0; l < s->cfg.n_layers; l++) {
       memcpy(p->first_state + ((size_t)src * (size_t)s->cfg.n_layers + (size_t)l) * hidden,
              lct_pool_vectors(s->pool, src, LCT_POOLING_LAST, l) + item * hidden, hidden * sizeof(float));
@@ -339,10 +339,10 @@ static lct_status run_units(scan *s, int32_t from, int32_t to, lct_error *err) {
 }
 
 lct_status scan_run(scan *s, lct_error *err) {
-  lct_plane *planes = lct_arena_alloc(&s->arena, SCAN_N_SCORED * (size_t)s->cfg.n_layers * sizeof *planes);
+  lct_plane *planes = lct_arena_alloc(&s->arena, LCT_N_RESIDUAL * (size_t)s->cfg.n_layers * sizeof *planes);
   if (planes == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the list of layers");
-  for (int i = 0; i < SCAN_N_SCORED; i++) s->streams[i] = lct_stream_of(scan_scored[i], &s->cfg, planes + i * s->cfg.n_layers);
-  LCT_TRY(lct_pool_new(s->engine, s->streams, SCAN_N_SCORED, LCT_N_POOLINGS, &s->pool, err));
+  for (int i = 0; i < LCT_N_RESIDUAL; i++) s->streams[i] = lct_stream_of(LCT_RESIDUAL_SOURCES[i], &s->cfg, planes + i * s->cfg.n_layers);
+  LCT_TRY(lct_pool_new(s->engine, s->streams, LCT_N_RESIDUAL, LCT_N_POOLINGS, &s->pool, err));
   LCT_TRY(lct_pool_reserve(s->pool, s->n_items, err));
   if (s->o->keep == LCT_KEEP_TOKENS) {
     LCT_TRY(lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, &s->files, err));

@@ -121,7 +121,7 @@ static lct_status finish_files(decode *d, int step, lct_error *err) {
 /* The last generated step's state replaces the one before: the intra-run comparison wants the final one. */
 static void keep_states(const decode *d) {
   size_t hidden = (size_t)d->s->cfg.hidden, n_layers = (size_t)d->s->cfg.n_layers;
-  for (size_t k = 0; k < SCAN_N_SCORED * n_layers; k++) {
+  for (size_t k = 0; k < LCT_N_RESIDUAL * n_layers; k++) {
     const float *states = lct_pool_vectors(d->pool, (int)(k / n_layers), 0, (int)(k % n_layers));
     for (int i = 0; i < d->n_active; i++) memcpy(d->active[i]->last_state + k * hidden, states + (size_t)i * hidden, hidden * sizeof *states);
   }
@@ -169,7 +169,7 @@ static lct_status reserve(decode *d, int n, lct_error *err) {
     d->entries[i] = (lct_pool_entry){.row = i};
     d->pool_rows[i] = (lct_pool_rows){.item = i, .entries = &d->entries[i]};
   }
-  LCT_TRY(lct_pool_new(d->s->engine, d->s->streams, SCAN_N_SCORED, 1, &d->pool, err));
+  LCT_TRY(lct_pool_new(d->s->engine, d->s->streams, LCT_N_RESIDUAL, 1, &d->pool, err));
   LCT_TRY(lct_pool_reserve(d->pool, n, err));
   return lct_calloc(&d->ranges, k * (size_t)d->max_ranges, sizeof *d->ranges, "decode", err);
 }

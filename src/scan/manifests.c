@@ -10,8 +10,6 @@
 #include "base/utf8.h"
 #include "scan/output_impl.h"
 
-const char *scan_keep_name(lct_keep k) { return k == LCT_KEEP_SCORES ? "scores" : k == LCT_KEEP_POOLED ? "pooled" : "tokens"; }
-
 int scan_threads(const scan *s) { return s->o->model.threads > 0 ? s->o->model.threads : omp_get_max_threads(); }
 
 static json_t *token_text(const scan *s, int32_t id) {

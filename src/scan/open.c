@@ -6,9 +6,6 @@
 
 #include "scan/scan_impl.h"
 
-const lct_source scan_scored[SCAN_N_SCORED] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT,
-                                               LCT_SOURCE_MLP_DOWN_OUT};
-
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens) {
   if (s->o->progress == NULL) return;
   lct_progress p = {phase, done, total, tokens};

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/utf8.h"
+#include "archive/facts.h"
 #include "cpu/cpu.h"
 #include "scan/output_impl.h"
 
@@ -140,7 +141,7 @@ lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
       "s:I, s:I, s:I}",
       "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
       lct_version(), "precision", lct_precision_name(s->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
-      scan_keep_name(s->o->keep), "model", model_json(s), "template", "name", lct_template_name(s->template.kind), "hash",
+      lct_keep_name(s->o->keep), "model", model_json(s), "template", "name", lct_template_name(s->template.kind), "hash",
       s->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
       "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds.load, "prefill", r->seconds.prefill, "decode",
       r->seconds.decode, "write", r->seconds.write, "total", r->seconds.total, "machine", machine, "references", names(s, true), "prompts",

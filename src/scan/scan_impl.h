@@ -10,10 +10,6 @@
 #include "scenario/scenario.h"
 #include "text/prompt.h"
 
-/* The residual-stream sources that are scored, in the order of the score axis. */
-#define SCAN_N_SCORED 4
-extern const lct_source scan_scored[SCAN_N_SCORED];
-
 /* One token sequence whose state is wanted: a reference, or a snapshot of a prompt. */
 typedef struct {
   lct_tokens tokens;
@@ -47,7 +43,7 @@ typedef struct {
   bool finished;      /* generation ended */
   lct_buf reply;      /* text, end token left out */
   int32_t kv_base;    /* KV slots of its generated tokens */
-  float *first_state, *last_state; /* (SCAN_N_SCORED, n_layers, hidden): prompt's last token; last generated step */
+  float *first_state, *last_state; /* (LCT_N_RESIDUAL, n_layers, hidden): prompt's last token; last generated step */
 } scan_prompt;
 
 typedef struct {
@@ -74,7 +70,7 @@ typedef struct {
   size_t n_prompts;
   scan_item *items; /* references first */
   int32_t n_items, n_references;
-  lct_stream streams[SCAN_N_SCORED]; /* scan_scored at every layer */
+  lct_stream streams[LCT_N_RESIDUAL]; /* LCT_RESIDUAL_SOURCES at every layer */
   lct_pool *pool;
   lct_files *files; /* NULL unless tokens are kept */
   uint32_t sources; /* what `capture` asks for */
