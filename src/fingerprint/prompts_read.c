@@ -100,7 +100,7 @@ static lct_status add_prompt(maker *m, const lct_message *messages, size_t n, co
   if (label != NULL) LCT_TRY(find_label(m, label, &p->label, err));
   p->number = label != NULL ? m->labels[p->label].n++ : m->bank.n++;
   *(label != NULL ? &m->result->prompts : &m->result->neutral) += 1;
-  r->unit->estimate += lct_unit_estimate(r->unit, &x);
+  r->unit->estimate += lct_unit_estimate(r->unit, &x, 1);
   LCT_TRY(lct_unit_begin_part(r->unit, err));
   return lct_unit_add(r->unit, &x, m->axes.positions, m->axes.n_positions, err);
 }
