@@ -6,7 +6,8 @@
  *  - Who creates destroys: every `lct_X_open/new` has an `lct_X_free`, which accepts NULL.
  *  - Strings are UTF-8, NUL-terminated unless a length is given. Parameters are borrowed.
  *  - The library never prints and never exits; it reports through lct_error and the callbacks below.
- *  - Handles may be used from one thread at a time; different handles are independent.
+ *  - Handles may be used from one thread at a time; different handles are independent. What is said to be only read may be shared.
+ *  - A call leaves the process as it found it: OpenMP's number of threads, folder, locale, signals.
  */
 #ifndef LLMCT_LLMCT_H
 #define LLMCT_LLMCT_H
@@ -217,6 +218,118 @@ typedef struct {
 /* A conversation's prompt is all of it up to its last labelled message; without labels on messages a "label" beside them counts, and the
  * whole conversation is the prompt. In a neutral file without neutral_label labels do not matter and every conversation is taken whole. */
 LCT_API lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_result *result, lct_error *err) LCT_CHECKED;
+
+/* --- An instrument: a model opened once, its state read in memory. docs/api.md shows a whole program. --- */
+
+/* A model opened once: weights, tokenizer, chat template, device. It is only read, so that observers in several threads may share it. */
+typedef struct lct_subject lct_subject;
+LCT_API lct_status lct_model_open(const lct_model_options *o, lct_subject **out, lct_error *err) LCT_CHECKED;
+LCT_API void lct_model_free(lct_subject *model);
+LCT_API void lct_model_device(const lct_subject *model, lct_device_used *out);
+
+/* A file of fingerprints in memory, only read from then on. Every name, shape and list is checked; a vector with NaN or Inf is LCT_E_NUMERIC. */
+typedef struct lct_fingerprints lct_fingerprints;
+LCT_API lct_status lct_fingerprints_open(const char *path, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
+LCT_API void lct_fingerprints_free(lct_fingerprints *f);
+
+/* What is looked at. Lists with commas, the words of lct_sweep_options; NULL: its defaults. */
+typedef struct {
+  const char *positions, *sources, *layers, *metrics;
+  int64_t memory_bytes;       /* for batches, keys and vectors; 0: from what is free */
+  const volatile int *cancel; /* may be NULL; non-zero ends a call at the next layer with LCT_E_CANCELLED */
+} lct_observer_options;
+
+/* The axes of what an observer gives, each in the order asked for. Scores have their own positions and sources: those that the fingerprints have
+ * vectors of. Without fingerprints n_references and n_metrics are 0. */
+typedef struct {
+  const char *const *positions, *const *sources;
+  const int *layers;
+  const int *widths; /* (n_sources) of a source's vectors */
+  const char *const *scored_positions, *const *scored_sources;
+  const char *const *references, *const *metrics;
+  int n_positions, n_sources, n_layers, n_scored_positions, n_scored_sources, n_references, n_metrics;
+} lct_observer_axes;
+
+/* An observer reads the weights and makes references ready, once; observing costs a forward pass then. What it gives for a conversation is the same
+ * bits as a scan's or a sweep's, whatever was observed before or beside it. */
+typedef struct lct_observer lct_observer;
+/* f: NULL, nothing is scored; else it must be of this model and template. o: NULL, all by default. model and f are borrowed until the observer is
+ * freed, and so is o->cancel. */
+LCT_API lct_status lct_observer_new(const lct_subject *model, const lct_fingerprints *f, const lct_observer_options *o, lct_observer **out,
+                                    lct_error *err) LCT_CHECKED;
+LCT_API void lct_observer_free(lct_observer *o);
+LCT_API const lct_observer_axes *lct_observer_get_axes(const lct_observer *o); /* the observer's */
+
+/* A conversation: n_messages messages. */
+typedef struct {
+  const lct_message *messages;
+  size_t n_messages;
+} lct_message_list;
+
+/* What was observed of one conversation; all of it is the observation's. */
+typedef struct {
+  const int32_t *tokens; /* (n_tokens) of its prompt */
+  int32_t n_tokens;
+  const float *vectors;  /* (position, source, layer, width of the source); NaN where the conversation has no such position */
+  const float *scores;   /* (scored position, scored source, layer, reference, metric); NULL without fingerprints */
+} lct_observed;
+
+/* Has nothing of its observer's: it may outlive it. */
+typedef struct lct_observation lct_observation;
+
+/* The snapshot of a whole conversation, as a sweep has it behind its last message: rendered by the chat template with the generation prompt. No
+ * file is touched. LCT_E_LIMIT when it is longer than the model's context. */
+LCT_API lct_status lct_observe(lct_observer *o, const lct_message *messages, size_t n_messages, lct_observation **out, lct_error *err) LCT_CHECKED;
+/* Many of them, in batches that compute once what they have in common; all or none. */
+LCT_API lct_status lct_observe_many(lct_observer *o, const lct_message_list *lists, size_t n, lct_observation **out, lct_error *err) LCT_CHECKED;
+/* A text as it is, without a template. Its content is all of it, and its role, for positions and the metric z, is "user". add_special: with the
+ * tokens that the tokenizer puts around a text (Llama 3's first one), which are no content. */
+LCT_API lct_status lct_observe_text(lct_observer *o, const char *text, size_t len, bool add_special, lct_observation **out, lct_error *err) LCT_CHECKED;
+LCT_API void lct_observation_free(lct_observation *x);
+LCT_API size_t lct_observation_count(const lct_observation *x);
+/* Of conversation i; NULL: there is none of that number. */
+LCT_API const lct_observed *lct_observation_get(const lct_observation *x, size_t i);
+/* One vector, one score: numbers are places on the observer's axes. NULL, NaN: there is no such place. */
+LCT_API const float *lct_observation_vector(const lct_observation *x, size_t i, int position, int source, int layer);
+LCT_API float lct_observation_score(const lct_observation *x, size_t i, int position, int source, int layer, int reference, int metric);
+
+/* How a reply is made; as a scenario's `generation`. */
+typedef struct {
+  int max_tokens;     /* at least 1; fewer where the model's context ends */
+  bool do_sample;     /* false: the most probable token, always */
+  double temperature; /* logits are divided by it; what is below 1e-6 counts as that */
+  int top_k;          /* of the most probable tokens; 0: all */
+  double top_p;       /* of the most probable tokens that have this probability together; 0 or 1: all */
+  uint64_t seed;      /* the same seed gives the same reply */
+} lct_reply_options;
+
+/* A token of a reply, as it is chosen; valid during the call. */
+typedef struct {
+  int32_t number;       /* in the reply, from 0 */
+  int32_t id;
+  bool end;             /* one of the model's end tokens: the reply is over */
+  const char *text;     /* (text_len) what can be read now and could not before: whole characters, often none; special tokens have no text */
+  size_t text_len;
+  float probability, logprob; /* of this token, by the model's own distribution (temperature 1) */
+  double entropy;       /* of that distribution, nats */
+  /* The state the token was read from, the last token's before it: (source, layer, width), and its scores (scored source, layer, reference, metric).
+   * For number 0 it is the conversation's own `last`. NULL when the observer's positions lack `last`; scores also without fingerprints of it. */
+  const float *vectors, *scores;
+} lct_reply_token;
+
+/* false ends the reply with this token. The observer must not be used meanwhile. */
+typedef bool (*lct_reply_callback)(void *ctx, const lct_reply_token *token);
+
+typedef enum { LCT_REPLY_ENDED, LCT_REPLY_FULL, LCT_REPLY_STOPPED } lct_reply_why; /* by an end token; max_tokens or the context; the callback */
+
+typedef struct {
+  int32_t n_prompt, n_tokens; /* of the conversation; of the reply */
+  lct_reply_why why;
+} lct_reply_result;
+
+/* The model's reply to a conversation. The token's texts joined are the reply of a scan of it, and are valid UTF-8. result may be NULL. */
+LCT_API lct_status lct_generate(lct_observer *o, const lct_message *messages, size_t n_messages, const lct_reply_options *options,
+                                lct_reply_callback token, void *ctx, lct_reply_result *result, lct_error *err) LCT_CHECKED;
 
 /* Texts returned through char ** are the caller's: release them with lct_text_free. */
 LCT_API void lct_text_free(char *text);

@@ -71,7 +71,7 @@ lct_status scan_open(scan *s, lct_error *err) {
   s->result->utf8_replaced = s->scenario->n_replaced;
   const char *id = s->o->model.id != NULL ? s->o->model.id : s->scenario->model.id;
   LCT_TRY(lct_model_resolve(id, s->o->model.id != NULL ? s->o->model.gguf_file : s->scenario->model.gguf_file, &s->model_path, err));
-  LCT_TRY(lct_model_open(s->model_path, &s->model, err));
+  LCT_TRY(lct_model_map(s->model_path, &s->model, err));
   s->cfg = s->model->config;
   LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
   LCT_TRY(lct_encoder_new(s->tokenizer, &s->encoder, err));
@@ -106,7 +106,7 @@ void scan_close(scan *s) {
   lct_engine_free(s->engine);
   lct_encoder_free(s->encoder);
   lct_tokenizer_free(s->tokenizer);
-  lct_model_free(s->model);
+  lct_model_unmap(s->model);
   lct_scenario_free(s->scenario);
   free(s->model_path);
   free(s->layers);

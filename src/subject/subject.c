@@ -27,7 +27,7 @@ static lct_status open_all(const lct_model_options *o, bool texts, lct_subject *
   s->id = strdup(o->id);
   if (s->id == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
   LCT_TRY(lct_model_resolve(o->id, o->gguf_file, &s->path, err));
-  LCT_TRY(lct_model_open(s->path, &s->model, err));
+  LCT_TRY(lct_model_map(s->path, &s->model, err));
   s->cfg = s->model->config;
   LCT_TRY(lct_threads_new(o->threads, &s->threads, err));
   if (!texts) return LCT_OK;
@@ -52,7 +52,7 @@ void lct_subject_free(lct_subject *s) {
   if (s == NULL) return;
   lct_threads_free(s->threads);
   lct_tokenizer_free(s->tokenizer);
-  lct_model_free(s->model);
+  lct_model_unmap(s->model);
   free(s->path);
   free(s->id);
   free(s);

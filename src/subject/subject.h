@@ -8,7 +8,7 @@
 
 typedef struct json_t json_t;
 
-typedef struct lct_subject {
+struct lct_subject {
   char *id, *path;           /* as asked for; where it lies */
   lct_model *model;
   lct_config cfg;
@@ -18,7 +18,7 @@ typedef struct lct_subject {
   lct_threads *threads;
   int32_t eos[LCT_MAX_EOS + 1]; /* end tokens: those of the config, the generation config and the tokenizer */
   int n_eos;
-} lct_subject;
+};
 
 /* Opens files and checks them; weights are read when an engine is made. texts: with tokenizer and template. */
 lct_status lct_subject_open(const lct_model_options *o, bool texts, lct_subject **out, lct_error *err) LCT_CHECKED;

@@ -70,7 +70,7 @@ static lct_status load_fingerprints(sweep *s, lct_error *err) {
     if (s->o->keep == LCT_KEEP_SCORES) return lct_fail(err, LCT_E_USAGE, "--keep scores keeps nothing without --fingerprints");
     return LCT_OK;
   }
-  LCT_TRY(lct_fingerprints_load(path, &s->fingerprints, err));
+  LCT_TRY(lct_fingerprints_open(path, &s->fingerprints, err));
   LCT_TRY(lct_fingerprints_check(s->fingerprints, path, s->model->hash, s->template.hash, s->cfg.n_layers, s->cfg.hidden, err));
   lct_map map;
   LCT_TRY(lct_map_open(path, &map, err));
@@ -84,7 +84,7 @@ static lct_status open_model(sweep *s, lct_error *err) {
   LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &s->device, err));
   lct_device_describe(&s->device, &s->result->device);
   LCT_TRY(lct_model_resolve(o->model.id, o->model.gguf_file, &s->model_path, err));
-  LCT_TRY(lct_model_open(s->model_path, &s->model, err));
+  LCT_TRY(lct_model_map(s->model_path, &s->model, err));
   s->cfg = s->model->config;
   LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
   LCT_TRY(lct_template_choose(s->tokenizer, o->model.chat_template, o->model.no_thinking, s->model_path, &s->template, err));
@@ -134,7 +134,7 @@ static void close_all(sweep *s) {
   lct_engine_free(s->engine);
   lct_fingerprints_free(s->fingerprints);
   lct_tokenizer_free(s->tokenizer);
-  lct_model_free(s->model);
+  lct_model_unmap(s->model);
   free(s->model_path);
   lct_arena_free(&s->arena);
 }

@@ -136,7 +136,7 @@ static lct_fingerprints *make(const lct_fingerprint_options *o, lct_fingerprint_
   lct_fingerprints *f = NULL;
   assert_ok(lct_fingerprint(o, r, &err));
   assert_int_equal(r->rejected, 0);
-  assert_ok(lct_fingerprints_load(output, &f, &err));
+  assert_ok(lct_fingerprints_open(output, &f, &err));
   assert_int_equal(f->n_layers, layers);
   assert_int_equal(f->hidden, hidden);
   assert_int_equal(f->n_sources, N_SOURCES);

@@ -401,7 +401,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   o.fingerprints = file;
   (void)run(&o);
   lct_fingerprints *f = NULL;
-  assert_ok(lct_fingerprints_load(file, &f, &err));
+  assert_ok(lct_fingerprints_open(file, &f, &err));
   lct_zarr_meta m;
   float *scores = read_all("scores", &m);
   const int64_t shape[] = {n_rows, 2, 1, 2, 2, 3};
