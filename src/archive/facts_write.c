@@ -79,7 +79,7 @@ static json_t *asked_json(const lct_sweep_facts *f) {
   const lct_sweep_asked *q = f->asked;
   return json_pack("{s:s, s:i, s:s, s:s, s:O, s:{s:s, s:s}, s:s, s:s, s:o, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "format", "llmct-sweep",
                    "version", 1, "state", f->state, "llmct_version", f->llmct_version, "model", f->model, "template", "name", q->template_name,
-                   "hash", q->template_hash, "precision", q->precision, "device", f->result->device, "inputs", names_json(&q->inputs), "keep",
+                   "hash", q->template_hash, "precision", q->precision, "device", f->result->device.label, "inputs", names_json(&q->inputs), "keep",
                    lct_keep_name(q->keep), "store_dtype", lct_stored_name(q->store_dtype), "derive", q->derive_residual ? "residual" : NULL,
                    "positions", names_json(&q->positions), "sources", names_json(&q->sources), "layers", layers_json(q), "metrics",
                    names_json(&q->metrics), "fingerprints", fingerprints_json(q));
