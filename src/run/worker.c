@@ -131,6 +131,7 @@ static lct_status run_known(run_batch *b, lct_error *err) {
   LCT_TRY(cut_known(b, skip, err));
   if (n > 0) {
     LCT_TRY(run_reserve_keys(w, b->cut.batch.n_slots, err));
+    if (b->cut.prefix == 0) w->n_kept = 0; /* its slots are written over, whether the pass is finished or not */
     LCT_TRY(run_prefill(b, w->kv, &stop, err));
     LCT_TRY(keep_prefix(b, err));
   }

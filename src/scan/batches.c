@@ -164,7 +164,7 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   double t0 = lct_seconds();
   LCT_TRY(run_prefill(s, b, err));
   double t1 = lct_seconds();
-  s->result->seconds_prefill += t1 - t0;
+  s->result->seconds.prefill += t1 - t0;
   for (int i = 0; i < b->n_prompts; i++) {
     LCT_TRY(keep_first_state(s, b->prompts[i], err));
     /* prefix by prefix, generation prefills the prompt again */
@@ -172,9 +172,9 @@ static lct_status run_and_generate(scan *s, prefill *b, lct_error *err) {
   }
   LCT_TRY(scan_decode(s, b->plan, b->prompts, b->n_prompts, b->kv, err));
   double t2 = lct_seconds();
-  s->result->seconds_decode += t2 - t1;
+  s->result->seconds.decode += t2 - t1;
   LCT_TRY(scan_reply(s, b->plan, b->prompts, b->n_prompts, b->kv, reply_base, slots, err));
-  s->result->seconds_prefill += lct_seconds() - t2;
+  s->result->seconds.prefill += lct_seconds() - t2;
   return LCT_OK;
 }
 

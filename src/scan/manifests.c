@@ -10,7 +10,7 @@
 #include "base/utf8.h"
 #include "scan/output_impl.h"
 
-int scan_threads(const scan *s) { return s->o->threads > 0 ? s->o->threads : omp_get_max_threads(); }
+int scan_threads(const scan *s) { return s->o->model.threads > 0 ? s->o->model.threads : omp_get_max_threads(); }
 
 static json_t *token_text(const scan *s, int32_t id) {
   lct_buf b = {0};
@@ -63,7 +63,7 @@ static lct_status write_run(scan *s, const json_t *scenario, const scan_prompt *
   (void)uname(&host);
   char platform[512];
   (void)snprintf(platform, sizeof platform, "%s-%s-%s", host.sysname, host.release, host.machine);
-  const char *id = s->o->model != NULL ? s->o->model : s->scenario->model.id;
+  const char *id = s->o->model.id != NULL ? s->o->model.id : s->scenario->model.id;
   json_t *arch = json_pack("{s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "num_layers", c->n_layers, "hidden_size", c->hidden,
                            "num_attention_heads", c->n_heads, "num_key_value_heads", c->n_kv_heads, "vocab_size", c->vocab,
                            "layer_module_path", "model.layers", "embed_module_path", "model.embed_tokens", "lm_head_module_path",

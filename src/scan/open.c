@@ -69,13 +69,13 @@ lct_status scan_open(scan *s, lct_error *err) {
   scan_report(s, "load", 0, 1, 0);
   LCT_TRY(lct_scenario_load(s->o->scenario, &s->scenario, err));
   s->result->utf8_replaced = s->scenario->n_replaced;
-  const char *id = s->o->model != NULL ? s->o->model : s->scenario->model.id;
-  LCT_TRY(lct_model_resolve(id, s->o->model != NULL ? NULL : s->scenario->model.gguf_file, &s->model_path, err));
-  LCT_TRY(lct_model_open(s->model_path, &s->model, err));
+  const char *id = s->o->model.id != NULL ? s->o->model.id : s->scenario->model.id;
+  LCT_TRY(lct_model_resolve(id, s->o->model.id != NULL ? s->o->model.gguf_file : s->scenario->model.gguf_file, &s->model_path, err));
+  LCT_TRY(lct_model_map(s->model_path, &s->model, err));
   s->cfg = s->model->config;
   LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
   LCT_TRY(lct_encoder_new(s->tokenizer, &s->encoder, err));
-  LCT_TRY(lct_template_choose(s->tokenizer, s->o->chat_template, s->o->no_thinking, s->model_path, &s->template, err));
+  LCT_TRY(lct_template_choose(s->tokenizer, s->o->model.chat_template, s->o->model.no_thinking, s->model_path, &s->template, err));
   LCT_TRY(choose_layers(s, err));
   LCT_TRY(collect_eos(s, err));
   s->sources = wanted_sources(s->scenario);
@@ -106,7 +106,7 @@ void scan_close(scan *s) {
   lct_engine_free(s->engine);
   lct_encoder_free(s->encoder);
   lct_tokenizer_free(s->tokenizer);
-  lct_model_free(s->model);
+  lct_model_unmap(s->model);
   lct_scenario_free(s->scenario);
   free(s->model_path);
   free(s->layers);

@@ -100,7 +100,7 @@ static json_t *names(const scan *s, bool references) {
 static json_t *model_json(const scan *s) {
   const lct_config *c = &s->cfg;
   return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", "path", s->model_path, "id",
-                   s->o->model != NULL ? s->o->model : s->scenario->model.id, "arch", lct_arch_name(c->arch), "format", s->model->format,
+                   s->o->model.id != NULL ? s->o->model.id : s->scenario->model.id, "arch", lct_arch_name(c->arch), "format", s->model->format,
                    "n_layers", c->n_layers, "hidden", c->hidden, "n_heads", c->n_heads, "n_kv_heads", c->n_kv_heads, "vocab", c->vocab,
                    "n_params", (json_int_t)lct_model_n_params(s->model), "hash", s->model->hash);
 }
@@ -143,8 +143,8 @@ lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
       lct_version(), "precision", lct_precision_name(s->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
       lct_keep_name(s->o->keep), "model", model_json(s), "template", "name", lct_template_name(s->template.kind), "hash",
       s->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
-      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
-      r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", machine, "references", names(s, true), "prompts",
+      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds.load, "prefill", r->seconds.prefill, "decode",
+      r->seconds.decode, "write", r->seconds.write, "total", r->seconds.total, "machine", machine, "references", names(s, true), "prompts",
       names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "tensor_bytes",
       (json_int_t)r->tensor_bytes);
   set_notes(s, root);

@@ -7,7 +7,7 @@
 #include "scan/scan_impl.h"
 
 static lct_status open_engine(scan *s, lct_error *err) {
-  LCT_TRY(lct_device_engine(&s->device, s->model, s->o->threads, &s->engine, err));
+  LCT_TRY(lct_device_engine(&s->device, s->model, s->o->model.threads, &s->engine, err));
   lct_conversion c;
   LCT_TRY(lct_engine_conversion(s->engine, &c, err));
   s->result->weights_overflow = c.overflow;
@@ -18,10 +18,8 @@ static lct_status open_engine(scan *s, lct_error *err) {
 }
 
 static lct_status choose_device(scan *s, lct_error *err) {
-  LCT_TRY(lct_device_resolve(s->o->device, s->o->precision, &s->device, err));
-  s->result->precision = s->device.precision;
-  (void)snprintf(s->result->device, sizeof s->result->device, "%s", s->device.label);
-  (void)snprintf(s->result->device_name, sizeof s->result->device_name, "%s", s->device.name);
+  LCT_TRY(lct_device_resolve(s->o->model.device, s->o->model.precision, &s->device, err));
+  lct_device_describe(&s->device, &s->result->device);
   return LCT_OK;
 }
 
@@ -31,7 +29,7 @@ static lct_status write_all(scan *s, lct_error *err) {
   LCT_TRY(scan_write_manifests(s, err));
   if (s->o->keep == LCT_KEEP_POOLED) LCT_TRY(scan_write_vectors(s, err));
   for (size_t i = 0; i < s->n_prompts; i++) LCT_TRY(scan_write_scores(s, &s->prompts[i], err));
-  s->result->seconds_write = lct_seconds() - t0;
+  s->result->seconds.write = lct_seconds() - t0;
   return LCT_OK;
 }
 
@@ -54,7 +52,7 @@ static lct_status run_and_write(scan *s, lct_error *err) {
   const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "partial" : "failed";
   if (status != LCT_OK && status != LCT_E_CANCELLED) s->failure = err->message;
   lct_status written = status == LCT_E_IO ? LCT_E_IO : write_all(s, &later);
-  s->result->seconds_total = lct_seconds() - s->t_start;
+  s->result->seconds.total = lct_seconds() - s->t_start;
   if (written != LCT_OK) state = "failed";
   if (written != LCT_OK && status == LCT_OK) {
     *err = later;
@@ -75,7 +73,7 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
   *result = (lct_scan_result){0};
   if (o->keep == LCT_KEEP_NOTHING) return lct_fail(err, LCT_E_USAGE, "a scan keeps scores, pooled or tokens");
   int caller_threads = omp_get_max_threads();
-  if (o->threads > 0) omp_set_num_threads(o->threads);
+  if (o->model.threads > 0) omp_set_num_threads(o->model.threads);
   scan s = {.o = o, .result = result, .t_start = lct_seconds()};
   time_t now = time(NULL);
   struct tm utc;
@@ -84,7 +82,7 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
   if (status == LCT_OK) status = scan_open(&s, err);
   if (status == LCT_OK) status = scan_tokenise(&s, err);
   if (status == LCT_OK) status = open_engine(&s, err);
-  result->seconds_load = lct_seconds() - s.t_start;
+  result->seconds.load = lct_seconds() - s.t_start;
   if (status == LCT_OK) {
     result->n_prompts = (int)s.n_prompts;
     result->n_layers = s.cfg.n_layers;

@@ -140,7 +140,7 @@ lct_status sweep_take_unit(void *ctx, lct_unit *u, lct_worker *w, lct_error *err
   sweep *s = ctx;
   double t0 = lct_seconds();
   if (s->o->keep != LCT_KEEP_NOTHING) LCT_TRY(fill(s, u, lct_worker_pool(w), err));
-  s->result->seconds_sink += lct_seconds() - t0;
+  s->result->seconds.sink += lct_seconds() - t0;
   count(s, u);
   sweep_show(s, "sweep", LCT_SWEEP_RUNNING);
   return LCT_OK;
