@@ -27,11 +27,11 @@ static size_t score_at(const table *t, int snapshot, int pooling, int source, in
 /* One (source, pooling, layer): the prompt's snapshots are neighbours in the pool, and so are the references. */
 static lct_status score_layer(table *t, int source, int pooling, int layer, float *block, lct_error *err) {
   const scan *s = t->s;
-  size_t hidden = (size_t)s->cfg.hidden, width = (size_t)s->n_references * LCT_N_METRICS;
-  const float *vectors = lct_pool_vectors(s->pool, source, (lct_pooling)pooling, t->layers[layer]);
+  size_t hidden = (size_t)s->subject->cfg.hidden, width = (size_t)s->n_references * LCT_N_METRICS;
+  const float *vectors = scan_vectors(s, lct_worker_pool(s->worker), source, pooling, t->layers[layer]);
   const float *rows = vectors + (size_t)t->p->first_item * hidden;
   size_t n = t->p->n_messages + 1;
-  LCT_TRY(lct_score_block(rows, n, vectors, (size_t)s->n_references, s->cfg.hidden, block, err));
+  LCT_TRY(lct_score_block(rows, n, vectors, (size_t)s->n_references, s->subject->cfg.hidden, block, err));
   for (int i = 0; i < t->n_snapshots; i++) {
     size_t row = (size_t)(t->snapshots[i] - t->p->first_item);
     memcpy(t->scores + score_at(t, i, pooling, source, layer), block + row * width, width * sizeof *block);
@@ -39,26 +39,22 @@ static lct_status score_layer(table *t, int source, int pooling, int layer, floa
   return LCT_OK;
 }
 
-static lct_status compute(table *t, lct_error *err) {
-  int n = LCT_N_POOLINGS * SCAN_N_SCORED * t->n_layers;
-  size_t block = (t->p->n_messages + 1) * (size_t)t->s->n_references * LCT_N_METRICS;
+/* Pieces [from, to) of the table: (pooling, source, layer). */
+static lct_status score_layers(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  table *t = ctx;
+  float *block = NULL;
+  (void)thread;
+  LCT_TRY(lct_alloc_aligned(&block, (t->p->n_messages + 1) * (size_t)t->s->n_references * LCT_N_METRICS, sizeof *block, "scores", err));
   lct_status status = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (int i = 0; i < n; i++) {
-    lct_error local = {0};
-    float *out = NULL;
-    lct_status st = lct_alloc_aligned(&out, block, sizeof *out, "scores", &local);
-    if (st == LCT_OK) st = score_layer(t, i / t->n_layers % SCAN_N_SCORED, i / t->n_layers / SCAN_N_SCORED, i % t->n_layers, out, &local);
-    free(out);
-    if (st != LCT_OK) {
-#pragma omp critical
-      if (status == LCT_OK) {
-        status = st;
-        if (err != NULL) *err = local;
-      }
-    }
+  for (int i = (int)from; i < (int)to && status == LCT_OK; i++) {
+    status = score_layer(t, i / t->n_layers % SCAN_N_SCORED, i / t->n_layers / SCAN_N_SCORED, i % t->n_layers, block, err);
   }
+  free(block);
   return status;
+}
+
+static lct_status compute(table *t, lct_error *err) {
+  return lct_threads_for(t->s->subject->threads, LCT_N_POOLINGS * SCAN_N_SCORED * t->n_layers, 1, score_layers, t, err);
 }
 
 static lct_status put_number(lct_buf *b, float v, const char *nan, lct_error *err) {
@@ -68,7 +64,7 @@ static lct_status put_number(lct_buf *b, float v, const char *nan, lct_error *er
 static json_t *snapshot_json(const scan *s, const scan_prompt *p, int number) {
   const scan_item *item = &s->items[number];
   return json_pack("{s:i, s:s, s:s%, s:i, s:b}", "index", number - p->first_item, "role", item->role, "content_preview", item->preview,
-                   lct_utf8_prefix(item->preview, item->preview_len, 80), "n_tokens", (int)item->tokens.len, "generated",
+                   lct_utf8_prefix(item->preview, item->preview_len, 80), "n_tokens", s->unit->items[number].n_tokens, "generated",
                    item->generated);
 }
 
@@ -81,15 +77,15 @@ static json_t *numbers(const float *v, size_t n) {
 /* The prompt's last token against the last generated one, per captured layer. */
 static json_t *intra_run(const table *t, lct_error *err) {
   const scan_prompt *p = t->p;
-  if (p->n_steps < 2 || p->first_state == NULL) return NULL;
+  if (scan_generation(t->s, p)->n < 2 || p->first_state == NULL) return NULL;
   json_t *root = json_object();
-  size_t hidden = (size_t)t->s->cfg.hidden;
+  size_t hidden = (size_t)t->s->subject->cfg.hidden;
   float *m = malloc(LCT_N_METRICS * (size_t)t->n_layers * sizeof *m);
   for (int src = 0; m != NULL && src < SCAN_N_SCORED; src++) {
     for (int l = 0; l < t->n_layers; l++) {
-      size_t at = ((size_t)src * (size_t)t->s->cfg.n_layers + (size_t)t->layers[l]) * hidden;
+      size_t at = ((size_t)src * (size_t)t->s->subject->cfg.n_layers + (size_t)t->layers[l]) * hidden;
       float one[LCT_N_METRICS];
-      if (lct_score_block(p->first_state + at, 1, p->last_state + at, 1, t->s->cfg.hidden, one, err) != LCT_OK) continue;
+      if (lct_score_block(p->first_state + at, 1, p->last_state + at, 1, t->s->subject->cfg.hidden, one, err) != LCT_OK) continue;
       for (int k = 0; k < LCT_N_METRICS; k++) m[k * t->n_layers + l] = one[k];
     }
     json_t *entry = json_object();
@@ -172,11 +168,11 @@ static lct_status write_csv(const table *t, const char *path, lct_error *err) {
 static lct_status make_table(scan *s, const scan_prompt *p, table *t, lct_error *err) {
   *t = (table){.s = s, .p = p};
   LCT_TRY(lct_calloc(&t->snapshots, p->n_messages + 1, sizeof *t->snapshots, "score axes", err));
-  LCT_TRY(lct_calloc(&t->layers, (size_t)s->cfg.n_layers, sizeof *t->layers, "score axes", err));
+  LCT_TRY(lct_calloc(&t->layers, (size_t)s->subject->cfg.n_layers, sizeof *t->layers, "score axes", err));
   for (size_t k = 0; k <= p->n_messages; k++) {
-    if (s->items[p->first_item + (int32_t)k].done) t->snapshots[t->n_snapshots++] = p->first_item + (int)k;
+    if (s->unit->items[p->first_item + (int32_t)k].done) t->snapshots[t->n_snapshots++] = p->first_item + (int)k;
   }
-  for (int l = 0; l < s->cfg.n_layers; l++) {
+  for (int l = 0; l < s->subject->cfg.n_layers; l++) {
     if (s->layers[l]) t->layers[t->n_layers++] = l;
   }
   return lct_calloc(&t->scores, score_at(t, t->n_snapshots, 0, 0, 0), sizeof *t->scores, "scores", err);
