@@ -6,7 +6,7 @@
 #include <math.h>
 
 #include "device.cuh"
-#include "kernels.h"
+#include "kernels/attention.h"
 
 /* Launch the variant for a->s.head_dim, which the caller has checked. `deep`: two buffers each of K and V also for head_dim 128. */
 void lct_attn_launch_f16(const lct_k_attn *a, const lct_k_tile *tiles, int n_tiles, bool deep, cudaStream_t stream);

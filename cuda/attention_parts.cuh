@@ -7,7 +7,7 @@
 #define LCT_CUDA_ATTENTION_PARTS_CUH
 
 #include "device.cuh"
-#include "kernels.h"
+#include "kernels/attention.h"
 
 #define LCT_LOG2E 1.4426950408889634f
 

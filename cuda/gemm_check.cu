@@ -1,6 +1,6 @@
 /* What tries a matrix product (gemm_choose.c): numbers to multiply and a bitwise comparison. */
 #include "device.cuh"
-#include "kernels.h"
+#include "kernels/gemm_check.h"
 #include "vec.cuh"
 
 #define THREADS 256

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "gemm_internal.h"
-#include "kernels.h"
+#include "kernels/gemm_check.h"
 
 #define MAX_CANDIDATES 16
 #define PREFILL_HINT 4096  /* rows that a prefill's algorithm is asked for */

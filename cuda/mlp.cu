@@ -1,4 +1,5 @@
 /* SwiGLU: silu(gate) * up, and silu(gate) alone for its tap. gu (n, 2*dim) T: gate then up; dim a multiple of 8. */
+#include "kernels/mlp.h"
 #include "vec.cuh"
 
 #define THREADS 256

@@ -2,6 +2,7 @@
  *
  * A row stays in registers between its sum of squares and its write: each thread holds UNITS pieces of 4 elements, `stride` threads
  * apart. Short rows are a warp's each, others a block's. Which it is, and so the order of the sum, depends on dim alone. */
+#include "kernels/norm.h"
 #include "vec.cuh"
 
 #define WARP_ROWS 4      /* rows of a block when a row is a warp's */

@@ -1,6 +1,7 @@
 /* Pooled vectors: rows as they are, and means over rows. The order of a sum is part of its result, so a column is added up by one thread,
  * row after row; what hides the latency is that the rows of an unrolled step are asked for together, and that columns and vectors are
  * many. */
+#include "kernels/pool.h"
 #include "vec.cuh"
 
 #define UNROLL 16

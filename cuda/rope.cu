@@ -1,4 +1,5 @@
 /* A row of the QKV projection taken apart: q and k normalised per head (Qwen3) and rotated, k and v written to their rows of the cache. */
+#include "kernels/rope.h"
 #include "vec.cuh"
 
 #define MAX_THREADS 512

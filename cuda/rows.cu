@@ -1,5 +1,6 @@
 /* Rows of tables as f32, conversion of weights, the search for values that are not finite. Bound by memory; what is independent is
  * asked for together (UNROLL accesses a thread). */
+#include "kernels/rows.h"
 #include "vec.cuh"
 
 #define UNROLL 4

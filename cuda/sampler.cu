@@ -7,8 +7,11 @@
 
 #include <math.h>
 
+extern "C" {
+#include "engine/sampler.h"
+}
 #include "engine/sampler_math.h"
-#include "kernels.h"
+#include "kernels/sampler.h"
 #include "vec.cuh"
 
 #define THREADS 1024

@@ -7,7 +7,7 @@
 #define LCT_CUDA_VEC_CUH
 
 #include "device.cuh"
-#include "kernels.h"
+#include "kernels/common.h"
 
 template <int BYTES>
 struct alignas(BYTES) lct_raw {

@@ -15,40 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "llmct/status.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#if defined(__GNUC__)
-#define LCT_API __attribute__((visibility("default")))
-#define LCT_CHECKED __attribute__((warn_unused_result))
-#define LCT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#else
-#define LCT_API
-#define LCT_CHECKED
-#define LCT_PRINTF(fmt, args)
-#endif
-
 #define LCT_VERSION "0.1.0"
-
-typedef enum {
-  LCT_OK = 0,
-  LCT_E_USAGE,       /* the caller asked for something that makes no sense */
-  LCT_E_IO,          /* the operating system said no: missing file, full disk, permissions */
-  LCT_E_FORMAT,      /* a file or a text is not what it claims to be */
-  LCT_E_UNSUPPORTED, /* well-formed, but nothing here can handle it */
-  LCT_E_NOMEM,       /* memory could not be had */
-  LCT_E_LIMIT,       /* a stated limit is exceeded: context length, nesting, size */
-  LCT_E_NUMERIC,     /* NaN or Inf where a number must be */
-  LCT_E_CANCELLED,   /* the caller's cancel flag was set */
-  LCT_E_DEVICE,      /* the GPU failed; its engine cannot be used any more */
-  LCT_E_INTERNAL     /* a library below us failed in a way that should not happen */
-} lct_status;
-
-typedef struct {
-  lct_status code;
-  char message[2048];
-} lct_error;
 
 /* "0.1.0 (oneDNN 2.6.3, no CUDA)" or "... CUDA 13.0)": valid in the calling thread until it ends. */
 LCT_API const char *lct_version(void);
@@ -161,7 +134,8 @@ typedef struct {
   lct_keep keep;
   /* Lists with commas; NULL: the default. sources: hidden_out. positions: last,content_last,content_mean; also message:ROLE (all text of
    * that role so far) and range:FROM:TO (positions of the prompt, as Python's slices): the mean over them as a vector, or, of --keep tokens,
-   * the tokens that are stored. layers: "0-11,23", all. metrics: cosine,mae,jaccard. */
+   * the tokens that are stored. layers: "0-11,23", all. metrics: cosine,mae,jaccard; also centered,standardized,
+   * whitened,z,projection, and contrast:METRIC of all but mae and jaccard. */
   const char *sources, *positions, *layers, *metrics;
   lct_stored store_dtype;
   bool derive_residual;    /* stores embeddings, attn_out and mlp_down_out, from which the residual stream follows bit for bit */

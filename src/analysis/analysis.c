@@ -6,8 +6,6 @@
 
 #include "analysis/findings.h"
 
-const char *const LCT_RESIDUAL_SOURCES[LCT_N_RESIDUAL] = {"hidden_in", "hidden_out", "attn_out", "mlp_down_out"};
-
 /* A mean that leaves NaN out. */
 typedef struct {
   double sum;
@@ -221,7 +219,7 @@ static lct_status build_intra(lct_analysis *a, lct_error *err) {
 
 static lct_status build(lct_analysis *a, lct_error *err) {
   const lct_scores *s = a->scores;
-  for (int k = 0; k < LCT_N_RESIDUAL; k++) a->residual[k] = lct_label_find(s->sources, s->n_sources, LCT_RESIDUAL_SOURCES[k]);
+  for (int k = 0; k < LCT_N_RESIDUAL; k++) a->residual[k] = lct_label_find(s->sources, s->n_sources, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
   /* the scores file holds n_values >= each of these products unless an axis is empty, so none overflows in practice; take()
    * checks */
   LCT_TRY(take(a, &a->by_source, s->n_snapshots * s->n_sources * s->n_references * LCT_N_STATS, sizeof(double), err));

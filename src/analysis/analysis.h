@@ -7,10 +7,7 @@
 #define LCT_ANALYSIS_ANALYSIS_H
 
 #include "analysis/scores.h"
-
-/* The sources whose means make "the mean over sources". */
-#define LCT_N_RESIDUAL 4
-extern const char *const LCT_RESIDUAL_SOURCES[LCT_N_RESIDUAL]; /* hidden_in, hidden_out, attn_out, mlp_down_out */
+#include "engine/sources.h"
 
 typedef enum { LCT_STAT_COSINE, LCT_STAT_MAE, LCT_STAT_JACCARD, LCT_N_STATS } lct_stat;
 
@@ -66,7 +63,7 @@ typedef struct {
 typedef struct {
   const lct_scores *scores; /* borrowed */
   int pooling;
-  int residual[LCT_N_RESIDUAL]; /* positions in scores->sources; -1: not in this run */
+  int residual[LCT_N_RESIDUAL]; /* those whose means make "the mean over sources": indexes in scores->sources; -1: not in this run */
   double *by_source;            /* (snapshot, source, reference, stat) f64: mean over layers */
   double *by_message;           /* (snapshot, reference, stat) f64: mean of the residual sources' means */
   int *best;                    /* (snapshot) reference of the highest mean cosine, the first of equals; -1: none */

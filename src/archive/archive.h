@@ -9,7 +9,7 @@
 struct json_t;
 
 typedef struct {
-  const char **names;
+  const char *const *names;
   int n;
 } lct_names;
 

@@ -6,19 +6,13 @@
 
 #include "base/file.h"
 #include "archive/archive.h"
-
-/* Shards of one array in a row from 0, by the journal. */
-typedef struct {
-  char *array;
-  int64_t *bytes; /* (n) */
-  size_t n, cap;
-} archive_journal;
+#include "archive/journal.h"
 
 typedef struct {
   const char *name;
   lct_zarr_meta meta;
   const json_t *axes; /* the attributes' "llmct" */
-  const archive_journal *journal; /* NULL: no shard */
+  const lct_journal_array *journal; /* NULL: no shard */
   lct_zarr *z;        /* opened when it is first read */
 } archive_array;
 
@@ -43,8 +37,7 @@ struct lct_archive {
   char *dir, *data_dir; /* DIR, DIR/data.zarr */
   json_t *root;
   lct_arena arena;
-  archive_journal *journal;
-  size_t n_journal, cap_journal;
+  lct_journal journal;
   archive_array *arrays;
   size_t n_arrays;
   lct_map messages;
@@ -61,11 +54,14 @@ struct lct_archive {
   size_t raw_cap, scales_cap;
 };
 
-/* archive_journal.c: what the journal says; shards behind "finishing" count when the sweep is done. */
-lct_status archive_read_journal(lct_archive *a, lct_error *err) LCT_CHECKED;
-const archive_journal *archive_journal_of(const lct_archive *a, const char *array);
-/* archive_rows.c: one pass over messages.jsonl. */
+/* facts.c: what sweep.json says: its facts; its arrays, as far as journal and messages.jsonl go; the axes of scores. */
+lct_status archive_read_facts(lct_archive *a, lct_error *err) LCT_CHECKED;
+lct_status archive_read_arrays(lct_archive *a, lct_error *err) LCT_CHECKED;
+lct_status archive_read_score_axes(lct_archive *a, lct_error *err) LCT_CHECKED;
+bool archive_name_ok(const char *name); /* a path below data.zarr and nothing else */
+/* rows.c: one pass over messages.jsonl. */
 lct_status archive_index_rows(lct_archive *a, lct_error *err) LCT_CHECKED;
+uint64_t archive_hash(const void *bytes, size_t n); /* FNV-1a */
 /* archive.c: NULL when there is none; "FOLDER/SOURCE". */
 archive_array *archive_find(lct_archive *a, const char *name);
 archive_array *archive_find_in(lct_archive *a, const char *folder, const char *source, const char *suffix);

@@ -23,9 +23,10 @@ static lct_status parse_line(const lct_archive *a, int64_t row, uint64_t from, u
   return s == LCT_OK ? LCT_OK : lct_fail_context(err, s, "%s", a->dir);
 }
 
-static uint64_t hash_of(const char *id, size_t n) {
-  uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)id[i]) * UINT64_C(0x100000001b3);
+uint64_t archive_hash(const void *bytes, size_t n) {
+  const unsigned char *b = bytes;
+  uint64_t h = UINT64_C(0xcbf29ce484222325);
+  for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * UINT64_C(0x100000001b3);
   return h;
 }
 
@@ -39,7 +40,7 @@ static bool quick_hash(const char *line, size_t n, int64_t row, uint64_t *hash) 
   const char *end = memchr(line + at, '"', n - at);
   size_t id = end != NULL ? (size_t)(end - line) - at : 0;
   if (end == NULL || n - at - id < sizeof next - 1 || memcmp(end, next, sizeof next - 1) != 0 || memchr(line + at, '\\', id) != NULL) return false;
-  *hash = hash_of(line + at, id);
+  *hash = archive_hash(line + at, id);
   return true;
 }
 
@@ -80,7 +81,7 @@ static lct_status add_row(lct_archive *a, uint64_t from, uint64_t to, uint64_t *
     json_t *line = NULL;
     LCT_TRY(parse_line(a, row, from, to, &line, err));
     const char *text = json_string_value(json_object_get(line, "id"));
-    id.hash = hash_of(text, strlen(text));
+    id.hash = archive_hash(text, strlen(text));
     json_decref(line);
   }
   LCT_TRY(lct_grow(&a->offsets, &a->cap_offsets, (size_t)row + 1, sizeof *a->offsets, "an index of rows", err));
@@ -138,7 +139,7 @@ lct_status lct_archive_row(lct_archive *a, int64_t row, lct_archive_row_info *ou
 }
 
 lct_status lct_archive_find(lct_archive *a, const char *id, int64_t *row, lct_error *err) {
-  uint64_t hash = hash_of(id, strlen(id));
+  uint64_t hash = archive_hash(id, strlen(id));
   for (size_t at = hash & (a->n_id_slots - 1); a->n_id_slots > 0 && a->ids[at].row >= 0; at = (at + 1) & (a->n_id_slots - 1)) {
     if (a->ids[at].hash != hash) continue;
     lct_archive_row_info info;

@@ -72,7 +72,7 @@ static lct_status check_array(checker *c, archive_array *x, lct_error *err) {
 
 /* Sums of moments of a sweep that is not done: a checksum at the end of each. */
 static lct_status check_parts(checker *c, lct_error *err) {
-  const archive_journal *j = archive_journal_of(c->a, "moments");
+  const lct_journal_array *j = lct_journal_find(&c->a->journal, "moments");
   for (size_t k = 0; !c->a->info.done && j != NULL && k < j->n; k++) {
     lct_buf path = {0}, part = {0};
     lct_error why = {0};

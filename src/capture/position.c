@@ -54,12 +54,10 @@ lct_status lct_positions_parse(const char *option, const char *list, lct_arena *
   return LCT_OK;
 }
 
-/* As Python's slices: what is negative counts from the end, what is beyond it is cut. */
 static lct_positions slice(const lct_position *p, int32_t n) {
-  int64_t a = p->from < 0 ? p->from + n : p->from, b = p->to == INT64_MAX ? n : p->to < 0 ? p->to + n : p->to;
-  a = a < 0 ? 0 : a > n ? n : a;
-  b = b < a ? a : b > n ? n : b;
-  return (lct_positions){(int32_t)a, (int32_t)b};
+  int64_t from = p->from, to = p->to;
+  lct_list_slice(n, &from, &to);
+  return (lct_positions){(int32_t)from, (int32_t)to};
 }
 
 int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_positions *out) {

@@ -77,7 +77,7 @@ int cli_fingerprint(int argc, char **argv) {
   const arg_option options[] = {
       {"--model", "-m", ARG_STRING, &a.o.model, "MODEL", "folder, .gguf file or Hub id (default: the scenario's model.id)"},
       {"--output", "-o", ARG_STRING, &a.o.output, "FILE", "the .safetensors file to write"},
-      {"--poolings", NULL, ARG_STRING, &a.o.poolings, "LIST", "default last,content_last,content_mean"},
+      {"--poolings", NULL, ARG_STRING, &a.o.poolings, "LIST", "default last,content_last,content_mean; also message:ROLE, range:FROM:TO"},
       {"--sources", NULL, ARG_STRING, &a.o.sources, "LIST", "default hidden_out; also hidden_in, attn_out, mlp_down_out"},
       {"--neutral", NULL, ARG_STRING, &a.o.neutral, "FILE", "conversations of a neutral bank, which calibrates scores (JSONL)"},
       {"--neutral-label", NULL, ARG_STRING, &a.o.neutral_label, "NAME",

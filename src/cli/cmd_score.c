@@ -11,7 +11,7 @@ int cli_score(int argc, char **argv) {
   const arg_option options[] = {
       {"--fingerprints", "-f", ARG_STRING, &o.fingerprints, "FILE", "required; of the sweep's model and chat template"},
       {"--name", "-n", ARG_STRING, &o.name, "NAME", "of SWEEP_DIR/scores/NAME.zarr (default: FILE's name)"},
-      {"--metrics", NULL, ARG_STRING, &o.metrics, "LIST", "default cosine,mae,jaccard; also centered, standardized, whitened, z, projection"},
+      {"--metrics", NULL, ARG_STRING, &o.metrics, "LIST", "default cosine,mae,jaccard; also centered, standardized, whitened, z, projection, contrast:cosine, ..."},
       {"--calibrate", NULL, ARG_CHOICE, &calibrate, "fingerprints|sweep", "whose mean and deviation (default: the fingerprints' neutral bank)"},
       {"--sources", NULL, ARG_STRING, &o.sources, "LIST", "default: all that both have"},
       {"--positions", NULL, ARG_STRING, &o.positions, "LIST", "default: all that both have"},

@@ -128,7 +128,7 @@ int cli_sweep(int argc, char **argv) {
       {"--positions", NULL, ARG_STRING, &a.o.positions, "LIST",
        "default last,content_last,content_mean; also message:ROLE, range:FROM:TO"},
       {"--layers", NULL, ARG_STRING, &a.o.layers, "LIST", "such as 0-11,23 (default: all)"},
-      {"--metrics", NULL, ARG_STRING, &a.o.metrics, "LIST", "default cosine,mae,jaccard; also centered, standardized, whitened, z, projection"},
+      {"--metrics", NULL, ARG_STRING, &a.o.metrics, "LIST", "default cosine,mae,jaccard; also centered, standardized, whitened, z, projection, contrast:cosine, ..."},
       {"--store-dtype", NULL, ARG_CHOICE, &a.store_dtype, "f16|bf16|f32|int8", "type of stored vectors (default f16); sweep.json states its error"},
       {"--derive", NULL, ARG_CHOICE, &a.derive, "none|residual", "residual: store what adds up to it; hidden_in, hidden_out follow bit for bit"},
       {"--long", NULL, ARG_CHOICE, &a.too_long, "skip|truncate", "conversations that are too long (default skip)"},

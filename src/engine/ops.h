@@ -25,35 +25,6 @@ typedef struct {
 } lct_backend_options;
 
 typedef struct {
-  int n_heads, n_kv_heads, head_dim;
-  float scale; /* 1/sqrt(head_dim) */
-} lct_attn_shape;
-
-/* K and V of one layer: k, v (n_slots, n_kv_heads*head_dim), element type is the backend's business; row = slot. */
-typedef struct {
-  void *k, *v;
-} lct_kv_layer;
-
-/* What was lost when weights were converted to the backend's type. */
-typedef struct {
-  int64_t overflow, underflow, nonfinite; /* became Inf; became zero; were not finite before */
-} lct_conversion;
-
-/* Rows of a buffer that make one vector: a row as it is, or the mean over some. */
-typedef struct {
-  int32_t row;    /* >= 0: this row; -1: the mean */
-  int32_t first;  /* of the mean: ranges [first, first + n) of a list, at least one row in all */
-  int32_t n;
-} lct_pooled;
-
-/* What is said of one row of logits: the next token, statistics, the most probable tokens. */
-typedef struct {
-  int32_t token;
-  lct_logit_stats stats;
-  lct_top *top; /* (top_k), the caller's */
-} lct_choice;
-
-typedef struct {
   const char *name;
   bool host_memory; /* buffers are ordinary host memory: taps may look at them in place */
   int mlp_rows;     /* rows of the MLP's widest activations held at once */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "engine/sampler_math.h"
 
 #define DIGIT 11 /* bits that one pass of sorting looks at */

@@ -2,16 +2,8 @@
 #ifndef LCT_ENGINE_SAMPLER_H
 #define LCT_ENGINE_SAMPLER_H
 
-#include "base/mem.h"
-
-typedef struct {
-  bool do_sample;
-  double temperature; /* as Activation Lab: logits / max(temperature, 1e-6) */
-  int top_k;          /* 0: off; keeps every logit >= the k-th largest */
-  double top_p;       /* <= 0 or >= 1: off; drops tokens whose cumulative probability (descending, itself included) exceeds top_p,
-                         never the first */
-  uint64_t seed;
-} lct_sampling;
+#include "base/fail.h"
+#include "engine/types.h"
 
 /* The next token of `logits` (vocab) f32: argmax (lowest id on a tie), or a draw; vocab <= 2^22. The result is defined over integers, so
  * that every machine and every backend chooses the same token for the same logits:
@@ -26,19 +18,6 @@ typedef struct {
  * NaN counts as -infinity; -0 equals +0. */
 lct_status lct_sample(const lct_sampling *s, const float *logits, int vocab, uint32_t stream, uint32_t step, int32_t *token,
                       lct_error *err) LCT_CHECKED;
-
-typedef struct {
-  int32_t id;
-  float logprob;
-} lct_top;
-
-typedef struct {
-  int32_t argmax;
-  float argmax_logprob;
-  double entropy;         /* nats, over the whole vocabulary */
-  double effective_vocab; /* exp(entropy) */
-  double top1_prob;
-} lct_logit_stats;
 
 /* Statistics of log_softmax(logits); the k most probable tokens, descending (lower id first on a tie), into top[k]; k <= vocab.
  * NaN counts as -infinity. */

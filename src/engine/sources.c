@@ -1,5 +1,7 @@
 #include "engine/sources.h"
 
+#include <string.h>
+
 typedef struct {
   const char *name;
   lct_source_group group;
@@ -11,7 +13,20 @@ static const source_info table[LCT_N_SOURCES] = {
 #undef SOURCE_INFO
 };
 
+const lct_source LCT_RESIDUAL_SOURCES[LCT_N_RESIDUAL] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT,
+                                                         LCT_SOURCE_MLP_DOWN_OUT};
+
 const char *lct_source_name(lct_source s) { return table[s].name; }
+
+bool lct_source_by_name(const char *name, size_t n, lct_source *out) {
+  for (int i = 0; i < LCT_N_SOURCES; i++) {
+    if (strlen(table[i].name) != n || memcmp(table[i].name, name, n) != 0) continue;
+    *out = (lct_source)i;
+    return true;
+  }
+  return false;
+}
+
 lct_source_group lct_source_get_group(lct_source s) { return table[s].group; }
 
 int lct_source_width(lct_source s, const lct_config *c) {

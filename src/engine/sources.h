@@ -31,7 +31,12 @@ typedef enum {
 
 typedef enum { LCT_GROUP_HIDDEN, LCT_GROUP_QKV, LCT_GROUP_ATTENTION, LCT_GROUP_MLP, LCT_GROUP_LOGITS } lct_source_group;
 
+/* The sources that add up along the residual stream, in the order of the axis of a scan's scores. */
+enum { LCT_N_RESIDUAL = 4 };
+extern const lct_source LCT_RESIDUAL_SOURCES[LCT_N_RESIDUAL];
+
 const char *lct_source_name(lct_source s);
+bool lct_source_by_name(const char *name, size_t n, lct_source *out); /* name[0..n); false: there is none */
 lct_source_group lct_source_get_group(lct_source s);
 int lct_source_width(lct_source s, const lct_config *c); /* 0 for attn_weights */
 bool lct_source_is_global(lct_source s);                 /* embeddings, logits: not per layer */

@@ -48,7 +48,7 @@ static void write_z(const maker *m, const float *cosines, size_t n_labels, float
 }
 
 static lct_status make_z(const maker *m, lct_fingerprints *f, size_t place, const float *rows, lct_error *err) {
-  size_t hidden = (size_t)m->cfg.hidden, n = m->bank.n_rows, labels = m->n_labels;
+  size_t hidden = (size_t)m->axes.hidden, n = m->bank.n_rows, labels = m->n_labels;
   float *refs = NULL, *cosines = NULL, *scores = NULL;
   lct_score_refs r = {0};
   lct_status s = lct_calloc(&refs, labels * hidden, sizeof *refs, "references", err);
@@ -57,7 +57,7 @@ static lct_status make_z(const maker *m, lct_fingerprints *f, size_t place, cons
   for (size_t i = 0; s == LCT_OK && i < labels; i++) {
     memcpy(refs + i * hidden, lct_fingerprints_vector(f, (int)i, place), hidden * sizeof *refs);
   }
-  if (s == LCT_OK) s = lct_score_refs_init(&r, refs, labels, m->cfg.hidden, err);
+  if (s == LCT_OK) s = lct_score_refs_init(&r, refs, labels, m->axes.hidden, err);
   for (size_t i = 0; s == LCT_OK && i < n; i++) {
     lct_score_refs_run(&r, rows + i * hidden, NULL, scores);
     for (size_t k = 0; k < labels; k++) cosines[i * labels + k] = scores[k * LCT_N_METRICS + LCT_METRIC_COSINE];
@@ -71,36 +71,37 @@ static lct_status make_z(const maker *m, lct_fingerprints *f, size_t place, cons
 }
 
 static lct_status finish_place(const maker *m, lct_fingerprints *f, size_t place, lct_error *err) {
-  size_t hidden = (size_t)m->cfg.hidden, n = m->bank.n_rows, at = place * hidden, pcs = (size_t)f->n_pcs;
+  size_t hidden = (size_t)m->axes.hidden, n = m->bank.n_rows, at = place * hidden, pcs = (size_t)f->n_pcs;
   float *rows = NULL, *mean = f->mean + at, *sigma = f->sigma + at;
   LCT_TRY(lct_alloc_aligned(&rows, n * hidden, sizeof *rows, "the neutral bank", err));
   for (size_t i = 0; i < n; i++) memcpy(rows + i * hidden, m->bank.rows[i].vectors + at, hidden * sizeof *rows);
-  const lct_moments moments = {m->bank.n, m->cfg.hidden, m->bank.mean + at, m->bank.m2 + at};
+  const lct_moments moments = {m->bank.n, m->axes.hidden, m->bank.mean + at, m->bank.m2 + at};
   lct_moments_finish(&moments, mean, sigma);
   lct_status s = LCT_OK;
   if (pcs > 0) {
-    s = lct_principal_components(rows, n, m->cfg.hidden, mean, f->n_pcs, f->pcs + at * pcs, f->pc_var + place * pcs, err);
+    s = lct_principal_components(rows, n, m->axes.hidden, mean, f->n_pcs, f->pcs + at * pcs, f->pc_var + place * pcs, err);
   }
   if (s == LCT_OK && f->whiten != NULL) {
-    s = lct_whitening(rows, n, m->cfg.hidden, mean, sigma, f->whiten + at * hidden, &f->shrinkage[place], err);
+    s = lct_whitening(rows, n, m->axes.hidden, mean, sigma, f->whiten + at * hidden, &f->shrinkage[place], err);
   }
   if (s == LCT_OK) s = make_z(m, f, place, rows, err);
   free(rows);
   return s;
 }
 
+typedef struct {
+  const maker *m;
+  lct_fingerprints *f;
+} finishing;
+
+static lct_status finish_places(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  const finishing *x = ctx;
+  (void)thread;
+  for (int64_t place = from; place < to; place++) LCT_TRY(finish_place(x->m, x->f, (size_t)place, err));
+  return LCT_OK;
+}
+
 lct_status fp_finish_bank(const maker *m, lct_fingerprints *f, lct_error *err) {
-  lct_status failed = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (size_t place = 0; place < m->n_places; place++) {
-    lct_error own = {0};
-    lct_status s = finish_place(m, f, place, &own);
-    if (s == LCT_OK) continue;
-#pragma omp critical
-    if (failed == LCT_OK) {
-      failed = s;
-      if (err != NULL) *err = own;
-    }
-  }
-  return failed;
+  finishing x = {m, f};
+  return lct_threads_for(m->subject->threads, (int64_t)m->axes.n_places, 1, finish_places, &x, err);
 }

@@ -1,11 +1,11 @@
 /* lct_fingerprint: the steps in order. */
 #include <errno.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "fingerprint/make_impl.h"
 
 enum { DEFAULT_PCS = 8 };
@@ -16,48 +16,17 @@ void fp_report(const maker *m, const char *phase, int64_t done, int64_t total) {
   m->o->progress(m->o->progress_ctx, &p);
 }
 
-static const lct_source CAN_BE[FP_N_SOURCES] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT, LCT_SOURCE_MLP_DOWN_OUT};
-
-static int pooling_by_name(const char *name, size_t n) {
-  for (int i = 0; i < LCT_N_POOLINGS; i++) {
-    const char *known = lct_pooling_name((lct_pooling)i);
-    if (strlen(known) == n && memcmp(known, name, n) == 0) return i;
-  }
-  return -1;
-}
-
-static int source_by_name(const char *name, size_t n) {
-  for (int i = 0; i < FP_N_SOURCES; i++) {
-    const char *known = lct_source_name(CAN_BE[i]);
-    if (strlen(known) == n && memcmp(known, name, n) == 0) return (int)CAN_BE[i];
-  }
-  return -1;
-}
-
-/* A list with commas into numbers (of at most max different ones). */
-static lct_status read_list(const char *option, const char *list, int (*find)(const char *, size_t), const char *expected, int *out,
-                            int *n_out, lct_error *err) {
-  for (const char *part = list;; part++) {
-    size_t n = strcspn(part, ",");
-    int found = find(part, n);
-    if (found < 0) return lct_fail(err, LCT_E_USAGE, "%s: expected a list of %s, found \"%.*s\"", option, expected, (int)n, part);
-    for (int i = 0; i < *n_out; i++) {
-      if (out[i] == found) return lct_fail(err, LCT_E_USAGE, "%s: \"%.*s\" stands twice", option, (int)n, part);
-    }
-    out[(*n_out)++] = found;
-    part += n;
-    if (*part == '\0') return LCT_OK;
-  }
-}
-
 static lct_status read_axes(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
-  int sources[FP_N_SOURCES];
-  const char *poolings = o->poolings != NULL ? o->poolings : "last,content_last,content_mean";
-  LCT_TRY(read_list("--poolings", poolings, pooling_by_name, "last, content_last, content_mean", m->poolings, &m->n_poolings, err));
-  LCT_TRY(read_list("--sources", o->sources != NULL ? o->sources : "hidden_out", source_by_name,
-                    "hidden_in, hidden_out, attn_out, mlp_down_out", sources, &m->n_sources, err));
-  for (int i = 0; i < m->n_sources; i++) m->sources[i] = (lct_source)sources[i];
+  fp_axes *a = &m->axes;
+  const char *names[LCT_N_RESIDUAL];
+  int chosen[LCT_N_RESIDUAL];
+  for (int i = 0; i < LCT_N_RESIDUAL; i++) names[i] = lct_source_name(LCT_RESIDUAL_SOURCES[i]);
+  const lct_list_known known = {.option = "--sources", .expected = "a list of", .names = names, .n = LCT_N_RESIDUAL};
+  LCT_TRY(lct_positions_parse("--poolings", o->poolings != NULL ? o->poolings : LCT_DEFAULT_POSITIONS, &m->arena, &a->positions, &a->n_positions,
+                              err));
+  LCT_TRY(lct_list_names(&known, o->sources != NULL ? o->sources : "hidden_out", chosen, &a->n_sources, err));
+  for (int i = 0; i < a->n_sources; i++) a->sources[i] = LCT_RESIDUAL_SOURCES[chosen[i]];
   return LCT_OK;
 }
 
@@ -77,41 +46,46 @@ static lct_status check_options(const maker *m, lct_error *err) {
   return s;
 }
 
-static lct_status open_model(maker *m, lct_error *err) {
+static lct_status open_subject(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
-  LCT_TRY(lct_device_resolve(o->device, o->precision, &m->device, err));
-  m->result->precision = m->device.precision;
-  (void)snprintf(m->result->device, sizeof m->result->device, "%s", m->device.label);
-  (void)snprintf(m->result->device_name, sizeof m->result->device_name, "%s", m->device.name);
+  char *own = NULL; /* the scenario's model */
   if (o->model == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
   fp_report(m, "load", 0, 1);
-  if (o->model == NULL) LCT_TRY(fp_scenario_model(o->references, &m->model_id, err));
-  else m->model_id = strdup(o->model);
-  if (m->model_id == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
-  LCT_TRY(lct_model_resolve(m->model_id, NULL, &m->model_path, err));
-  LCT_TRY(lct_model_open(m->model_path, &m->model, err));
-  m->cfg = m->model->config;
-  m->result->n_layers = m->cfg.n_layers;
-  m->result->hidden = m->cfg.hidden;
-  if (o->pcs > m->cfg.hidden) {
-    return lct_fail(err, LCT_E_USAGE, "--pcs: expected at most the model's hidden size %d, found %d", m->cfg.hidden, o->pcs);
-  }
-  LCT_TRY(lct_tokenizer_for_model(m->model, &m->tokenizer, err));
-  LCT_TRY(lct_encoder_new(m->tokenizer, &m->encoder, err));
-  LCT_TRY(lct_template_choose(m->tokenizer, o->chat_template, o->no_thinking, m->model_path, &m->template, err));
-  return lct_device_engine(&m->device, m->model, o->threads, &m->engine, err);
+  if (o->model == NULL) LCT_TRY(fp_scenario_model(o->references, &own, err));
+  const lct_subject_options so = {.model = own != NULL ? own : o->model, .chat_template = o->chat_template, .no_thinking = o->no_thinking,
+                                  .device = o->device, .precision = o->precision, .threads = o->threads};
+  lct_status s = lct_subject_open(&so, &m->subject, err);
+  free(own);
+  LCT_TRY(s);
+  lct_subject_describe(m->subject, m->result->device, m->result->device_name, &m->result->precision);
+  m->result->n_layers = m->axes.n_layers = m->subject->cfg.n_layers;
+  m->result->hidden = m->axes.hidden = m->subject->cfg.hidden;
+  if (o->pcs <= m->axes.hidden) return LCT_OK;
+  return lct_fail(err, LCT_E_USAGE, "--pcs: expected at most the model's hidden size %d, found %d", m->axes.hidden, o->pcs);
 }
 
-static lct_status make_room(maker *m, lct_error *err) {
-  lct_stream streams[FP_N_SOURCES];
-  size_t layers = (size_t)m->cfg.n_layers;
-  m->n_places = (size_t)m->n_poolings * (size_t)m->n_sources * layers;
-  LCT_TRY(lct_calloc(&m->planes, (size_t)m->n_sources * layers, sizeof *m->planes, "the list of layers", err));
-  for (int i = 0; i < m->n_sources; i++) streams[i] = lct_stream_of(m->sources[i], &m->cfg, m->planes + (size_t)i * layers);
-  LCT_TRY(lct_pool_new(m->engine, streams, m->n_sources, m->n_poolings, &m->pool, err));
-  size_t chunk = FP_CHUNK_BYTES / (m->n_places * (size_t)m->cfg.hidden * sizeof(float));
-  m->chunk = chunk < 16 ? 16 : chunk > FP_CHUNK ? FP_CHUNK : (int)chunk;
-  return lct_calloc(&m->prompts, (size_t)m->chunk, sizeof *m->prompts, "prompts", err);
+static lct_status open_worker(maker *m, lct_error *err) {
+  fp_axes *a = &m->axes;
+  size_t layers = (size_t)a->n_layers;
+  a->n_places = (size_t)a->n_positions * (size_t)a->n_sources * layers;
+  a->planes = lct_arena_alloc(&m->arena, (size_t)a->n_sources * layers * sizeof *a->planes);
+  if (a->planes == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the list of layers");
+  for (int i = 0; i < a->n_sources; i++) a->streams[i] = lct_stream_of(a->sources[i], &m->subject->cfg, a->planes + (size_t)i * layers);
+  const lct_worker_options wo = {.streams = a->streams, .n_streams = a->n_sources, .positions = a->positions, .n_positions = a->n_positions,
+                                 .max_rows = m->subject->device.batch_rows};
+  return lct_worker_new(m->subject, &wo, &m->worker, err);
+}
+
+static lct_status run(maker *m, lct_error *err) {
+  const lct_client client = {.cancel = m->o->cancel};
+  const lct_client *clients[] = {&client};
+  const lct_feed feed = {.ctx = m, .next = fp_next_unit};
+  const lct_sink sink = {.ctx = m, .take = fp_take_unit};
+  LCT_TRY(fp_reader_new(m, err));
+  LCT_TRY(lct_pipeline_run(&m->worker, 1, clients, &feed, &sink, err));
+  m->result->tokens_computed = lct_worker_get_stats(m->worker)->tokens_computed;
+  m->result->tokens_naive = lct_worker_get_stats(m->worker)->tokens_naive;
+  return LCT_OK;
 }
 
 static lct_status check_prompts(const maker *m, lct_error *err) {
@@ -126,30 +100,32 @@ static lct_status check_prompts(const maker *m, lct_error *err) {
 }
 
 static lct_status new_fingerprints(maker *m, lct_fingerprints **out, lct_error *err) {
-  const char *sources[FP_N_SOURCES], *poolings[LCT_N_POOLINGS];
-  char **labels = NULL;
-  LCT_TRY(lct_calloc(&labels, m->n_labels, sizeof *labels, "labels", err));
-  for (size_t i = 0; i < m->n_labels; i++) labels[i] = m->labels[i].name;
-  for (int i = 0; i < m->n_sources; i++) sources[i] = lct_source_name(m->sources[i]);
-  for (int i = 0; i < m->n_poolings; i++) poolings[i] = lct_pooling_name((lct_pooling)m->poolings[i]);
-  m->result->n_pcs = !m->uses_neutral ? 0 : m->o->pcs >= 0 ? m->o->pcs : DEFAULT_PCS < m->cfg.hidden ? DEFAULT_PCS : m->cfg.hidden;
-  const lct_fingerprints names = {.model_hash = m->model->hash,
-                                  .template_hash = m->template.hash,
-                                  .model_id = m->model_id,
-                                  .template_name = (char *)lct_template_name(m->template.kind),
-                                  .precision = (char *)lct_precision_name(m->device.precision),
-                                  .n_layers = m->cfg.n_layers,
-                                  .hidden = m->cfg.hidden,
+  const fp_axes *a = &m->axes;
+  const char *sources[LCT_N_RESIDUAL];
+  char **names = NULL;
+  size_t n_positions = (size_t)a->n_positions;
+  LCT_TRY(lct_calloc(&names, m->n_labels + n_positions, sizeof *names, "labels", err));
+  for (size_t i = 0; i < m->n_labels; i++) names[i] = m->labels[i].name;
+  for (size_t i = 0; i < n_positions; i++) names[m->n_labels + i] = a->positions[i].name;
+  for (int i = 0; i < a->n_sources; i++) sources[i] = lct_source_name(a->sources[i]);
+  m->result->n_pcs = !m->uses_neutral ? 0 : m->o->pcs >= 0 ? m->o->pcs : DEFAULT_PCS < a->hidden ? DEFAULT_PCS : a->hidden;
+  const lct_fingerprints texts = {.model_hash = m->subject->model->hash,
+                                  .template_hash = m->subject->template.hash,
+                                  .model_id = m->subject->id,
+                                  .template_name = (char *)lct_template_name(m->subject->template.kind),
+                                  .precision = (char *)lct_precision_name(m->subject->device.precision),
+                                  .n_layers = a->n_layers,
+                                  .hidden = a->hidden,
                                   .n_labels = (int)m->n_labels,
-                                  .n_poolings = m->n_poolings,
-                                  .n_sources = m->n_sources,
-                                  .labels = labels,
-                                  .poolings = (char **)poolings,
+                                  .n_poolings = a->n_positions,
+                                  .n_sources = a->n_sources,
+                                  .labels = names,
+                                  .poolings = names + m->n_labels,
                                   .sources = (char **)sources,
                                   .n_neutral = m->bank.n,
                                   .n_pcs = m->result->n_pcs};
-  lct_status s = lct_fingerprints_new(&names, m->o->whiten, out, err);
-  free(labels);
+  lct_status s = lct_fingerprints_new(&texts, m->o->whiten, out, err);
+  free(names);
   return s;
 }
 
@@ -168,40 +144,31 @@ static lct_status finish(maker *m, lct_error *err) {
 }
 
 static void close_all(maker *m) {
-  for (int i = 0; m->prompts != NULL && i < m->chunk; i++) lct_tokens_free(&m->prompts[i].tokens);
-  free(m->prompts);
+  fp_reader_free(m->reader);
   fp_free_sums(m);
-  lct_pool_free(m->pool);
-  free(m->planes);
-  lct_engine_free(m->engine);
-  lct_encoder_free(m->encoder);
-  lct_tokenizer_free(m->tokenizer);
-  lct_model_free(m->model);
-  free(m->model_path);
-  free(m->model_id);
+  lct_worker_free(m->worker);
+  lct_subject_free(m->subject);
+  lct_arena_free(&m->arena);
 }
 
 lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_result *result, lct_error *err) {
   *result = (lct_fingerprint_result){0};
   lct_error own;
-  int caller_threads = omp_get_max_threads();
-  if (o->threads > 0) omp_set_num_threads(o->threads);
   if (err == NULL) err = &own;
   maker m = {.o = o, .result = result, .uses_neutral = o->neutral != NULL || o->neutral_label != NULL};
   double t0 = lct_seconds();
   lct_status s = read_axes(&m, err);
   if (s == LCT_OK) s = check_options(&m, err);
-  if (s == LCT_OK) s = open_model(&m, err);
-  if (s == LCT_OK) s = make_room(&m, err);
+  if (s == LCT_OK) s = open_subject(&m, err);
+  if (s == LCT_OK) s = open_worker(&m, err);
   double t1 = lct_seconds();
   result->seconds_load = t1 - t0;
-  if (s == LCT_OK) s = fp_read_all(&m, err);
+  if (s == LCT_OK) s = run(&m, err);
   result->seconds_prompts = lct_seconds() - t1;
   if (s == LCT_OK) s = finish(&m, err);
   result->n_labels = (int)m.n_labels;
   result->neutral_kept = (int64_t)m.bank.n_rows;
   close_all(&m);
-  omp_set_num_threads(caller_threads);
   result->seconds_total = lct_seconds() - t0;
   return s;
 }

@@ -1,4 +1,4 @@
-/* Where the prompts come from: a scenario's references, or labelled conversations. */
+/* Where the prompts come from: a scenario's references, or labelled conversations; one after the other, until a unit is full. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,17 @@
 typedef struct {
   char text[1200]; /* "": nothing is wrong */
 } reason;
+
+struct fp_reader {
+  lct_encoder *encoder;
+  lct_tokens tokens;
+  lct_unit *unit;         /* being filled */
+  int32_t most;           /* prompts of a unit */
+  lct_scenario *scenario; /* NULL: prompts are read from `in` */
+  size_t reference;       /* the next one */
+  lct_input *in;
+  bool neutral, ended;    /* the neutral file is being read; there is no more */
+};
 
 bool fp_is_scenario(const char *path) {
   const char *dot = strrchr(path, '.');
@@ -23,8 +34,6 @@ lct_status fp_scenario_model(const char *path, char **id, lct_error *err) {
   return *id != NULL ? LCT_OK : lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
 }
 
-static bool needs_content(const maker *m) { return m->n_poolings > 1 || m->poolings[0] != LCT_POOLING_LAST; }
-
 /* The label's number; it is new where there was no prompt of it. */
 static lct_status find_label(maker *m, const char *name, int *out, lct_error *err) {
   for (size_t i = 0; i < m->n_labels; i++) {
@@ -37,7 +46,7 @@ static lct_status find_label(maker *m, const char *name, int *out, lct_error *er
   }
   LCT_TRY(lct_grow(&m->labels, &m->cap_labels, m->n_labels + 1, sizeof *m->labels, "labels", err));
   fp_label *l = &m->labels[m->n_labels];
-  size_t values = m->n_places * (size_t)m->cfg.hidden;
+  size_t values = m->axes.n_places * (size_t)m->axes.hidden;
   *l = (fp_label){.name = strdup(name)};
   *out = (int)m->n_labels++;
   if (l->name == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a label");
@@ -45,74 +54,76 @@ static lct_status find_label(maker *m, const char *name, int *out, lct_error *er
   return lct_calloc(&l->half[1], values, sizeof(double), "the sums of a label", err);
 }
 
-/* Tokenises into the chunk's next place; why says what is wrong with the messages. */
-static lct_status tokenise(maker *m, fp_prompt *p, const lct_message *messages, size_t n, reason *why, lct_error *err) {
-  lct_positions *content = NULL;
-  LCT_TRY(lct_calloc(&content, n, sizeof *content, "message positions", err));
-  lct_status s = lct_prompt_tokenise(&m->template, m->encoder, messages, n, &p->tokens, content, err);
-  p->content = content[n - 1];
-  free(content);
+/* Whether the prompt has what every position is about; why says what it lacks. */
+static lct_status check(const maker *m, const lct_item *x, lct_arena *arena, reason *why, lct_error *err) {
+  const lct_prompt_shape shape = {.n_tokens = x->n_tokens, .content = x->content, .roles = x->roles, .message = x->message};
+  lct_positions *scratch = lct_arena_alloc(arena, ((size_t)x->message + 1) * sizeof *scratch);
+  if (scratch == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
+  if (x->n_tokens > m->subject->cfg.max_positions) {
+    (void)snprintf(why->text, sizeof why->text, "%d tokens long, longer than the model's context of %d", x->n_tokens, m->subject->cfg.max_positions);
+    return LCT_OK;
+  }
+  for (int i = 0; i < m->axes.n_positions; i++) {
+    const lct_position *p = &m->axes.positions[i];
+    if (lct_position_tokens(p, &shape, scratch) > 0) continue;
+    if (p->at == LCT_AT_CONTENT_LAST || p->at == LCT_AT_CONTENT_MEAN) {
+      (void)snprintf(why->text, sizeof why->text,
+                     "the template renders no text of its last message, which content_last and content_mean need");
+    } else {
+      (void)snprintf(why->text, sizeof why->text, "it has no token at position %s", p->name);
+    }
+    return LCT_OK;
+  }
+  return LCT_OK;
+}
+
+static lct_status tokenise(maker *m, lct_item *x, const lct_message *messages, size_t n, reason *why, lct_error *err) {
+  fp_reader *r = m->reader;
+  lct_status s = lct_item_make(m->subject, r->encoder, messages, n, &r->tokens, &r->unit->arena, x, err);
   if (s == LCT_E_FORMAT || s == LCT_E_USAGE) {
     (void)snprintf(why->text, sizeof why->text, "%.1000s", err != NULL ? err->message : "it cannot be rendered");
     return LCT_OK;
   }
   LCT_TRY(s);
-  if (p->tokens.len > (size_t)m->cfg.max_positions) {
-    (void)snprintf(why->text, sizeof why->text, "%zu tokens long, longer than the model's context of %d", p->tokens.len,
-                   m->cfg.max_positions);
-  } else if (needs_content(m) && p->content.from == p->content.to) {
-    (void)snprintf(why->text, sizeof why->text,
-                   "the template renders no text of its last message, which content_last and content_mean need");
-  }
-  return LCT_OK;
-}
-
-/* Tokens that the last two prompts do not share. */
-static int64_t new_tokens(const maker *m) {
-  const lct_tokens *t = &m->prompts[m->n_prompts - 1].tokens;
-  size_t shared = 0;
-  if (m->n_prompts > 1) {
-    const lct_tokens *before = &m->prompts[m->n_prompts - 2].tokens;
-    while (shared < t->len && shared < before->len && t->data[shared].id == before->data[shared].id) shared++;
-  }
-  return (int64_t)(t->len - shared);
+  return check(m, x, &r->unit->arena, why, err);
 }
 
 /* label NULL: of the bank. */
 static lct_status add_prompt(maker *m, const lct_message *messages, size_t n, const char *label, reason *why, lct_error *err) {
-  fp_prompt *p = &m->prompts[m->n_prompts];
+  fp_reader *r = m->reader;
+  lct_item x;
   why->text[0] = '\0';
-  LCT_TRY(tokenise(m, p, messages, n, why, err));
+  LCT_TRY(tokenise(m, &x, messages, n, why, err));
   if (why->text[0] != '\0') return LCT_OK;
+  fp_prompt *p = &((fp_prompt *)r->unit->client)[r->unit->n_items];
   p->label = FP_NEUTRAL;
   if (label != NULL) LCT_TRY(find_label(m, label, &p->label, err));
   p->number = label != NULL ? m->labels[p->label].n++ : m->bank.n++;
-  p->role = lct_role_of(messages[n - 1].role);
   *(label != NULL ? &m->result->prompts : &m->result->neutral) += 1;
-  m->n_prompts++;
-  m->rows += new_tokens(m);
-  return m->n_prompts == m->chunk || m->rows >= m->device.batch_rows ? fp_run_chunk(m, err) : LCT_OK;
+  r->unit->estimate += lct_unit_estimate(r->unit, &x, 1);
+  LCT_TRY(lct_unit_begin_part(r->unit, err));
+  return lct_unit_add(r->unit, &x, m->axes.positions, m->axes.n_positions, err);
 }
 
-static lct_status read_scenario(maker *m, lct_error *err) {
-  lct_scenario *sc = NULL;
-  LCT_TRY(lct_scenario_load(m->o->references, &sc, err));
-  m->result->utf8_replaced += sc->n_replaced;
-  lct_status s = LCT_OK;
-  if (sc->n_references == 0) s = lct_fail(err, LCT_E_USAGE, "%s has no reference_states", m->o->references);
+static bool is_full(const maker *m) {
+  const fp_reader *r = m->reader;
+  return r->unit->n_items == r->most || r->unit->estimate >= m->subject->device.batch_rows;
+}
+
+/* One more of the scenario's references; *ended: there is none. */
+static lct_status read_reference(maker *m, bool *ended, lct_error *err) {
+  fp_reader *r = m->reader;
+  const lct_scenario *sc = r->scenario;
+  *ended = r->reference == sc->n_references;
+  if (*ended) return LCT_OK;
   const char *neutral = m->o->neutral == NULL ? m->o->neutral_label : NULL;
-  for (size_t i = 0; i < sc->n_references && s == LCT_OK; i++) {
-    const lct_reference *r = &sc->references[i];
-    reason why;
-    bool bank = neutral != NULL && strcmp(r->label, neutral) == 0;
-    s = add_prompt(m, r->messages, r->n_messages, bank ? NULL : r->label, &why, err);
-    if (s == LCT_OK && why.text[0] != '\0') {
-      s = lct_fail(err, LCT_E_FORMAT, "%s: reference \"%s\": %.1000s", m->o->references, r->label, why.text);
-    }
-    fp_report(m, "prompts", (int64_t)i + 1, (int64_t)sc->n_references);
-  }
-  lct_scenario_free(sc);
-  return s;
+  const lct_reference *x = &sc->references[r->reference++];
+  reason why;
+  bool bank = neutral != NULL && strcmp(x->label, neutral) == 0;
+  LCT_TRY(add_prompt(m, x->messages, x->n_messages, bank ? NULL : x->label, &why, err));
+  fp_report(m, "prompts", (int64_t)r->reference, (int64_t)sc->n_references);
+  if (why.text[0] == '\0') return LCT_OK;
+  return lct_fail(err, LCT_E_FORMAT, "%s: reference \"%s\": %.1000s", m->o->references, x->label, why.text);
 }
 
 /* The label a conversation goes by and how much of it is its prompt. NULL: it has none. */
@@ -151,29 +162,76 @@ static void reject(const maker *m, const lct_input_item *item, const char *why) 
   m->o->rejected(m->o->rejected_ctx, where, why);
 }
 
-static lct_status read_lines(maker *m, const char *path, bool neutral_file, lct_error *err) {
-  lct_input *in = NULL;
-  LCT_TRY(lct_input_open(&path, 1, &in, err));
+/* One more conversation of the file that is being read; *ended: there is none. */
+static lct_status read_conversation(maker *m, bool *ended, lct_error *err) {
+  fp_reader *r = m->reader;
+  lct_input_item item = {0};
+  reason why = {""};
+  LCT_TRY(lct_input_next(r->in, &item, err));
+  *ended = item.kind == LCT_INPUT_END;
+  if (*ended) return LCT_OK;
   lct_status s = LCT_OK;
-  for (lct_input_item item = {0}; s == LCT_OK;) {
-    reason why = {""};
-    s = lct_input_next(in, &item, err);
-    if (s != LCT_OK || item.kind == LCT_INPUT_END) break;
-    if (item.kind == LCT_INPUT_CONVERSATION) s = add_conversation(m, item.conversation, neutral_file, &why, err);
-    else (void)snprintf(why.text, sizeof why.text, "%s", item.reason);
-    if (s == LCT_OK && why.text[0] != '\0') reject(m, &item, why.text);
-    if (item.kind == LCT_INPUT_CONVERSATION) lct_conversation_free(item.conversation);
-    int64_t done = 0, total = 0;
-    lct_input_progress(in, &done, &total);
-    fp_report(m, neutral_file ? "neutral" : "prompts", done, total);
-  }
-  lct_input_free(in);
+  if (item.kind == LCT_INPUT_CONVERSATION) s = add_conversation(m, item.conversation, r->neutral, &why, err);
+  else (void)snprintf(why.text, sizeof why.text, "%s", item.reason);
+  if (s == LCT_OK && why.text[0] != '\0') reject(m, &item, why.text);
+  if (item.kind == LCT_INPUT_CONVERSATION) lct_conversation_free(item.conversation);
+  int64_t done = 0, total = 0;
+  lct_input_progress(r->in, &done, &total);
+  fp_report(m, r->neutral ? "neutral" : "prompts", done, total);
   return s;
 }
 
-lct_status fp_read_all(maker *m, lct_error *err) {
-  if (fp_is_scenario(m->o->references)) LCT_TRY(read_scenario(m, err));
-  else LCT_TRY(read_lines(m, m->o->references, false, err));
-  if (m->o->neutral != NULL) LCT_TRY(read_lines(m, m->o->neutral, true, err));
-  return m->n_prompts > 0 ? fp_run_chunk(m, err) : LCT_OK;
+/* Labelled prompts, then the neutral file's where there is one. */
+static lct_status read_one(maker *m, bool *ended, lct_error *err) {
+  fp_reader *r = m->reader;
+  LCT_TRY(r->scenario != NULL && !r->neutral ? read_reference(m, ended, err) : read_conversation(m, ended, err));
+  if (!*ended || r->neutral || m->o->neutral == NULL) return LCT_OK;
+  lct_input_free(r->in);
+  r->in = NULL;
+  r->neutral = true;
+  *ended = false;
+  return lct_input_open(&m->o->neutral, 1, &r->in, err);
+}
+
+static lct_status new_unit(maker *m, lct_error *err) {
+  fp_reader *r = m->reader;
+  LCT_TRY(lct_unit_new(&r->unit, err));
+  r->unit->client = lct_arena_alloc(&r->unit->arena, (size_t)r->most * sizeof(fp_prompt));
+  return r->unit->client != NULL ? LCT_OK : lct_fail(err, LCT_E_NOMEM, "out of memory for prompts");
+}
+
+lct_status fp_next_unit(void *ctx, lct_unit **out, lct_error *err) {
+  maker *m = ctx;
+  fp_reader *r = m->reader;
+  LCT_TRY(new_unit(m, err));
+  while (!r->ended && !is_full(m)) LCT_TRY(read_one(m, &r->ended, err));
+  if (r->unit->n_items == 0) return LCT_OK;
+  LCT_TRY(lct_unit_plan(r->unit, m->axes.positions, m->axes.n_positions, m->subject->device.batch_rows, err));
+  *out = r->unit;
+  r->unit = NULL;
+  return LCT_OK;
+}
+
+lct_status fp_reader_new(maker *m, lct_error *err) {
+  const lct_fingerprint_options *o = m->o;
+  fp_reader *r = NULL;
+  LCT_TRY(lct_calloc(&r, 1, sizeof *r, "a reader of prompts", err));
+  m->reader = r;
+  LCT_TRY(lct_encoder_new(m->subject->tokenizer, &r->encoder, err));
+  size_t most = FP_UNIT_BYTES / (m->axes.n_places * (size_t)m->axes.hidden * sizeof(float));
+  r->most = most < 16 ? 16 : most > FP_UNIT ? FP_UNIT : (int32_t)most;
+  if (!fp_is_scenario(o->references)) return lct_input_open(&o->references, 1, &r->in, err);
+  LCT_TRY(lct_scenario_load(o->references, &r->scenario, err));
+  m->result->utf8_replaced += r->scenario->n_replaced;
+  return r->scenario->n_references > 0 ? LCT_OK : lct_fail(err, LCT_E_USAGE, "%s has no reference_states", o->references);
+}
+
+void fp_reader_free(fp_reader *r) {
+  if (r == NULL) return;
+  lct_unit_free(r->unit);
+  lct_encoder_free(r->encoder);
+  lct_tokens_free(&r->tokens);
+  lct_scenario_free(r->scenario);
+  lct_input_free(r->in);
+  free(r);
 }

@@ -32,7 +32,7 @@ static lct_status cut_segment(cutter *c, int32_t number, lct_arena *arena, lct_e
   if (ranges == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the paths of a batch");
   *out = (lct_segment){.row0 = row, .n_rows = n, .parent = s->parent >= 0 ? c->segment[s->parent] : -1, .pos0 = s->pos0 + known,
                        .kv0 = c->prefix + row, .ranges = ranges};
-  const lct_cut so_far = {.prefix = c->prefix, .slot = c->slot};
+  const lct_cut_batch so_far = {.prefix = c->prefix, .slot = c->slot};
   out->n_ranges = lct_cut_slots(&so_far, s->ranges, s->n_ranges, ranges);
   if (known > 0) { /* what of the segment itself stands already */
     lct_kv_range own = {s->kv0, known};
@@ -46,9 +46,9 @@ static lct_status cut_segment(cutter *c, int32_t number, lct_arena *arena, lct_e
   return LCT_OK;
 }
 
-lct_status lct_plan_cut(const lct_plan *p, int32_t number, int32_t prefix, const bool *skip, lct_arena *arena, lct_cut *out, lct_error *err) {
+lct_status lct_plan_cut(const lct_plan *p, int32_t number, int32_t prefix, const bool *skip, lct_arena *arena, lct_cut_batch *out, lct_error *err) {
   const lct_batch *b = lct_plan_batch(p, number);
-  *out = (lct_cut){.batch = *b};
+  *out = (lct_cut_batch){.batch = *b};
   bool skips = false;
   for (int32_t s = 0; skip != NULL && s < lct_plan_n_seqs(p); s++) skips = skips || (skip[s] && lct_plan_seq_batch(p, s) == number);
   if (prefix == 0 && !skips) return LCT_OK;
@@ -73,14 +73,14 @@ lct_status lct_plan_cut(const lct_plan *p, int32_t number, int32_t prefix, const
   c.batch.positions = c.positions;
   c.batch.segments = c.segments;
   c.batch.n_slots = prefix + c.batch.n_rows;
-  *out = (lct_cut){.batch = c.batch, .prefix = prefix, .slot = c.slot};
+  *out = (lct_cut_batch){.batch = c.batch, .prefix = prefix, .slot = c.slot};
   return LCT_OK;
 }
 
 /* Numbers go up along a path and leave nothing out: where both ends of a range stand as far apart as before, all of it stands. */
 static bool in_one_piece(int32_t first, int32_t last, int32_t n) { return first >= 0 && last - first == n - 1; }
 
-int32_t lct_cut_slots(const lct_cut *c, const lct_kv_range *ranges, int32_t n, lct_kv_range *out) {
+int32_t lct_cut_slots(const lct_cut_batch *c, const lct_kv_range *ranges, int32_t n, lct_kv_range *out) {
   int32_t count = 0;
   for (int32_t i = 0; i < n; i++) {
     for (int32_t k = 0, len = 1; k < ranges[i].n; k += len) {
@@ -95,7 +95,7 @@ int32_t lct_cut_slots(const lct_cut *c, const lct_kv_range *ranges, int32_t n, l
   return count;
 }
 
-int32_t lct_cut_rows(const lct_cut *c, const lct_kv_range *ranges, int32_t n, lct_row_range *out) {
+int32_t lct_cut_rows(const lct_cut_batch *c, const lct_kv_range *ranges, int32_t n, lct_row_range *out) {
   int32_t count = 0;
   for (int32_t i = 0; i < n; i++) {
     for (int32_t k = 0, len = 1; k < ranges[i].n; k += len) {

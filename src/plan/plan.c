@@ -1,37 +1,7 @@
-#include "plan/plan.h"
+#include "plan/plan_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct {
-  size_t first; /* into plan->ids */
-  int32_t len;
-} stored_seq;
-
-/* A trie node: the tokens [pos0, pos0 + n) of sequence `seq`, hanging under `parent`. */
-typedef struct {
-  int32_t parent, first_child, last_child, next_sibling;
-  int32_t seq, pos0, n;
-  int32_t batch, row0, segment;
-} node;
-
-struct lct_plan {
-  int32_t prefix;
-  lct_kv_range prefix_range; /* the slots of the prefix */
-  int32_t *ids; /* of what follows the prefix */
-  size_t n_ids, cap_ids;
-  stored_seq *seqs;
-  size_t n_seqs, cap_seqs;
-  node *nodes;
-  size_t n_nodes, cap_nodes;
-  int32_t *seq_node; /* (n_seqs) node at which a sequence ends */
-  lct_batch *batches;
-  int32_t n_batches;
-  lct_kv_range **paths; /* (n_nodes) ranges covering [0, pos0 + n) */
-  int32_t *n_paths;
-  bool built;
-  lct_arena arena;
-};
 
 lct_status lct_plan_new(lct_plan **out, lct_error *err) { return lct_calloc(out, 1, sizeof **out, "plan", err); }
 
@@ -51,81 +21,34 @@ void lct_plan_set_prefix(lct_plan *p, int32_t n) {
 }
 
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
-  if (n <= (size_t)p->prefix) {
+  return lct_plan_add_behind(p, -1, 0, ids, n, seq, err);
+}
+
+lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
+  if ((size_t)shared + n <= (size_t)p->prefix) {
     return lct_fail(err, LCT_E_USAGE, p->prefix > 0 ? "a prompt without tokens behind its prefix cannot be planned"
                                                     : "a prompt of no tokens cannot be planned");
   }
-  ids += p->prefix;
-  n -= (size_t)p->prefix;
-  if (n > INT32_MAX / 2 || p->n_ids > INT32_MAX - n || p->n_seqs >= INT32_MAX - 1) {
+  if (shared < p->prefix) { /* nothing is shared that would be in the trie */
+    ids += p->prefix - shared;
+    n -= (size_t)(p->prefix - shared);
+    shared = p->prefix;
+  }
+  shared -= p->prefix;
+  if (n > (size_t)(INT32_MAX / 2 - shared) || p->n_ids > INT32_MAX - n || p->n_seqs >= INT32_MAX / 2) {
     return lct_fail(err, LCT_E_LIMIT, "plan of more than %d tokens", INT32_MAX);
   }
   LCT_TRY(lct_grow(&p->ids, &p->cap_ids, p->n_ids + n, sizeof *p->ids, "plan tokens", err));
   LCT_TRY(lct_grow(&p->seqs, &p->cap_seqs, p->n_seqs + 1, sizeof *p->seqs, "plan sequences", err));
-  memcpy(p->ids + p->n_ids, ids, n * sizeof *ids);
-  p->seqs[p->n_seqs] = (stored_seq){p->n_ids, (int32_t)n};
+  if (n > 0) memcpy(p->ids + p->n_ids, ids, n * sizeof *ids);
+  p->seqs[p->n_seqs] = (lct_plan_seq){.before = shared > 0 ? before : -1, .shared = shared, .first = p->n_ids, .len = shared + (int32_t)n};
   p->n_ids += n;
+  p->n_naive += p->prefix + shared + (int64_t)n;
   *seq = (int32_t)p->n_seqs++;
   return LCT_OK;
 }
 
-static int32_t common_prefix(const lct_plan *p, int32_t a, int32_t b) {
-  const int32_t *x = p->ids + p->seqs[a].first, *y = p->ids + p->seqs[b].first;
-  int32_t n = p->seqs[a].len < p->seqs[b].len ? p->seqs[a].len : p->seqs[b].len, i = 0;
-  while (i < n && x[i] == y[i]) i++;
-  return i;
-}
-
-static int compare_seqs(const void *a, const void *b, void *ctx) {
-  const lct_plan *p = ctx;
-  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-  int32_t i = common_prefix(p, x, y);
-  bool x_ends = i == p->seqs[x].len, y_ends = i == p->seqs[y].len;
-  if (x_ends || y_ends) return x_ends && y_ends ? (x > y) - (x < y) : x_ends ? -1 : 1;
-  return p->ids[p->seqs[x].first + (size_t)i] < p->ids[p->seqs[y].first + (size_t)i] ? -1 : 1;
-}
-
-static int32_t add_node(lct_plan *p, int32_t parent, int32_t seq, int32_t pos0, int32_t n) {
-  int32_t id = (int32_t)p->n_nodes++;
-  p->nodes[id] = (node){.parent = parent, .first_child = -1, .last_child = -1, .next_sibling = -1, .seq = seq, .pos0 = pos0, .n = n};
-  return id;
-}
-
-/* Cuts node x at depth `pos`: a new upper node takes its place, x keeps its number (sequences end there) and the lower part. */
-static int32_t split_node(lct_plan *p, int32_t x, int32_t pos) {
-  int32_t upper = add_node(p, p->nodes[x].parent, p->nodes[x].seq, p->nodes[x].pos0, pos - p->nodes[x].pos0);
-  p->nodes[x].parent = upper;
-  p->nodes[x].n -= p->nodes[upper].n;
-  p->nodes[x].pos0 = pos;
-  return upper;
-}
-
-/* Sequences in lexicographic order share prefixes with their predecessor only: one pass with the predecessor's end node. */
-static void grow_trie(lct_plan *p, const int32_t *order) {
-  int32_t last = -1; /* end node of the previous sequence */
-  for (size_t i = 0; i < p->n_seqs; i++) {
-    int32_t s = order[i], len = p->seqs[s].len;
-    int32_t shared = i == 0 ? 0 : common_prefix(p, order[i - 1], s);
-    int32_t at = last;
-    while (at >= 0 && p->nodes[at].pos0 >= shared) at = p->nodes[at].parent;
-    if (at >= 0 && p->nodes[at].pos0 + p->nodes[at].n > shared) at = split_node(p, at, shared);
-    if (len > shared) at = add_node(p, at, s, shared, len - shared);
-    p->seq_node[s] = last = at;
-  }
-}
-
-static void link_children(lct_plan *p) {
-  for (size_t i = 0; i < p->n_nodes; i++) {
-    int32_t parent = p->nodes[i].parent;
-    if (parent < 0) continue;
-    node *q = &p->nodes[parent];
-    if (q->last_child < 0) q->first_child = (int32_t)i;
-    else p->nodes[q->last_child].next_sibling = (int32_t)i;
-    q->last_child = (int32_t)i;
-  }
-}
-
-static int32_t next_preorder(const lct_plan *p, int32_t root, int32_t at) {
+int32_t lct_plan_next_preorder(const lct_plan *p, int32_t root, int32_t at) {
   if (p->nodes[at].first_child >= 0) return p->nodes[at].first_child;
   while (at != root && p->nodes[at].next_sibling < 0) at = p->nodes[at].parent;
   return at == root ? -1 : p->nodes[at].next_sibling;
@@ -137,12 +60,12 @@ static int32_t place_nodes(lct_plan *p, int32_t max_rows) {
   for (size_t r = 0; r < p->n_nodes; r++) {
     if (p->nodes[r].parent >= 0) continue;
     int32_t size = 0;
-    for (int32_t at = (int32_t)r; at >= 0; at = next_preorder(p, (int32_t)r, at)) size += p->nodes[at].n;
+    for (int32_t at = (int32_t)r; at >= 0; at = lct_plan_next_preorder(p, (int32_t)r, at)) size += p->nodes[at].n;
     if (rows > 0 && rows + size > max_rows) {
       batch++;
       rows = 0;
     }
-    for (int32_t at = (int32_t)r; at >= 0; at = next_preorder(p, (int32_t)r, at)) {
+    for (int32_t at = (int32_t)r; at >= 0; at = lct_plan_next_preorder(p, (int32_t)r, at)) {
       p->nodes[at].batch = batch;
       p->nodes[at].row0 = rows;
       rows += p->nodes[at].n;
@@ -153,7 +76,7 @@ static int32_t place_nodes(lct_plan *p, int32_t max_rows) {
 
 /* The slots of node i's path: its parent's or the prefix (adjacent slots merged), then its own. */
 static lct_status make_path(lct_plan *p, int32_t i, lct_error *err) {
-  const node *x = &p->nodes[i];
+  const lct_plan_node *x = &p->nodes[i];
   int32_t n = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0 ? 1 : 0, slot = p->prefix + x->row0;
   lct_kv_range *r = lct_arena_alloc(&p->arena, (size_t)(n + 1) * sizeof *r);
   if (r == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the plan's paths");
@@ -186,9 +109,9 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
   }
   for (size_t r = 0; r < p->n_nodes; r++) {
     if (p->nodes[r].parent >= 0) continue;
-    for (int32_t at = (int32_t)r; at >= 0; at = next_preorder(p, (int32_t)r, at)) {
+    for (int32_t at = (int32_t)r; at >= 0; at = lct_plan_next_preorder(p, (int32_t)r, at)) {
       LCT_TRY(make_path(p, at, err));
-      const node *x = &p->nodes[at];
+      const lct_plan_node *x = &p->nodes[at];
       lct_batch *b = &p->batches[x->batch];
       p->nodes[at].segment = b->n_segments;
       lct_segment *s = (lct_segment *)&b->segments[b->n_segments++];
@@ -196,7 +119,7 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
       s->parent = x->parent >= 0 ? p->nodes[x->parent].segment : -1;
       s->ranges = x->parent >= 0 ? p->paths[x->parent] : &p->prefix_range;
       s->n_ranges = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0;
-      memcpy((int32_t *)b->tokens + x->row0, p->ids + p->seqs[x->seq].first + x->pos0, (size_t)x->n * sizeof(int32_t));
+      memcpy((int32_t *)b->tokens + x->row0, p->ids + x->first, (size_t)x->n * sizeof(int32_t));
       for (int32_t k = 0; k < x->n; k++) ((int32_t *)b->positions)[x->row0 + k] = s->pos0 + k;
     }
   }
@@ -206,22 +129,11 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
 lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) {
   if (p->built) return lct_fail(err, LCT_E_USAGE, "the plan is already built");
   if (p->n_seqs == 0) return lct_fail(err, LCT_E_USAGE, "a plan needs at least one prompt");
-  int32_t *order = NULL;
-  LCT_TRY(lct_calloc(&order, p->n_seqs, sizeof *order, "plan order", err));
-  lct_status s = lct_calloc(&p->seq_node, p->n_seqs, sizeof *p->seq_node, "plan ends", err);
-  /* each sequence adds at most one node and one split */
-  if (s == LCT_OK) s = lct_grow(&p->nodes, &p->cap_nodes, 2 * p->n_seqs, sizeof *p->nodes, "plan nodes", err);
-  if (s == LCT_OK) {
-    for (size_t i = 0; i < p->n_seqs; i++) order[i] = (int32_t)i;
-    qsort_r(order, p->n_seqs, sizeof *order, compare_seqs, p);
-    grow_trie(p, order);
-    link_children(p);
-    p->n_batches = place_nodes(p, max_rows);
-    s = fill_batches(p, err);
-  }
-  free(order);
-  p->built = s == LCT_OK;
-  return s;
+  LCT_TRY(lct_plan_grow_trie(p, err));
+  p->n_batches = place_nodes(p, max_rows);
+  LCT_TRY(fill_batches(p, err));
+  p->built = true;
+  return LCT_OK;
 }
 
 int32_t lct_plan_n_batches(const lct_plan *p) { return p->n_batches; }
@@ -262,7 +174,7 @@ int64_t lct_plan_n_tokens(const lct_plan *p) {
   return n;
 }
 
-int64_t lct_plan_n_tokens_naive(const lct_plan *p) { return (int64_t)p->n_ids + (int64_t)p->n_seqs * p->prefix; }
+int64_t lct_plan_n_tokens_naive(const lct_plan *p) { return p->n_naive; }
 
 int32_t lct_ranges_slice(const lct_kv_range *ranges, int32_t n, int32_t from, int32_t to, lct_kv_range *out) {
   int32_t at = 0, count = 0;

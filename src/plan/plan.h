@@ -7,16 +7,7 @@
 #define LCT_PLAN_PLAN_H
 
 #include "base/mem.h"
-
-/* KV slots [first, first+n), consecutive absolute positions. */
-typedef struct {
-  int32_t first, n;
-} lct_kv_range;
-
-/* Rows [first, first+n) of a batch: what a pass computes, while a slot is where keys stay. */
-typedef struct {
-  int32_t first, n;
-} lct_row_range;
+#include "plan/range.h"
 
 /* A run of tokens on one edge of the trie: consecutive rows of its batch, consecutive KV slots, consecutive positions. */
 typedef struct {
@@ -46,6 +37,9 @@ void lct_plan_free(lct_plan *p);
 void lct_plan_set_prefix(lct_plan *p, int32_t n);
 /* Inserts ids[0..n), n > prefix. *seq numbers sequences from 0 in order of insertion (equal sequences get different numbers, same rows). */
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
+/* The same for a sequence whose first `shared` ids are those of sequence `before` (added already, and at least as long), then ids[0..n).
+ * shared + n > prefix. */
+lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
 /* Cuts the trie into batches of whole root subtrees, at most max_rows rows each unless one subtree alone is larger. */
 lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) LCT_CHECKED;
 

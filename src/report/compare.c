@@ -68,6 +68,12 @@ static lct_status head_cells(ctx *c, int cell, const char *const *names, size_t 
   return lct_buf_puts(c->out, "\n", c->err);
 }
 
+static lct_status head_residual(ctx *c) {
+  const char *names[LCT_N_RESIDUAL];
+  for (int k = 0; k < LCT_N_RESIDUAL; k++) names[k] = lct_source_name(LCT_RESIDUAL_SOURCES[k]);
+  return head_cells(c, WIDE_CELL, names, LCT_N_RESIDUAL);
+}
+
 /* Three lines: ours, published, difference. */
 static lct_status triple(ctx *c, int cell, const char *name, const double *ours, const double *theirs, size_t n, int digits,
                          pairs *p) {
@@ -167,7 +173,7 @@ static double our_source(const ctx *c, const lct_role_average *avg, int k, int r
 static lct_status compare_sources(ctx *c) {
   LCT_TRY(heading(c, "Reference x source, mean cosine over all messages"));
   if (c->pub->by_source == NULL) return note(c, "The published file has no such table.");
-  LCT_TRY(head_cells(c, WIDE_CELL, LCT_RESIDUAL_SOURCES, LCT_N_RESIDUAL));
+  LCT_TRY(head_residual(c));
   pairs p = {0};
   lct_status st = pairs_take(&p, c->pub->n_references * LCT_N_RESIDUAL, c->err);
   for (size_t r = 0; r < c->pub->n_references && st == LCT_OK; r++) {
@@ -202,7 +208,7 @@ static lct_status check_published_means(ctx *c, const double *role, const double
 static lct_status compare_roles(ctx *c) {
   LCT_TRY(heading(c, "Role means of the cosine over references"));
   if (c->pub->role_user == NULL) return note(c, "The published file has no such table.");
-  LCT_TRY(head_cells(c, WIDE_CELL, LCT_RESIDUAL_SOURCES, LCT_N_RESIDUAL));
+  LCT_TRY(head_residual(c));
   double user[LCT_N_RESIDUAL], assistant[LCT_N_RESIDUAL], pub_gap[LCT_N_RESIDUAL];
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     int src = c->a->residual[k];
@@ -236,7 +242,7 @@ static lct_status compare_metrics(ctx *c, const lct_role_average *avg, const dou
         max = fmax(max, d);
         n++;
       }
-      LCT_TRY(lct_buf_printf(c->out, c->err, "  %s ", LCT_RESIDUAL_SOURCES[k]));
+      LCT_TRY(lct_buf_printf(c->out, c->err, "  %s ", lct_source_name(LCT_RESIDUAL_SOURCES[k])));
       LCT_TRY(lct_plain_num(c->out, n > 0 ? sum / (double)n : NAN, 1, 4, false, c->err));
       LCT_TRY(lct_buf_puts(c->out, " (", c->err));
       LCT_TRY(lct_plain_num(c->out, n > 0 ? max : NAN, 1, 4, false, c->err));
@@ -302,7 +308,7 @@ static lct_status compare_intra(ctx *c) {
     if (c->a->residual[k] < 0) continue;
     const lct_series_stats *v = &c->a->intra[(size_t)c->a->residual[k] * LCT_N_STATS];
     const double ours[LCT_PUB_N_INTRA] = {v->mean, v->std, v->median, v->min};
-    LCT_TRY(triple(c, WIDE_CELL, LCT_RESIDUAL_SOURCES[k], ours, c->pub->intra + k * LCT_PUB_N_INTRA, LCT_PUB_N_INTRA, 3, NULL));
+    LCT_TRY(triple(c, WIDE_CELL, lct_source_name(LCT_RESIDUAL_SOURCES[k]), ours, c->pub->intra + k * LCT_PUB_N_INTRA, LCT_PUB_N_INTRA, 3, NULL));
   }
   return LCT_OK;
 }

@@ -79,7 +79,7 @@ static lct_status read_intra(lct_published *p, const lct_json *root, lct_error *
   LCT_TRY(take(p, &v, LCT_PUB_N_SOURCES * LCT_PUB_N_INTRA, sizeof *v, err));
   for (int k = 0; k < LCT_PUB_N_SOURCES; k++) {
     double with_layer[LCT_PUB_N_INTRA + 1];
-    LCT_TRY(lct_json_get(&table, LCT_RESIDUAL_SOURCES[k], &row, err));
+    LCT_TRY(lct_json_get(&table, lct_source_name(LCT_RESIDUAL_SOURCES[k]), &row, err));
     LCT_TRY(lct_json_numbers(&row, LCT_PUB_N_INTRA + 1, with_layer, err));
     memcpy(v + k * LCT_PUB_N_INTRA, with_layer, LCT_PUB_N_INTRA * sizeof *v);
   }

@@ -109,7 +109,7 @@ static lct_status shock_absorber(const lct_analysis *a, lct_finding *f, lct_erro
   const char *sep = " ";
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
-    LCT_TRY(lct_buf_printf(&f->body, err, "%s%s %s", sep, LCT_RESIDUAL_SOURCES[k], plus(gap[k]).text));
+    LCT_TRY(lct_buf_printf(&f->body, err, "%s%s %s", sep, lct_source_name(LCT_RESIDUAL_SOURCES[k]), plus(gap[k]).text));
     sep = ", ";
   }
   const char *sum = lo > 0   ? ". After the assistant's messages the state lies further from the references."

@@ -51,7 +51,7 @@ void lct_page_top_layers(lct_html *h, const lct_analysis *a) {
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
     lct_html_raw(h, "<div><h3>");
-    source_code(h, LCT_RESIDUAL_SOURCES[k]);
+    source_code(h, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
     lct_html_raw(
         h,
         "</h3><div class=\"scroll\"><table class=\"plain\"><thead><tr><th>layer</th><th>spread</th><th class=\"l\">highest</th>"
@@ -82,7 +82,7 @@ static void average_head(lct_html *h, const lct_analysis *a) {
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
     lct_html_raw(h, "<th class=\"group sep\" colspan=\"3\">");
-    source_code(h, LCT_RESIDUAL_SOURCES[k]);
+    source_code(h, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
     lct_html_raw(h, "</th>");
   }
   lct_html_raw(h, "</tr><tr><th class=\"l\">reference</th>");
@@ -146,7 +146,7 @@ void lct_page_role_averages(lct_html *h, const lct_analysis *a) {
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
     lct_html_raw(h, "<th>");
-    source_code(h, LCT_RESIDUAL_SOURCES[k]);
+    source_code(h, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
     lct_html_raw(h, "</th>");
   }
   lct_html_raw(h, "</tr></thead><tbody>\n");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/list.h"
 #include "archive/select.h"
 #include "base/clock.h"
 #include "score/fingerprint.h"
@@ -41,11 +42,12 @@ typedef struct {
 
 /* Names of `have` that stand in `wanted` too. */
 static lct_status common(rescore *r, const lct_names *have, char *const *wanted, int n_wanted, const char *what, lct_names *out, lct_error *err) {
-  out->names = lct_arena_alloc(&r->arena, ((size_t)have->n + 1) * sizeof *out->names);
-  if (out->names == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the scores' axes");
+  const char **names = lct_arena_alloc(&r->arena, ((size_t)have->n + 1) * sizeof *names);
+  out->names = names;
+  if (names == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the scores' axes");
   for (int i = 0; i < have->n; i++) {
     for (int k = 0; k < n_wanted; k++) {
-      if (strcmp(have->names[i], wanted[k]) == 0) out->names[out->n++] = have->names[i];
+      if (strcmp(have->names[i], wanted[k]) == 0) names[out->n++] = have->names[i];
     }
   }
   if (out->n > 0) return LCT_OK;
@@ -53,20 +55,17 @@ static lct_status common(rescore *r, const lct_names *have, char *const *wanted,
 }
 
 static lct_status read_metrics(rescore *r, lct_error *err) {
-  const char *list = r->o->metrics != NULL ? r->o->metrics : "cosine,mae,jaccard";
-  r->metrics = lct_arena_alloc(&r->arena, (strlen(list) + 1) * sizeof *r->metrics);
+  const char *list = r->o->metrics != NULL ? r->o->metrics : "cosine,mae,jaccard", *bad = NULL;
+  size_t n = 0;
+  r->metrics = lct_arena_alloc(&r->arena, (size_t)lct_list_count(list) * sizeof *r->metrics);
   if (r->metrics == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the metrics");
-  for (bool more = true; more;) {
-    size_t n = strcspn(list, ",");
-    int m = lct_any_metric_by_name(list, n);
-    if (m < 0) return lct_fail(err, LCT_E_USAGE, "--metrics: \"%.*s\" is no metric", n < 100 ? (int)n : 100, list);
-    if (r->o->calibrate_sweep && m > LCT_METRIC_STANDARDIZED) {
-      return lct_fail(err, LCT_E_USAGE, "--calibrate sweep gives mean and deviation alone: %s needs the fingerprints' neutral bank",
-                      lct_any_metric_name(m));
-    }
-    r->metrics[r->n_metrics++] = m;
-    more = list[n] == ',';
-    list += n + more;
+  if (!lct_metrics_parse(list, r->metrics, &r->n_metrics, &bad, &n)) {
+    return lct_fail(err, LCT_E_USAGE, "--metrics: \"%.*s\" is no metric", n < 100 ? (int)n : 100, bad);
+  }
+  for (int i = 0; i < r->n_metrics && r->o->calibrate_sweep; i++) {
+    if (LCT_METRIC_RULES[r->metrics[i]].needs <= LCT_NEEDS_MOMENTS) continue;
+    return lct_fail(err, LCT_E_USAGE, "--calibrate sweep gives mean and deviation alone: %s needs the fingerprints' neutral bank",
+                    lct_any_metric_name(r->metrics[i]));
   }
   return LCT_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef LCT_RUN_AXES_H
 #define LCT_RUN_AXES_H
 
+#include "base/threads.h"
 #include "capture/pool.h"
 #include "capture/position.h"
 #include "score/fingerprint.h"

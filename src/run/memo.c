@@ -6,7 +6,7 @@
 
 bool run_memo_has(const lct_worker *w, const lct_item *x) {
   return w->n_memo > 0 && lct_item_is_opener(x) && x->n_tokens == w->n_memo &&
-         memcmp(x->ids, w->memo_ids, (size_t)w->n_memo * sizeof *w->memo_ids) == 0;
+         memcmp(x->tail, w->memo_ids, (size_t)w->n_memo * sizeof *w->memo_ids) == 0;
 }
 
 /* Copies an item's vectors into the memo, or out of it. */
@@ -32,7 +32,7 @@ lct_status run_memo_set(lct_worker *w, int32_t item, const lct_item *x, lct_erro
     if (w->memo[i] == NULL) LCT_TRY(lct_calloc(&w->memo[i], values, sizeof **w->memo, "memo", err));
   }
   LCT_TRY(lct_grow(&w->memo_ids, &w->cap_memo, (size_t)x->n_tokens, sizeof *w->memo_ids, "memo", err));
-  memcpy(w->memo_ids, x->ids, (size_t)x->n_tokens * sizeof *w->memo_ids);
+  memcpy(w->memo_ids, x->tail, (size_t)x->n_tokens * sizeof *w->memo_ids);
   copy(w, item, true);
   w->n_memo = x->n_tokens;
   return LCT_OK;

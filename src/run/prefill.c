@@ -62,7 +62,7 @@ lct_status lct_stage_rows(const lct_stage *s, int32_t item, lct_arena *arena, co
   return LCT_OK;
 }
 
-lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut *cut, int32_t item, lct_pool_rows *out, lct_error *err) {
+lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_batch *cut, int32_t item, lct_pool_rows *out, lct_error *err) {
   lct_pool_entry *entries = lct_arena_alloc(&w->arena, (size_t)w->o.n_positions * sizeof *entries);
   if (entries == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
   for (int i = 0; i < w->o.n_positions; i++) {

@@ -11,11 +11,16 @@ typedef struct {
 } reply;
 
 /* The last token, and the first one looked at, must be rows of the new pass. */
-static int32_t shared_prefix(const lct_item *prompt, const lct_item *x) {
-  int32_t n = prompt->n_tokens < x->n_tokens ? prompt->n_tokens : x->n_tokens, i = 0;
-  while (i < n && prompt->ids[i] == x->ids[i]) i++;
-  if (i >= x->n_tokens) i = x->n_tokens - 1;
-  return i < x->first_needed ? i : x->first_needed;
+static lct_status find_shared(lct_worker *w, const lct_item *prompt, const lct_item *x, int32_t *out, lct_error *err) {
+  int32_t n = prompt->n_tokens < x->n_tokens - 1 ? prompt->n_tokens : x->n_tokens - 1, i = 0;
+  if (n > x->first_needed) n = x->first_needed;
+  int32_t *ids = lct_arena_alloc(&w->arena, (2 * (size_t)n + 1) * sizeof *ids);
+  if (ids == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a reply");
+  lct_item_ids(prompt, 0, n, ids);
+  lct_item_ids(x, 0, n, ids + n);
+  while (i < n && ids[i] == ids[n + i]) i++;
+  *out = i;
+  return LCT_OK;
 }
 
 static lct_status run_afresh(run_batch *b, const reply *replies, int32_t n, lct_error *err) {
@@ -47,7 +52,7 @@ static lct_status place(run_batch *b, const reply *r, int32_t row0, lct_pool_row
   if (w->pool == NULL) return LCT_OK;
   const lct_prompt_shape shape = {.n_tokens = x->n_tokens, .content = x->content, .roles = x->roles, .message = x->message};
   const lct_kv_range path = {row0 - r->shared, x->n_tokens};
-  const lct_cut whole = {.batch = {0}};
+  const lct_cut_batch whole = {.batch = {0}};
   x->places = lct_arena_alloc(&b->j->u->arena, (size_t)w->o.n_positions * sizeof *x->places);
   if (x->places == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
   LCT_TRY(lct_positions_place(w->o.positions, w->o.n_positions, &shape, &path, 1, &w->arena, x->places, err));
@@ -67,10 +72,8 @@ static lct_status add_segment(run_batch *b, const reply *r, lct_batch *batch, in
   *seg = (lct_segment){.row0 = batch->n_rows, .n_rows = x->n_tokens - r->shared, .parent = -1, .pos0 = r->shared,
                        .kv0 = b->reply0 + batch->n_rows, .ranges = ranges};
   seg->n_ranges = lct_ranges_slice(path, n_path, 0, r->shared, ranges);
-  for (int32_t i = 0; i < seg->n_rows; i++) {
-    tokens[batch->n_rows + i] = x->ids[r->shared + i];
-    positions[batch->n_rows + i] = r->shared + i;
-  }
+  lct_item_ids(x, r->shared, x->n_tokens, tokens + batch->n_rows);
+  for (int32_t i = 0; i < seg->n_rows; i++) positions[batch->n_rows + i] = r->shared + i;
   batch->n_rows += seg->n_rows;
   return LCT_OK;
 }
@@ -118,7 +121,8 @@ lct_status run_replies(run_batch *b, lct_error *err) {
     lct_item *x = &j->u->items[g->reply];
     if (x->n_tokens == 0) continue;
     LCT_TRY(finish_item(j, x, err));
-    replies[n] = (reply){.item = g->reply, .g = g, .shared = shared_prefix(&j->u->items[g->item], x)};
+    replies[n] = (reply){.item = g->reply, .g = g};
+    LCT_TRY(find_shared(j->w, &j->u->items[g->item], x, &replies[n].shared, err));
     n_rows += x->n_tokens - replies[n++].shared;
   }
   if (n == 0) return LCT_OK;

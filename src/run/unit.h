@@ -8,8 +8,9 @@
 
 /* One prompt whose state is wanted. Lists are the unit's arena's. */
 typedef struct {
-  const int32_t *ids;       /* (n_tokens) */
   int32_t n_tokens;         /* 0: it is not known yet (a reply), or will not be run */
+  int32_t shared;           /* its first tokens that are those of the item before it in the unit, as far as is known; 0: a conversation's first */
+  const int32_t *tail;      /* (n_tokens - shared) the ids behind them */
   const lct_positions *content; /* (message + 1) */
   const lct_role *roles;    /* (message + 1) */
   int32_t message;          /* the last one's index */
@@ -62,8 +63,10 @@ void lct_unit_free(lct_unit *u);
 lct_status lct_unit_begin_part(lct_unit *u, lct_error *err) LCT_CHECKED;
 /* Adds an item, copied; its lists must be the unit's arena's. first_needed is worked out from the positions. */
 lct_status lct_unit_add(lct_unit *u, const lct_item *item, const lct_position *positions, int n_positions, lct_error *err) LCT_CHECKED;
-/* Tokens that the item would add to the unit's trie: it shares most with the one added before it. */
-int64_t lct_unit_estimate(const lct_unit *u, const lct_item *item);
+/* Tokens that a conversation's items would add to the unit's trie, about: the first shares most with the first of the one before. */
+int64_t lct_unit_estimate(const lct_unit *u, const lct_item *items, int32_t n);
+/* Ids [from, to) of an item that stands behind those it shares ids with. */
+void lct_item_ids(const lct_item *x, int32_t from, int32_t to, int32_t *out);
 /* The trie, where the positions' vectors come from, and what all items begin with. max_rows: of a batch (unless one subtree is larger);
  * INT32_MAX: one batch. */
 lct_status lct_unit_plan(lct_unit *u, const lct_position *positions, int n_positions, int32_t max_rows, lct_error *err) LCT_CHECKED;
@@ -71,6 +74,6 @@ lct_status lct_unit_plan(lct_unit *u, const lct_position *positions, int n_posit
 lct_status lct_unit_plan_items(lct_unit *u, const int32_t *items, int32_t n, const lct_position *positions, int n_positions, int32_t max_rows,
                                lct_plan **out, lct_error *err) LCT_CHECKED;
 /* A system message's own snapshot. */
-static inline bool lct_item_is_opener(const lct_item *x) { return x->message == 0 && x->roles[0] == LCT_ROLE_SYSTEM; }
+static inline bool lct_item_is_opener(const lct_item *x) { return x->message == 0 && x->shared == 0 && x->roles[0] == LCT_ROLE_SYSTEM; }
 
 #endif

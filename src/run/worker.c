@@ -63,12 +63,14 @@ const lct_subject *lct_worker_subject(const lct_worker *w) { return w->subject; 
 int32_t lct_worker_max_rows(const lct_worker *w) { return w->max_rows; }
 const lct_worker_stats *lct_worker_get_stats(const lct_worker *w) { return &w->stats; }
 
-/* The kept prefix serves a unit when all that it computes begins with it and needs no row inside it, and its keys find room behind. */
-static bool serves(const lct_worker *w, const lct_unit *u, int32_t common) {
-  if (w->n_kept == 0 || common < w->n_kept) return false;
+/* The kept prefix serves a unit when all that it computes begins with it and needs no row inside it. */
+static bool serves(lct_worker *w, const lct_unit *u, int32_t common) {
+  int32_t *ids = lct_arena_alloc(&w->arena, ((size_t)w->n_kept + 1) * sizeof *ids);
+  if (w->n_kept == 0 || common < w->n_kept || ids == NULL) return false;
   for (int32_t i = 0; i < u->n_items; i++) {
-    const lct_item *x = &u->items[i];
-    if (x->n_tokens > 0 && !lct_item_is_opener(x)) return memcmp(x->ids, w->kept, (size_t)w->n_kept * sizeof *w->kept) == 0;
+    if (u->items[i].n_tokens == 0 || lct_item_is_opener(&u->items[i])) continue;
+    lct_item_ids(&u->items[i], 0, w->n_kept, ids);
+    return memcmp(ids, w->kept, (size_t)w->n_kept * sizeof *ids) == 0;
   }
   return false;
 }
@@ -102,9 +104,8 @@ static lct_status keep_prefix(run_batch *b, lct_error *err) {
   if (b->cut.prefix > 0) return LCT_OK;
   w->n_kept = 0;
   if (common < MIN_PREFIX) return LCT_OK;
-  const lct_item *x = &b->j->u->items[b->stage.items[0]];
   LCT_TRY(lct_grow(&w->kept, &w->cap_kept, (size_t)common, sizeof *w->kept, "kept tokens", err));
-  memcpy(w->kept, x->ids, (size_t)common * sizeof *w->kept);
+  lct_item_ids(&b->j->u->items[b->stage.items[0]], 0, common, w->kept);
   w->n_kept = common;
   return LCT_OK;
 }

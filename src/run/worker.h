@@ -30,7 +30,7 @@ typedef struct {
   const int32_t *items;          /* (n_items) numbers of those whose rows are in the batch; none of a STEP */
   int32_t n_items;
   const lct_plan *plan;          /* where the items lie; NULL: of a STEP, and of a REPLY over the prompts' keys, whose rows are what follows them */
-  const lct_cut *cut;            /* what of the plan's batch is in this one */
+  const lct_cut_batch *cut;            /* what of the plan's batch is in this one */
   lct_generation *const *active; /* (n_active) PREFILL: those whose first token it chooses; STEP: row i is active[i]'s */
   int32_t n_active;
   int32_t step;                  /* STEP: from 1 */

@@ -36,7 +36,7 @@ typedef struct {
 typedef struct {
   run_job *j;
   lct_stage stage;
-  lct_cut cut;
+  lct_cut_batch cut;
   lct_generation **generations; /* (n) those that go on from its items */
   int32_t n_generations;
   int32_t n_slots;              /* of keys: of the batch, of generated tokens, of replies */
@@ -47,7 +47,7 @@ typedef struct {
 lct_status run_stage(run_job *j, lct_stage *stage, const lct_pool_rows *rows, int32_t n, const lct_heads *heads, lct_kv *kv,
                      lct_error *err) LCT_CHECKED;
 /* The rows that an item's places are: the pool's entries, the worker's arena's. */
-lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut *cut, int32_t item, lct_pool_rows *out, lct_error *err) LCT_CHECKED;
+lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_batch *cut, int32_t item, lct_pool_rows *out, lct_error *err) LCT_CHECKED;
 /* The prefill of a batch, and the first tokens of its generations. */
 lct_status run_prefill(run_batch *b, lct_kv *kv, bool *stop, lct_error *err) LCT_CHECKED;
 /* Keys of at least n_slots, the same object as long as it is large enough. */

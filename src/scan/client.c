@@ -45,7 +45,7 @@ static void layer_done(void *ctx, lct_stage_kind kind, int32_t n_rows) {
 static void copy_state(const scan *s, const lct_pool *pool, int32_t item, float *out) {
   size_t hidden = (size_t)s->subject->cfg.hidden;
   int n_layers = s->subject->cfg.n_layers;
-  for (int k = 0; k < SCAN_N_SCORED * n_layers; k++) {
+  for (int k = 0; k < LCT_N_RESIDUAL * n_layers; k++) {
     const float *vectors = scan_vectors(s, pool, k / n_layers, LCT_POOLING_LAST, k % n_layers);
     memcpy(out + (size_t)k * hidden, vectors + (size_t)item * hidden, hidden * sizeof *out);
   }
@@ -59,7 +59,7 @@ static lct_status keep_state(scan *s, const lct_stage *stage, int32_t row, lct_e
     copy_state(s, stage->pool, row, p->last_state);
     return LCT_OK;
   }
-  size_t n = SCAN_N_SCORED * (size_t)s->subject->cfg.n_layers * (size_t)s->subject->cfg.hidden;
+  size_t n = LCT_N_RESIDUAL * (size_t)s->subject->cfg.n_layers * (size_t)s->subject->cfg.hidden;
   LCT_TRY(lct_calloc(&p->first_state, n, sizeof(float), "prompt state", err));
   LCT_TRY(lct_calloc(&p->last_state, n, sizeof(float), "prompt state", err));
   copy_state(s, stage->pool, g->item, p->first_state);

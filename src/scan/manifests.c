@@ -9,8 +9,6 @@
 #include "base/utf8.h"
 #include "scan/output_impl.h"
 
-const char *scan_keep_name(lct_keep k) { return k == LCT_KEEP_SCORES ? "scores" : k == LCT_KEEP_POOLED ? "pooled" : "tokens"; }
-
 static json_t *token_text(const scan *s, int32_t id) {
   lct_buf b = {0};
   lct_error ignored;
@@ -28,13 +26,13 @@ json_t *scan_tokens_text(const scan *s, const int32_t *ids, size_t n) {
 
 /* Token ids and their texts of an item, under the two keys given. */
 static void set_tokens(const scan *s, json_t *object, const lct_item *x, const char *ids_key, const char *texts_key) {
-  json_t *ids = json_array(), *texts = json_array();
-  for (int32_t i = 0; i < x->n_tokens; i++) {
-    json_array_append_new(ids, json_integer(x->ids[i]));
-    json_array_append_new(texts, token_text(s, x->ids[i]));
-  }
-  json_object_set_new(object, ids_key, ids);
-  json_object_set_new(object, texts_key, texts);
+  json_t *numbers = json_array();
+  int32_t *ids = calloc((size_t)x->n_tokens + 1, sizeof *ids);
+  if (ids != NULL) lct_item_ids(x, 0, x->n_tokens, ids);
+  for (int32_t i = 0; ids != NULL && i < x->n_tokens; i++) json_array_append_new(numbers, json_integer(ids[i]));
+  json_object_set_new(object, ids_key, numbers);
+  json_object_set_new(object, texts_key, ids != NULL ? scan_tokens_text(s, ids, (size_t)x->n_tokens) : NULL);
+  free(ids);
 }
 
 static json_t *index_json(const char *text) {

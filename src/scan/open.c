@@ -6,9 +6,6 @@
 
 #include "scan/scan_impl.h"
 
-const lct_source scan_scored[SCAN_N_SCORED] = {LCT_SOURCE_HIDDEN_IN, LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT,
-                                               LCT_SOURCE_MLP_DOWN_OUT};
-
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens) {
   if (s->o->progress == NULL) return;
   lct_progress p = {phase, done, total, tokens};
@@ -66,9 +63,9 @@ static uint32_t wanted_sources(const lct_scenario *sc) {
 /* What is pooled of every snapshot. */
 static lct_status choose_vectors(scan *s, lct_error *err) {
   size_t n_layers = (size_t)s->subject->cfg.n_layers;
-  lct_plane *planes = lct_arena_alloc(&s->arena, SCAN_N_SCORED * n_layers * sizeof *planes);
+  lct_plane *planes = lct_arena_alloc(&s->arena, LCT_N_RESIDUAL * n_layers * sizeof *planes);
   if (planes == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the list of layers");
-  for (int i = 0; i < SCAN_N_SCORED; i++) s->streams[i] = lct_stream_of(scan_scored[i], &s->subject->cfg, planes + (size_t)i * n_layers);
+  for (int i = 0; i < LCT_N_RESIDUAL; i++) s->streams[i] = lct_stream_of(LCT_RESIDUAL_SOURCES[i], &s->subject->cfg, planes + (size_t)i * n_layers);
   return lct_positions_parse("--positions", LCT_DEFAULT_POSITIONS, &s->arena, &s->positions, &s->n_positions, err);
 }
 

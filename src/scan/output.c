@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "archive/facts.h"
 #include "base/file.h"
 #include "scan/output_impl.h"
 
@@ -116,7 +117,7 @@ lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
       "s:I, s:I, s:I}",
       "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
       lct_version(), "precision", lct_precision_name(s->subject->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
-      scan_keep_name(s->o->keep), "model", lct_subject_model_json(s->subject), "template", "name", lct_template_name(s->subject->template.kind), "hash",
+      lct_keep_name(s->o->keep), "model", lct_subject_model_json(s->subject), "template", "name", lct_template_name(s->subject->template.kind), "hash",
       s->subject->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
       "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
       r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", lct_subject_machine_json(s->subject), "references", names(s, true), "prompts",

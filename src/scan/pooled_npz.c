@@ -23,15 +23,15 @@ static lct_status fill_item(scan *s, lct_npz *z, int32_t item, int *entries, uin
   lct_npy_dtype dtype = s->scenario->capture.store_dtype == LCT_STORE_F16 ? LCT_NPY_F16 : LCT_NPY_F32;
   int64_t dims[] = {s->subject->cfg.hidden};
   for (int l = 0; l < s->subject->cfg.n_layers; l++) {
-    for (int src = 0; src < SCAN_N_SCORED && s->layers[l]; src++) {
+    for (int src = 0; src < LCT_N_RESIDUAL && s->layers[l]; src++) {
       char name[64];
-      (void)snprintf(name, sizeof name, "layer_%02d/%s", l, lct_source_name(scan_scored[src]));
-      LCT_TRY(lct_npz_declare(z, name, dtype, 1, dims, &entries[l * SCAN_N_SCORED + src], err));
+      (void)snprintf(name, sizeof name, "layer_%02d/%s", l, lct_source_name(LCT_RESIDUAL_SOURCES[src]));
+      LCT_TRY(lct_npz_declare(z, name, dtype, 1, dims, &entries[l * LCT_N_RESIDUAL + src], err));
     }
   }
   for (int l = 0; l < s->subject->cfg.n_layers; l++) {
-    for (int src = 0; src < SCAN_N_SCORED && s->layers[l]; src++) {
-      LCT_TRY(put_vector(s, z, entries[l * SCAN_N_SCORED + src], vector(s, src, LCT_POOLING_LAST, l, item), half, err));
+    for (int src = 0; src < LCT_N_RESIDUAL && s->layers[l]; src++) {
+      LCT_TRY(put_vector(s, z, entries[l * LCT_N_RESIDUAL + src], vector(s, src, LCT_POOLING_LAST, l, item), half, err));
       s->result->tensor_bytes += dims[0] * (dtype == LCT_NPY_F16 ? 2 : 4);
     }
   }
@@ -42,7 +42,7 @@ static lct_status write_item(scan *s, int32_t item, lct_error *err) {
   int *entries = NULL;
   uint16_t *half = NULL;
   lct_npz *z = NULL;
-  LCT_TRY(lct_calloc(&entries, (size_t)s->subject->cfg.n_layers * SCAN_N_SCORED, sizeof *entries, "entries", err));
+  LCT_TRY(lct_calloc(&entries, (size_t)s->subject->cfg.n_layers * LCT_N_RESIDUAL, sizeof *entries, "entries", err));
   lct_status status = lct_calloc(&half, (size_t)s->subject->cfg.hidden, sizeof *half, "vector", err);
   if (status == LCT_OK) status = lct_npz_create(s->items[item].path, &z, err);
   if (status == LCT_OK) status = fill_item(s, z, item, entries, half, err);
@@ -76,19 +76,19 @@ static int64_t count_done(const scan *s, int32_t first, int32_t n) {
 
 static lct_status fill_pooled(scan *s, const scan_prompt *p, lct_npz *z, lct_error *err) {
   int32_t first[2] = {p->first_item, 0}, count[2] = {(int32_t)p->n_messages + 1, s->n_references};
-  int entries[2][SCAN_N_SCORED];
+  int entries[2][LCT_N_RESIDUAL];
   int64_t n_layers = 0;
   for (int l = 0; l < s->subject->cfg.n_layers; l++) n_layers += s->layers[l];
   for (int k = 0; k < 2; k++) {
-    for (int src = 0; src < SCAN_N_SCORED; src++) {
+    for (int src = 0; src < LCT_N_RESIDUAL; src++) {
       char name[64];
-      (void)snprintf(name, sizeof name, "%s%s", k == 1 ? "ref/" : "", lct_source_name(scan_scored[src]));
+      (void)snprintf(name, sizeof name, "%s%s", k == 1 ? "ref/" : "", lct_source_name(LCT_RESIDUAL_SOURCES[src]));
       int64_t dims[] = {count_done(s, first[k], count[k]), LCT_N_POOLINGS, n_layers, s->subject->cfg.hidden};
       LCT_TRY(lct_npz_declare(z, name, LCT_NPY_F32, 4, dims, &entries[k][src], err));
     }
   }
   for (int k = 0; k < 2; k++) {
-    for (int src = 0; src < SCAN_N_SCORED; src++) LCT_TRY(put_source(s, z, entries[k][src], src, first[k], count[k], err));
+    for (int src = 0; src < LCT_N_RESIDUAL; src++) LCT_TRY(put_source(s, z, entries[k][src], src, first[k], count[k], err));
   }
   return LCT_OK;
 }

@@ -3,25 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/item.h"
 #include "scan/scan_impl.h"
 
-/* Renders and tokenises messages: *x with its lists in the unit's arena, and what the item shows of its last message. */
-static lct_status tokenise(scan *s, lct_unit *u, const lct_message *messages, size_t n, lct_item *x, scan_item *item, lct_error *err) {
-  lct_positions *content = lct_arena_alloc(&u->arena, n * sizeof *content);
-  lct_role *roles = lct_arena_alloc(&u->arena, n * sizeof *roles);
-  if (content == NULL || roles == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
-  lct_tokens tokens = {0};
-  lct_status status = lct_prompt_tokenise(&s->subject->template, s->encoder, messages, n, &tokens, content, err);
-  int32_t *ids = status == LCT_OK ? lct_arena_alloc(&u->arena, (tokens.len + 1) * sizeof *ids) : NULL;
-  if (status == LCT_OK && ids == NULL) status = lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
-  for (size_t i = 0; status == LCT_OK && i < tokens.len; i++) ids[i] = tokens.data[i].id;
-  for (size_t i = 0; i < n; i++) roles[i] = lct_role_of(messages[i].role);
-  *x = (lct_item){.ids = ids, .n_tokens = (int32_t)tokens.len, .content = content, .roles = roles, .message = (int32_t)n - 1, .seq = -1};
-  lct_tokens_free(&tokens);
-  item->role = messages[n - 1].role;
-  item->preview = messages[n - 1].content;
-  item->preview_len = messages[n - 1].content_len;
-  return status;
+/* What an item shows of its last message. */
+static void describe(scan_item *item, const lct_message *last) {
+  item->role = last->role;
+  item->preview = last->content;
+  item->preview_len = last->content_len;
 }
 
 static lct_status check_length(const scan *s, const lct_item *x, int new_tokens, const char *what, lct_error *err) {
@@ -65,29 +54,48 @@ static lct_status count_items(scan *s, lct_error *err) {
   return lct_calloc(&s->items, (size_t)n, sizeof *s->items, "snapshots", err);
 }
 
-static lct_status add_reference(scan *s, int32_t number, lct_error *err) {
+static lct_status add_reference(scan *s, int32_t number, lct_tokens *scratch, lct_error *err) {
   const lct_reference *r = &s->scenario->references[number];
   char what[256];
   lct_item x;
   (void)snprintf(what, sizeof what, "reference \"%s\"", r->label);
-  LCT_TRY(tokenise(s, s->unit, r->messages, r->n_messages, &x, &s->items[number], err));
+  LCT_TRY(lct_item_make(s->subject, s->encoder, r->messages, r->n_messages, scratch, &s->unit->arena, &x, err));
   LCT_TRY(check_length(s, &x, 0, what, err));
+  describe(&s->items[number], &r->messages[r->n_messages - 1]);
   LCT_TRY(lct_unit_begin_part(s->unit, err));
   return lct_unit_add(s->unit, &x, s->positions, s->n_positions, err);
 }
 
 /* A prompt's snapshots; the one with the reply has no tokens yet. */
-static lct_status add_prompt(scan *s, const scan_prompt *p, lct_error *err) {
+static lct_status add_prompt(scan *s, const scan_prompt *p, lct_prompts *prompts, lct_error *err) {
   char what[128];
-  lct_item x;
+  lct_role *roles = lct_arena_alloc(&s->unit->arena, p->n_messages * sizeof *roles);
+  if (roles == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
+  for (size_t i = 0; i < p->n_messages; i++) roles[i] = lct_role_of(p->messages[i].role);
   (void)snprintf(what, sizeof what, "%s (%zu messages)", p->label, p->n_messages);
   LCT_TRY(lct_unit_begin_part(s->unit, err));
+  lct_prompts_begin(prompts);
   for (size_t k = 1; k <= p->n_messages; k++) {
-    LCT_TRY(tokenise(s, s->unit, p->messages, k, &x, &s->items[p->first_item + (int32_t)k - 1], err));
+    lct_tokenised t;
+    LCT_TRY(lct_prompts_next(prompts, &s->subject->template, s->encoder, p->messages, k, &s->unit->arena, &t, err));
+    const lct_item x = {.n_tokens = t.n_tokens, .shared = t.shared, .tail = t.tail, .content = t.content, .roles = roles,
+                        .message = (int32_t)k - 1, .seq = -1};
     LCT_TRY(check_length(s, &x, k == p->n_messages ? s->scenario->generation.max_new_tokens : 0, what, err));
+    describe(&s->items[p->first_item + (int32_t)k - 1], &p->messages[k - 1]);
     LCT_TRY(lct_unit_add(s->unit, &x, s->positions, s->n_positions, err));
   }
-  return lct_unit_add(s->unit, &(lct_item){0}, s->positions, s->n_positions, err);
+  return lct_unit_add(s->unit, &(lct_item){.seq = -1}, s->positions, s->n_positions, err);
+}
+
+static lct_status add_items(scan *s, lct_error *err) {
+  lct_tokens scratch = {0};
+  lct_prompts prompts = {0};
+  lct_status status = LCT_OK;
+  for (int32_t i = 0; i < s->n_references && status == LCT_OK; i++) status = add_reference(s, i, &scratch, err);
+  for (size_t i = 0; i < s->n_prompts && status == LCT_OK; i++) status = add_prompt(s, &s->prompts[i], &prompts, err);
+  lct_tokens_free(&scratch);
+  lct_prompts_free(&prompts);
+  return status;
 }
 
 static lct_status add_generations(scan *s, lct_error *err) {
@@ -113,8 +121,7 @@ static lct_status add_generations(scan *s, lct_error *err) {
 lct_status scan_make_unit(scan *s, lct_error *err) {
   LCT_TRY(expand(s, err));
   LCT_TRY(count_items(s, err));
-  for (int32_t i = 0; i < s->n_references; i++) LCT_TRY(add_reference(s, i, err));
-  for (size_t i = 0; i < s->n_prompts; i++) LCT_TRY(add_prompt(s, &s->prompts[i], err));
+  LCT_TRY(add_items(s, err));
   LCT_TRY(add_generations(s, err));
   return lct_unit_plan(s->unit, s->positions, s->n_positions, s->subject->device.batch_rows, err);
 }
@@ -168,7 +175,11 @@ lct_status scan_make_reply(scan *s, lct_unit *u, size_t number, lct_error *err) 
   if (messages == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a reply");
   memcpy(messages, p->messages, p->n_messages * sizeof *messages);
   messages[p->n_messages] = (lct_message){"assistant", p->reply.data, p->reply.len};
-  LCT_TRY(tokenise(s, u, messages, p->n_messages + 1, &u->items[g->reply], &s->items[g->reply], err));
+  lct_tokens scratch = {0};
+  lct_status status = lct_item_make(s->subject, s->encoder, messages, p->n_messages + 1, &scratch, &u->arena, &u->items[g->reply], err);
+  lct_tokens_free(&scratch);
+  LCT_TRY(status);
+  describe(&s->items[g->reply], &messages[p->n_messages]);
   s->items[g->reply].generated = true;
   return check_length(s, &u->items[g->reply], 0, "the prompt with its reply", err);
 }

@@ -6,7 +6,7 @@
 #include "scan/scan_impl.h"
 
 static lct_status open_worker(scan *s, lct_error *err) {
-  const lct_worker_options o = {.streams = s->streams, .n_streams = SCAN_N_SCORED, .positions = s->positions, .n_positions = s->n_positions,
+  const lct_worker_options o = {.streams = s->streams, .n_streams = LCT_N_RESIDUAL, .positions = s->positions, .n_positions = s->n_positions,
                                 .max_rows = s->subject->device.batch_rows};
   LCT_TRY(lct_worker_new(s->subject, &o, &s->worker, err));
   lct_conversion c;

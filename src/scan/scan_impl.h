@@ -7,10 +7,6 @@
 #include "run/pipeline.h"
 #include "scenario/scenario.h"
 
-/* The residual-stream sources that are scored, in the order of the score axis. */
-#define SCAN_N_SCORED 4
-extern const lct_source scan_scored[SCAN_N_SCORED];
-
 /* What the unit's item of the same number does not say: a reference, or a snapshot of a prompt. */
 typedef struct {
   const char *role;    /* of the last message; borrowed */
@@ -29,7 +25,7 @@ typedef struct {
   int32_t first_item; /* its n_messages snapshots, then the one with the reply */
   lct_buf reply;      /* text, end token left out */
   char **indexes;     /* (max_new_tokens) JSON text of each step's tensors, NULL: none */
-  float *first_state, *last_state; /* (SCAN_N_SCORED, n_layers, hidden): prompt's last token; last generated step */
+  float *first_state, *last_state; /* (LCT_N_RESIDUAL, n_layers, hidden): prompt's last token; last generated step */
 } scan_prompt;
 
 /* Files of whole tensors. */
@@ -64,7 +60,7 @@ typedef struct {
   lct_unit *unit;        /* all prompts; its contents are the pipeline's while that runs */
   lct_position *positions;
   int n_positions;
-  lct_stream streams[SCAN_N_SCORED]; /* scan_scored at every layer */
+  lct_stream streams[LCT_N_RESIDUAL]; /* LCT_RESIDUAL_SOURCES at every layer */
   lct_worker *worker;
   scan_files files;
   scan_progress progress;
@@ -101,7 +97,7 @@ lct_status scan_write_scores(scan *s, const scan_prompt *p, lct_error *err) LCT_
 /* helpers */
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens);
 char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) LCT_PRINTF(3, 4); /* in the arena; NULL: out of memory */
-/* (items, hidden) of a residual source (its number in scan_scored) at a position and a layer. */
+/* (items, hidden) of a residual source (its number in LCT_RESIDUAL_SOURCES) at a position and a layer. */
 const float *scan_vectors(const scan *s, const lct_pool *pool, int source, int position, int layer);
 
 #endif

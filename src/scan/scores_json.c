@@ -20,7 +20,7 @@ typedef struct {
 } table;
 
 static size_t score_at(const table *t, int snapshot, int pooling, int source, int layer) {
-  size_t i = ((size_t)snapshot * LCT_N_POOLINGS + (size_t)pooling) * SCAN_N_SCORED + (size_t)source;
+  size_t i = ((size_t)snapshot * LCT_N_POOLINGS + (size_t)pooling) * LCT_N_RESIDUAL + (size_t)source;
   return (i * (size_t)t->n_layers + (size_t)layer) * (size_t)t->s->n_references * LCT_N_METRICS;
 }
 
@@ -47,14 +47,14 @@ static lct_status score_layers(void *ctx, int64_t from, int64_t to, int thread, 
   LCT_TRY(lct_alloc_aligned(&block, (t->p->n_messages + 1) * (size_t)t->s->n_references * LCT_N_METRICS, sizeof *block, "scores", err));
   lct_status status = LCT_OK;
   for (int i = (int)from; i < (int)to && status == LCT_OK; i++) {
-    status = score_layer(t, i / t->n_layers % SCAN_N_SCORED, i / t->n_layers / SCAN_N_SCORED, i % t->n_layers, block, err);
+    status = score_layer(t, i / t->n_layers % LCT_N_RESIDUAL, i / t->n_layers / LCT_N_RESIDUAL, i % t->n_layers, block, err);
   }
   free(block);
   return status;
 }
 
 static lct_status compute(table *t, lct_error *err) {
-  return lct_threads_for(t->s->subject->threads, LCT_N_POOLINGS * SCAN_N_SCORED * t->n_layers, 1, score_layers, t, err);
+  return lct_threads_for(t->s->subject->threads, LCT_N_POOLINGS * LCT_N_RESIDUAL * t->n_layers, 1, score_layers, t, err);
 }
 
 static lct_status put_number(lct_buf *b, float v, const char *nan, lct_error *err) {
@@ -81,7 +81,7 @@ static json_t *intra_run(const table *t, lct_error *err) {
   json_t *root = json_object();
   size_t hidden = (size_t)t->s->subject->cfg.hidden;
   float *m = malloc(LCT_N_METRICS * (size_t)t->n_layers * sizeof *m);
-  for (int src = 0; m != NULL && src < SCAN_N_SCORED; src++) {
+  for (int src = 0; m != NULL && src < LCT_N_RESIDUAL; src++) {
     for (int l = 0; l < t->n_layers; l++) {
       size_t at = ((size_t)src * (size_t)t->s->subject->cfg.n_layers + (size_t)t->layers[l]) * hidden;
       float one[LCT_N_METRICS];
@@ -90,9 +90,9 @@ static json_t *intra_run(const table *t, lct_error *err) {
     }
     json_t *entry = json_object();
     for (int k = 0; k < LCT_N_METRICS; k++) {
-      json_object_set_new(entry, lct_metric_name((lct_metric)k), numbers(m + k * t->n_layers, (size_t)t->n_layers));
+      json_object_set_new(entry, lct_any_metric_name(k), numbers(m + k * t->n_layers, (size_t)t->n_layers));
     }
-    json_object_set_new(root, lct_source_name(scan_scored[src]), entry);
+    json_object_set_new(root, lct_source_name(LCT_RESIDUAL_SOURCES[src]), entry);
   }
   free(m);
   return root;
@@ -103,10 +103,10 @@ static json_t *axes_json(const table *t, lct_error *err) {
   json_t *references = json_array(), *metrics = json_array();
   for (int i = 0; i < t->n_snapshots; i++) json_array_append_new(snapshots, snapshot_json(t->s, t->p, t->snapshots[i]));
   for (int i = 0; i < LCT_N_POOLINGS; i++) json_array_append_new(poolings, json_string(lct_pooling_name((lct_pooling)i)));
-  for (int i = 0; i < SCAN_N_SCORED; i++) json_array_append_new(sources, json_string(lct_source_name(scan_scored[i])));
+  for (int i = 0; i < LCT_N_RESIDUAL; i++) json_array_append_new(sources, json_string(lct_source_name(LCT_RESIDUAL_SOURCES[i])));
   for (int i = 0; i < t->n_layers; i++) json_array_append_new(layers, json_integer(t->layers[i]));
   for (int32_t i = 0; i < t->s->n_references; i++) json_array_append_new(references, json_string(t->s->scenario->references[i].label));
-  for (int i = 0; i < LCT_N_METRICS; i++) json_array_append_new(metrics, json_string(lct_metric_name((lct_metric)i)));
+  for (int i = 0; i < LCT_N_METRICS; i++) json_array_append_new(metrics, json_string(lct_any_metric_name(i)));
   json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:[s, s, s, s, s, s]}", "format", "llmct-scores", "version", 1,
                            "snapshots", snapshots, "poolings", poolings, "sources", sources, "layers", layers, "references", references,
                            "metrics", metrics, "axes", "snapshot", "pooling", "source", "layer", "reference", "metric");
@@ -139,7 +139,7 @@ static lct_status write_json(const table *t, const char *path, lct_error *err) {
 static lct_status csv_line(const table *t, int i, int pooling, int source, int layer, int ref, lct_buf *b, lct_error *err) {
   const scan_item *item = &t->s->items[t->snapshots[i]];
   LCT_TRY(lct_buf_printf(b, err, "%d,%s,%s,%s,%d,%s", t->snapshots[i] - t->p->first_item, item->role,
-                         lct_pooling_name((lct_pooling)pooling), lct_source_name(scan_scored[source]), t->layers[layer],
+                         lct_pooling_name((lct_pooling)pooling), lct_source_name(LCT_RESIDUAL_SOURCES[source]), t->layers[layer],
                          t->s->scenario->references[ref].label));
   const float *v = t->scores + score_at(t, i, pooling, source, layer) + (size_t)ref * LCT_N_METRICS;
   for (int m = 0; m < LCT_N_METRICS; m++) {
@@ -152,11 +152,11 @@ static lct_status csv_line(const table *t, int i, int pooling, int source, int l
 static lct_status write_csv(const table *t, const char *path, lct_error *err) {
   lct_buf b = {0};
   lct_status st = lct_buf_puts(&b, "snapshot,role,pooling,source,layer,reference,cosine,mae,jaccard\n", err);
-  int per_snapshot = LCT_N_POOLINGS * SCAN_N_SCORED * t->n_layers * t->s->n_references;
+  int per_snapshot = LCT_N_POOLINGS * LCT_N_RESIDUAL * t->n_layers * t->s->n_references;
   for (int i = 0; i < t->n_snapshots; i++) {
     for (int k = 0; k < per_snapshot && st == LCT_OK; k++) {
       int ref = k % t->s->n_references, layer = k / t->s->n_references % t->n_layers;
-      int source = k / t->s->n_references / t->n_layers % SCAN_N_SCORED, pooling = k / t->s->n_references / t->n_layers / SCAN_N_SCORED;
+      int source = k / t->s->n_references / t->n_layers % LCT_N_RESIDUAL, pooling = k / t->s->n_references / t->n_layers / LCT_N_RESIDUAL;
       st = csv_line(t, i, pooling, source, layer, ref, &b, err);
     }
   }

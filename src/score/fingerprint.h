@@ -11,7 +11,7 @@
 #ifndef LCT_SCORE_FINGERPRINT_H
 #define LCT_SCORE_FINGERPRINT_H
 
-#include "score/metrics.h"
+#include "score/score.h"
 
 /* roles system, user, assistant; lengths: floor(log2(tokens of the message)) clamped to 0..7 */
 enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 };

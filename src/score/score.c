@@ -124,17 +124,6 @@ lct_status lct_jaccard(const float *v, const float *r, int n, float *out, lct_er
   return s;
 }
 
-const char *lct_metric_name(lct_metric m) {
-  switch (m) {
-#define METRIC_NAME(id, name) \
-  case LCT_METRIC_##id: return name;
-    LCT_METRICS(METRIC_NAME)
-#undef METRIC_NAME
-    case LCT_N_METRICS: break;
-  }
-  return "?";
-}
-
 const char *lct_pooling_name(lct_pooling p) {
   switch (p) {
 #define POOLING_NAME(id, name) \

@@ -3,19 +3,10 @@
 #ifndef LCT_SCORE_SCORE_H
 #define LCT_SCORE_SCORE_H
 
-#include "base/mem.h"
+#include "score/metrics.h"
 
-/* order is the order of the metric axis everywhere */
-#define LCT_METRICS(X) \
-  X(COSINE, "cosine")  \
-  X(MAE, "mae")        \
-  X(JACCARD, "jaccard")
-typedef enum {
-#define LCT_METRIC_ENUM(id, name) LCT_METRIC_##id,
-  LCT_METRICS(LCT_METRIC_ENUM)
-#undef LCT_METRIC_ENUM
-      LCT_N_METRICS
-} lct_metric;
+/* The metrics of a scan, the first of the table, in the order of the metric axis of scores.json. */
+enum { LCT_N_METRICS = LCT_METRIC_JACCARD + 1 };
 
 #define LCT_POOLINGS(X) \
   X(LAST, "last")       \
@@ -28,7 +19,6 @@ typedef enum {
       LCT_N_POOLINGS
 } lct_pooling;
 
-const char *lct_metric_name(lct_metric m);
 const char *lct_pooling_name(lct_pooling p);
 
 /* (v . r) / (|v| |r|), accumulated in double; NaN when either is zero or has a NaN. */

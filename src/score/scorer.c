@@ -1,3 +1,5 @@
+/* The scorer follows the table of score/metrics.h. Rows as they are go through lct_score_refs, whose bits are a scan's; all others are mapped,
+ * up to CHUNK at once, and multiplied with labels that were mapped and made units before. Contrasts come last, from scores that are there. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,38 +15,60 @@ typedef struct {
   lct_score_refs legacy;
   const float *mean, *w, *z; /* of f; NULL: not needed */
   float *inverse_sigma;      /* (hidden), 0 where sigma is */
-  float *centered, *standardized, *whitened, *projection; /* (n_labels, hidden): references treated as a row will be, as unit vectors;
-                                                             of NaN where there is no direction */
+  float *labels[LCT_N_ALL_METRICS]; /* (n_labels, hidden) of metrics of mapped rows: unit vectors, of NaN where there is no direction */
 } place;
+
+typedef struct {
+  int metrics[LCT_N_ALL_METRICS], n;
+} metric_list;
 
 struct lct_scorer {
   const lct_fingerprints *f;
-  int column[LCT_N_ALL_METRICS]; /* where a metric goes, -1: not asked for */
+  int column[LCT_N_ALL_METRICS]; /* where a metric's scores go, -1: it is not computed */
   int n_metrics, n_poolings, n_sources, n_layers;
-  bool legacy, calibrated; /* whether any metric of that kind but z is asked for */
+  metric_list of_map[LCT_N_MAPS]; /* that are computed of rows mapped so */
+  metric_list contrasts;          /* asked for */
+  bool mapped;                    /* whether anything is computed of other rows than raw ones */
   place *places;
 };
 
-static bool wants(const lct_scorer *s, int metric) { return s->column[metric] >= 0; }
+static bool computes(const lct_scorer *s, int metric) { return s->column[metric] >= 0; }
+
+static void list_add(metric_list *list, int metric) { list->metrics[list->n++] = metric; }
+
+static lct_status check_metric(const lct_scorer *s, int m, lct_error *err) {
+  if (m < 0 || m >= LCT_N_ALL_METRICS) return lct_fail(err, LCT_E_USAGE, "there is no metric of number %d", m);
+  const lct_metric_rule *rule = &LCT_METRIC_RULES[m];
+  if (computes(s, m)) return lct_fail(err, LCT_E_USAGE, "metric \"%s\" is asked for twice", rule->name);
+  if (rule->needs != LCT_NEEDS_NOTHING && s->f->n_neutral == 0) {
+    return lct_fail(err, LCT_E_USAGE,
+                    "metric \"%s\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)", rule->name);
+  }
+  if (rule->needs == LCT_NEEDS_WHITEN && s->f->whiten == NULL) {
+    return lct_fail(err, LCT_E_USAGE, "metric \"%s\" needs fingerprints made with --whiten", rule->name);
+  }
+  return LCT_OK;
+}
 
 static lct_status set_metrics(lct_scorer *s, const lct_score_axes *axes, lct_error *err) {
   for (int i = 0; i < LCT_N_ALL_METRICS; i++) s->column[i] = -1;
   s->n_metrics = axes->n_metrics;
   for (int i = 0; i < axes->n_metrics; i++) {
-    int m = axes->metrics[i];
-    if (m < 0 || m >= LCT_N_ALL_METRICS) return lct_fail(err, LCT_E_USAGE, "there is no metric of number %d", m);
-    if (wants(s, m)) return lct_fail(err, LCT_E_USAGE, "metric \"%s\" is asked for twice", lct_any_metric_name(m));
-    if (m > LCT_METRIC_CALIBRATED_FIRST && s->f->n_neutral == 0) {
-      return lct_fail(err, LCT_E_USAGE,
-                      "metric \"%s\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)",
-                      lct_any_metric_name(m));
-    }
-    s->column[m] = i;
-    if (m <= LCT_METRIC_CALIBRATED_FIRST || m == LCT_METRIC_Z) s->legacy = true;
-    else s->calibrated = true;
+    LCT_TRY(check_metric(s, axes->metrics[i], err));
+    s->column[axes->metrics[i]] = i;
   }
-  if (wants(s, LCT_METRIC_WHITENED) && s->f->whiten == NULL) {
-    return lct_fail(err, LCT_E_USAGE, "metric \"whitened\" needs fingerprints made with --whiten");
+  /* What a contrast is of, where it is not asked for itself, is computed in the contrast's place. */
+  for (int m = 0; m < LCT_N_ALL_METRICS; m++) {
+    int of = LCT_METRIC_RULES[m].contrast_of;
+    if (!computes(s, m) || of < 0) continue;
+    list_add(&s->contrasts, m);
+    if (!computes(s, of)) s->column[of] = s->column[m];
+  }
+  for (int m = 0; m < LCT_N_ALL_METRICS; m++) {
+    const lct_metric_rule *rule = &LCT_METRIC_RULES[m];
+    if (!computes(s, m) || rule->contrast_of >= 0) continue;
+    list_add(&s->of_map[rule->map], m);
+    if (rule->map != LCT_MAP_NONE) s->mapped = true;
   }
   return LCT_OK;
 }
@@ -89,64 +113,82 @@ static void whiten(const float *w, const float *x, int n_rows, int n, float *y) 
   }
 }
 
-static lct_status new_units(const lct_scorer *s, float **units, lct_error *err) {
-  return lct_alloc_aligned(units, (size_t)s->f->n_labels * (size_t)s->f->hidden, sizeof **units, "references", err);
-}
-
-static lct_status make_standardized(const lct_scorer *s, place *p, const float *sigma, const float *centred, lct_error *err) {
-  int n = s->f->hidden;
-  LCT_TRY(lct_alloc_aligned(&p->inverse_sigma, (size_t)n, sizeof *p->inverse_sigma, "standard deviations", err));
-  LCT_TRY(new_units(s, &p->standardized, err));
-  for (int i = 0; i < n; i++) p->inverse_sigma[i] = sigma[i] > 0 ? 1 / sigma[i] : 0;
-  for (int i = 0; i < s->f->n_labels; i++) {
-    size_t at = (size_t)i * (size_t)n;
-    multiply(centred + at, p->inverse_sigma, n, p->standardized + at);
+/* Centred rows (n_rows, n) as `map` has them: in `out`, or where they are. */
+static const float *map_rows(const place *p, lct_metric_map map, const float *centred, int n_rows, int n, float *out) {
+  switch (map) {
+    case LCT_MAP_STANDARDIZE:
+      for (int r = 0; r < n_rows; r++) multiply(centred + (size_t)r * (size_t)n, p->inverse_sigma, n, out + (size_t)r * (size_t)n);
+      return out;
+    case LCT_MAP_WHITEN: whiten(p->w, centred, n_rows, n, out); return out;
+    case LCT_MAP_NONE:
+    case LCT_MAP_CENTRE:
+    case LCT_N_MAPS: break;
   }
-  make_units(p->standardized, s->f->n_labels, n);
-  return LCT_OK;
+  return centred;
 }
 
-/* d = r - mu without its part along the components. */
-static lct_status make_projection(const lct_scorer *s, place *p, const float *pcs, const float *centred, lct_error *err) {
-  int n = s->f->hidden;
-  double *d = NULL;
-  LCT_TRY(new_units(s, &p->projection, err));
-  LCT_TRY(lct_calloc(&d, (size_t)n, sizeof *d, "a direction", err));
-  for (int i = 0; i < s->f->n_labels; i++) {
-    const float *r = centred + (size_t)i * (size_t)n;
-    for (int j = 0; j < n; j++) d[j] = (double)r[j];
-    for (int k = 0; k < s->f->n_pcs; k++) {
-      const float *pc = pcs + (size_t)k * (size_t)n;
-      double along = lct_dot_double(r, pc, n);
-      for (int j = 0; j < n; j++) d[j] -= along * (double)pc[j];
+/* x (n) without its part along the components; d (n) is scratch. */
+static void remove_components(float *x, const float *pcs, int n_pcs, int n, double *d) {
+  for (int j = 0; j < n; j++) d[j] = (double)x[j];
+  for (int k = 0; k < n_pcs; k++) {
+    const float *pc = pcs + (size_t)k * (size_t)n;
+    double along = lct_dot_double(x, pc, n);
+    for (int j = 0; j < n; j++) d[j] -= along * (double)pc[j];
+  }
+  for (int j = 0; j < n; j++) x[j] = (float)d[j];
+}
+
+/* What a label needs in the making. */
+typedef struct {
+  float *centred; /* (hidden) */
+  double *d;      /* (hidden) */
+} label_scratch;
+
+/* All labels as one metric of mapped rows keeps them. */
+static lct_status make_labels(const lct_scorer *s, place *p, size_t at, int metric, const label_scratch *w, lct_error *err) {
+  const lct_fingerprints *f = s->f;
+  const lct_metric_rule *rule = &LCT_METRIC_RULES[metric];
+  size_t n = (size_t)f->hidden;
+  LCT_TRY(lct_alloc_aligned(&p->labels[metric], (size_t)f->n_labels * n, sizeof *p->labels[metric], "references", err));
+  for (int i = 0; i < f->n_labels; i++) {
+    float *x = p->labels[metric] + (size_t)i * n;
+    subtract(p->raw + (size_t)i * n, p->mean, f->hidden, w->centred);
+    const float *mapped = map_rows(p, rule->map, w->centred, 1, f->hidden, x);
+    if (mapped != x) memcpy(x, mapped, n * sizeof *x);
+    if (rule->label == LCT_LABEL_DIRECTION && f->n_pcs > 0) {
+      remove_components(x, f->pcs + at * n * (size_t)f->n_pcs, f->n_pcs, f->hidden, w->d);
     }
-    for (int j = 0; j < n; j++) p->projection[(size_t)i * (size_t)n + (size_t)j] = (float)d[j];
   }
-  make_units(p->projection, s->f->n_labels, n);
-  free(d);
+  make_units(p->labels[metric], f->n_labels, f->hidden);
   return LCT_OK;
 }
 
-static lct_status make_calibrated(const lct_scorer *s, place *p, size_t at, lct_error *err) {
+/* What rows and labels are mapped by. */
+static lct_status make_maps(const lct_scorer *s, place *p, size_t at, lct_error *err) {
   const lct_fingerprints *f = s->f;
   size_t n = (size_t)f->hidden;
   p->mean = f->mean + at * n;
-  LCT_TRY(new_units(s, &p->centered, err));
-  float *centred = p->centered;
-  for (int i = 0; i < f->n_labels; i++) subtract(p->raw + (size_t)i * n, p->mean, f->hidden, centred + (size_t)i * n);
-  if (wants(s, LCT_METRIC_STANDARDIZED)) LCT_TRY(make_standardized(s, p, f->sigma + at * n, centred, err));
-  if (wants(s, LCT_METRIC_PROJECTION)) {
-    const float *pcs = f->n_pcs > 0 ? f->pcs + at * n * (size_t)f->n_pcs : NULL;
-    LCT_TRY(make_projection(s, p, pcs, centred, err));
-  }
-  if (wants(s, LCT_METRIC_WHITENED)) {
-    p->w = f->whiten + at * n * n;
-    LCT_TRY(new_units(s, &p->whitened, err));
-    for (int i = 0; i < f->n_labels; i++) whiten(p->w, centred + (size_t)i * n, 1, f->hidden, p->whitened + (size_t)i * n);
-    make_units(p->whitened, f->n_labels, f->hidden);
-  }
-  make_units(centred, f->n_labels, f->hidden);
+  if (s->of_map[LCT_MAP_WHITEN].n > 0) p->w = f->whiten + at * n * n;
+  if (s->of_map[LCT_MAP_STANDARDIZE].n == 0) return LCT_OK;
+  const float *sigma = f->sigma + at * n;
+  LCT_TRY(lct_alloc_aligned(&p->inverse_sigma, n, sizeof *p->inverse_sigma, "standard deviations", err));
+  for (size_t i = 0; i < n; i++) p->inverse_sigma[i] = sigma[i] > 0 ? 1 / sigma[i] : 0;
   return LCT_OK;
+}
+
+static lct_status make_mapped(const lct_scorer *s, place *p, size_t at, lct_error *err) {
+  size_t n = (size_t)s->f->hidden;
+  label_scratch w = {0};
+  lct_status status = make_maps(s, p, at, err);
+  if (status == LCT_OK) status = lct_alloc_aligned(&w.centred, n, sizeof *w.centred, "a reference", err);
+  if (status == LCT_OK) status = lct_calloc(&w.d, n, sizeof *w.d, "a direction", err);
+  for (int map = LCT_MAP_NONE + 1; map < LCT_N_MAPS; map++) {
+    const metric_list *list = &s->of_map[map];
+    for (int i = 0; i < list->n && status == LCT_OK; i++) status = make_labels(s, p, at, list->metrics[i], &w, err);
+  }
+  free(w.centred);
+  free(w.d);
+  return status;
 }
 
 static lct_status make_place(const lct_scorer *s, place *p, size_t at, lct_error *err) {
@@ -154,9 +196,9 @@ static lct_status make_place(const lct_scorer *s, place *p, size_t at, lct_error
   size_t n = (size_t)f->hidden;
   LCT_TRY(lct_alloc_aligned(&p->raw, (size_t)f->n_labels * n, sizeof *p->raw, "references", err));
   for (int i = 0; i < f->n_labels; i++) memcpy(p->raw + (size_t)i * n, lct_fingerprints_vector(f, i, at), n * sizeof *p->raw);
-  if (s->legacy) LCT_TRY(lct_score_refs_init(&p->legacy, p->raw, (size_t)f->n_labels, f->hidden, err));
-  if (wants(s, LCT_METRIC_Z)) p->z = f->z + at * (size_t)f->n_labels * LCT_Z_ROLES * LCT_Z_LENGTHS * 2;
-  return s->calibrated ? make_calibrated(s, p, at, err) : LCT_OK;
+  if (s->of_map[LCT_MAP_NONE].n > 0) LCT_TRY(lct_score_refs_init(&p->legacy, p->raw, (size_t)f->n_labels, f->hidden, err));
+  if (computes(s, LCT_METRIC_Z)) p->z = f->z + at * (size_t)f->n_labels * LCT_Z_ROLES * LCT_Z_LENGTHS * 2;
+  return s->mapped ? make_mapped(s, p, at, err) : LCT_OK;
 }
 
 static lct_status make_places(lct_scorer *s, const lct_score_axes *axes, lct_error *err) {
@@ -201,8 +243,9 @@ void lct_scorer_free(lct_scorer *s) {
   for (size_t i = 0; i < n; i++) {
     place *p = &s->places[i];
     lct_score_refs_free(&p->legacy);
-    float *const owned[] = {p->raw, p->inverse_sigma, p->centered, p->standardized, p->whitened, p->projection};
-    for (size_t k = 0; k < sizeof owned / sizeof *owned; k++) free(owned[k]);
+    free(p->raw);
+    free(p->inverse_sigma);
+    for (int m = 0; m < LCT_N_ALL_METRICS; m++) free(p->labels[m]);
   }
   free(s->places);
   free(s);
@@ -216,7 +259,7 @@ typedef struct {
 } scratch;
 
 static lct_status new_scratch(const lct_scorer *s, const place *p, scratch *w, lct_error *err) {
-  size_t rows = s->calibrated ? CHUNK * (size_t)s->f->hidden : 0, k = wants(s, LCT_METRIC_JACCARD) ? (size_t)p->legacy.k : 0;
+  size_t rows = s->mapped ? CHUNK * (size_t)s->f->hidden : 0, k = computes(s, LCT_METRIC_JACCARD) ? (size_t)p->legacy.k : 0;
   LCT_TRY(lct_alloc_aligned(&w->centred, rows, sizeof *w->centred, "scores", err));
   LCT_TRY(lct_alloc_aligned(&w->other, rows, sizeof *w->other, "scores", err));
   LCT_TRY(lct_alloc_aligned(&w->legacy, (size_t)s->f->n_labels * LCT_N_METRICS, sizeof *w->legacy, "scores", err));
@@ -230,16 +273,21 @@ static void scratch_free(scratch *w) {
   free(w->heap);
 }
 
-static void put_legacy(const lct_scorer *s, const place *p, const float *v, const lct_score_row *row, const scratch *w, float *out) {
+/* The metrics of a raw row. */
+static void put_raw(const lct_scorer *s, const place *p, const float *v, const lct_score_row *row, const scratch *w, float *out) {
   lct_score_refs_run(&p->legacy, v, w->heap, w->legacy);
-  for (int m = 0; m < LCT_N_METRICS; m++) {
-    for (int i = 0; wants(s, m) && i < s->f->n_labels; i++) out[i * s->n_metrics + s->column[m]] = w->legacy[i * LCT_N_METRICS + m];
-  }
-  if (!wants(s, LCT_METRIC_Z)) return;
-  for (int i = 0; i < s->f->n_labels; i++) {
-    const float *bin = p->z + 2 * (i * LCT_Z_ROLES * LCT_Z_LENGTHS + lct_z_bin(row->role, row->n_tokens));
-    float cosine = w->legacy[i * LCT_N_METRICS + LCT_METRIC_COSINE];
-    out[i * s->n_metrics + s->column[LCT_METRIC_Z]] = bin[1] > 0 ? (cosine - bin[0]) / bin[1] : NAN;
+  for (int k = 0; k < s->of_map[LCT_MAP_NONE].n; k++) {
+    int m = s->of_map[LCT_MAP_NONE].metrics[k];
+    float *cells = out + s->column[m];
+    if (LCT_METRIC_RULES[m].result != LCT_RESULT_Z) {
+      for (int i = 0; i < s->f->n_labels; i++) cells[i * s->n_metrics] = w->legacy[i * LCT_N_METRICS + m];
+      continue;
+    }
+    for (int i = 0; i < s->f->n_labels; i++) {
+      const float *bin = p->z + 2 * (i * LCT_Z_ROLES * LCT_Z_LENGTHS + lct_z_bin(row->role, row->n_tokens));
+      float cosine = w->legacy[i * LCT_N_METRICS + LCT_METRIC_COSINE];
+      cells[i * s->n_metrics] = bin[1] > 0 ? (cosine - bin[0]) / bin[1] : NAN;
+    }
   }
 }
 
@@ -253,14 +301,15 @@ static double norm_of(const float *x, int n) {
   return in_range(norm) ? norm : lct_norm(x, n);
 }
 
-/* One metric of one row x, the row as the metric has it: x . unit, divided by |x| when `cosine`. */
-static void put_dots(const lct_scorer *s, const float *all_units, int metric, bool cosine, bool usable, const float *x, float *out) {
+/* One metric of a row x of length norm, the row as the metric has it. */
+static void put_dots(const lct_scorer *s, const float *labels, int metric, bool usable, const float *x, double norm, float *out) {
   enum { GROUP = 32 };
   int n = s->f->hidden, n_labels = s->f->n_labels;
-  double norm = norm_of(x, n), sums[GROUP];
+  bool cosine = LCT_METRIC_RULES[metric].result == LCT_RESULT_COSINE;
+  double sums[GROUP];
   for (int at = 0; at < n_labels; at += GROUP) {
     int m = n_labels - at < GROUP ? n_labels - at : GROUP;
-    const float *units = all_units + (size_t)at * (size_t)n;
+    const float *units = labels + (size_t)at * (size_t)n;
     if (in_range(norm)) lct_dots(x, units, (size_t)n, (size_t)m, n, sums);
     for (int i = 0; i < m; i++) {
       if (!in_range(norm)) sums[i] = lct_dot_double(x, units + (size_t)i * (size_t)n, n);
@@ -270,27 +319,42 @@ static void put_dots(const lct_scorer *s, const float *all_units, int metric, bo
   }
 }
 
-/* The calibrated metrics of up to CHUNK rows. */
-static void put_calibrated(const lct_scorer *s, const place *p, const float *vectors, int64_t ld, int n_rows, const scratch *w, float *out,
-                           int64_t out_ld) {
+/* The metrics of up to CHUNK mapped rows. */
+static void put_mapped(const lct_scorer *s, const place *p, const float *vectors, int64_t ld, int n_rows, const scratch *w, float *out,
+                       int64_t out_ld) {
   int n = s->f->hidden;
   bool usable[CHUNK];
   for (int r = 0; r < n_rows; r++) {
-    const float *v = vectors + r * ld;
-    float *x = w->centred + (size_t)r * (size_t)n, *cells = out + r * out_ld;
-    double norm = norm_of(v, n);
+    double norm = norm_of(vectors + r * ld, n);
     usable[r] = norm > 0 && isfinite(norm);
-    subtract(v, p->mean, n, x);
-    if (wants(s, LCT_METRIC_CENTERED)) put_dots(s, p->centered, LCT_METRIC_CENTERED, true, usable[r], x, cells);
-    if (wants(s, LCT_METRIC_PROJECTION)) put_dots(s, p->projection, LCT_METRIC_PROJECTION, false, usable[r], x, cells);
-    if (!wants(s, LCT_METRIC_STANDARDIZED)) continue;
-    multiply(x, p->inverse_sigma, n, w->other);
-    put_dots(s, p->standardized, LCT_METRIC_STANDARDIZED, true, usable[r], w->other, cells);
+    subtract(vectors + r * ld, p->mean, n, w->centred + (size_t)r * (size_t)n);
   }
-  if (!wants(s, LCT_METRIC_WHITENED)) return;
-  whiten(p->w, w->centred, n_rows, n, w->other);
-  for (int r = 0; r < n_rows; r++) {
-    put_dots(s, p->whitened, LCT_METRIC_WHITENED, true, usable[r], w->other + (size_t)r * (size_t)n, out + r * out_ld);
+  for (int map = LCT_MAP_NONE + 1; map < LCT_N_MAPS; map++) {
+    const metric_list *list = &s->of_map[map];
+    const float *rows = list->n > 0 ? map_rows(p, (lct_metric_map)map, w->centred, n_rows, n, w->other) : NULL;
+    for (int r = 0; r < n_rows && list->n > 0; r++) {
+      const float *x = rows + (size_t)r * (size_t)n;
+      double norm = norm_of(x, n);
+      for (int k = 0; k < list->n; k++) put_dots(s, p->labels[list->metrics[k]], list->metrics[k], usable[r], x, norm, out + r * out_ld);
+    }
+  }
+}
+
+/* The contrasts of one row, whose scores are there. */
+static void put_contrasts(const lct_scorer *s, float *out) {
+  for (int k = 0; k < s->contrasts.n; k++) {
+    int m = s->contrasts.metrics[k];
+    const float *scores = out + s->column[LCT_METRIC_RULES[m].contrast_of];
+    float *cells = out + s->column[m];
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < s->f->n_labels; i++) {
+      if (isnan(scores[i * s->n_metrics])) continue;
+      sum += (double)scores[i * s->n_metrics];
+      n++;
+    }
+    double mean = n > 0 ? sum / n : NAN;
+    for (int i = 0; i < s->f->n_labels; i++) cells[i * s->n_metrics] = (float)((double)scores[i * s->n_metrics] - mean);
   }
 }
 
@@ -303,10 +367,11 @@ lct_status lct_scorer_run(const lct_scorer *s, int pooling, int source, int laye
     int m = n - i < CHUNK ? (int)(n - i) : CHUNK;
     const float *v = vectors + (int64_t)i * ld;
     float *cells = out + (int64_t)i * out_ld;
-    for (int r = 0; r < m && s->legacy; r++) {
-      put_legacy(s, p, v + r * ld, rows != NULL ? &rows[i + (size_t)r] : NULL, &w, cells + r * out_ld);
+    for (int r = 0; r < m && s->of_map[LCT_MAP_NONE].n > 0; r++) {
+      put_raw(s, p, v + r * ld, rows != NULL ? &rows[i + (size_t)r] : NULL, &w, cells + r * out_ld);
     }
-    if (s->calibrated) put_calibrated(s, p, v, ld, m, &w, cells, out_ld);
+    if (s->mapped) put_mapped(s, p, v, ld, m, &w, cells, out_ld);
+    for (int r = 0; r < m; r++) put_contrasts(s, cells + r * out_ld);
   }
   scratch_free(&w);
   return status;

@@ -118,9 +118,8 @@ static lct_status write_ids(sweep *s, const sweep_unit *u, int64_t first, int64_
   for (size_t i = 0; i < u->n_tokens; i++) {
     const sweep_tokens *k = &u->tokens[i];
     for (int r = 0; r < k->n_ranges; r++) {
-      size_t len = (size_t)(k->ranges[r].to - k->ranges[r].from);
-      memcpy(at, u->items[k->item].ids + k->ranges[r].from, len * sizeof *at);
-      at += len;
+      sweep_item_ids(&u->items[k->item], k->ranges[r].from, k->ranges[r].to, at);
+      at += k->ranges[r].to - k->ranges[r].from;
     }
   }
   lct_status st = append(s->token_ids, ids, sizeof *ids, first, n, s->token_frontier, err);

@@ -50,8 +50,8 @@ static lct_status keep(sweep *s, lct_error *err) {
   lct_buf b = {0};
   lct_status st = pack(s, &k->moments, &b, err);
   if (st == LCT_OK) st = lct_file_write_atomic(path, b.data, b.len, err);
-  if (st == LCT_OK && s->o->sync == LCT_SYNC_SHARD) st = sweep_lines_sync(&s->messages, err);
-  if (st == LCT_OK) st = sweep_journal_shard(&s->journal, "moments", k->shard, (int64_t)b.len, err);
+  if (st == LCT_OK && s->o->sync == LCT_SYNC_SHARD) st = lct_lines_sync(&s->messages, err);
+  if (st == LCT_OK) st = lct_journal_shard(&s->journal, "moments", k->shard, (int64_t)b.len, err);
   lct_buf_free(&b);
   if (st == LCT_OK) sweep_moments_merge(s, &s->whole, &k->moments);
   return st;

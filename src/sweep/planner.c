@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "sweep/sweep_impl.h"
 
 enum { MAX_AHEAD = 3 };
@@ -53,24 +51,33 @@ static bool push(planner *p, sweep_unit *u) {
 }
 
 static lct_status reject(sweep_unit *u, const lct_input_item *x, const char *id, const char *reason, lct_error *err) {
-  char *text = NULL;
-  json_t *line = json_pack("{s:s, s:I, s:s?, s:s}", "file", x->file, "line", (json_int_t)x->line, "id", *id != '\0' ? id : NULL, "reason", reason);
-  if (line != NULL) text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
-  json_decref(line);
-  if (text == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a line of errors.jsonl");
-  lct_status s = lct_buf_puts(&u->errors, text, err);
-  free(text);
-  return s == LCT_OK ? lct_buf_puts(&u->errors, "\n", err) : s;
+  return lct_error_line_put(x->file, x->line, *id != '\0' ? id : NULL, reason, &u->errors, err);
 }
 
-/* Plans the unit and gives it away; *u is a new one then. *go_on false: stopped. */
-static lct_status flush(planner *p, sweep_unit **u, bool *go_on, lct_error *err) {
-  LCT_TRY(sweep_unit_plan(p->s, &p->t, *u, err));
+static lct_status new_unit(sweep_unit **out, lct_error *err) { return lct_calloc(out, 1, sizeof **out, "a batch of conversations", err); }
+
+/* Plans the unit and gives it away; *u is `next` then, which is taken. *go_on false: stopped. */
+static lct_status flush(planner *p, sweep_unit **u, sweep_unit *next, bool *go_on, lct_error *err) {
+  lct_status s = sweep_unit_plan(p->s, &p->t, *u, err);
+  if (s != LCT_OK) {
+    sweep_unit_free(next);
+    return s;
+  }
   lct_input_progress(p->in, &(*u)->bytes_read, &(*u)->bytes_total);
   *go_on = push(p, *u);
   if (!*go_on) sweep_unit_free(*u);
-  *u = NULL;
-  return lct_calloc(u, 1, sizeof **u, "a batch of conversations", err);
+  *u = next;
+  return LCT_OK;
+}
+
+/* The same, and the items move on to the next unit: the old one is somebody else's from now on. */
+static lct_status flush_before(planner *p, sweep_unit **u, sweep_item **items, size_t n, bool *go_on, lct_error *err) {
+  sweep_unit *next = NULL;
+  LCT_TRY(new_unit(&next, err));
+  lct_status s = sweep_move_items(items, n, &next->arena, err);
+  if (s == LCT_OK) return flush(p, u, next, go_on, err);
+  sweep_unit_free(next);
+  return s;
 }
 
 static lct_status take(planner *p, sweep_unit **u, const lct_input_item *x, bool *go_on, lct_error *err) {
@@ -87,10 +94,8 @@ static lct_status take(planner *p, sweep_unit **u, const lct_input_item *x, bool
   if (n == 0) return LCT_OK;
   int64_t estimate = sweep_estimate(&p->t, items, n);
   if ((*u)->n_items > 0 && (*u)->estimate + estimate > p->s->max_rows) {
-    LCT_TRY(flush(p, u, go_on, err));
+    LCT_TRY(flush_before(p, u, &items, n, go_on, err));
     if (!*go_on) return LCT_OK;
-    /* the items are the old unit's arena's: into the new one */
-    LCT_TRY(sweep_tokenise(p->s, &p->t, c, &(*u)->arena, &items, &n, reason, err));
     estimate = sweep_estimate(&p->t, items, n);
   }
   return sweep_unit_add(p->s, &p->t, *u, c, items, n, estimate, err);
@@ -101,7 +106,7 @@ static bool is_long(const sweep_unit *u) { return u->messages.len + u->errors.le
 
 static lct_status plan_all(planner *p, lct_error *err) {
   sweep_unit *u = NULL;
-  lct_status s = lct_calloc(&u, 1, sizeof *u, "a batch of conversations", err);
+  lct_status s = new_unit(&u, err);
   bool go_on = true, ended = false;
   while (s == LCT_OK && go_on && !ended) {
     lct_input_item x = {0};
@@ -115,7 +120,7 @@ static lct_status plan_all(planner *p, lct_error *err) {
       s = take(p, &u, &x, &go_on, err);
       lct_conversation_free(x.conversation);
     }
-    if (s == LCT_OK && go_on && (ended || (u->n_items == 0 && is_long(u)))) s = flush(p, &u, &go_on, err);
+    if (s == LCT_OK && go_on && (ended || (u->n_items == 0 && is_long(u)))) s = flush_before(p, &u, NULL, 0, &go_on, err);
   }
   sweep_unit_free(u);
   return s;
@@ -202,7 +207,8 @@ void sweep_planner_stop(sweep *s) {
   (void)pthread_mutex_destroy(&p->lock);
   (void)pthread_cond_destroy(&p->changed);
   lct_encoder_free(p->t.encoder);
-  lct_tokens_free(&p->t.tokens);
+  lct_prompts_free(&p->t.prompts);
+  free(p->t.hashes);
   free(p->t.kept);
   free(p->t.memo);
   free(p);

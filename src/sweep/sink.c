@@ -138,8 +138,8 @@ static lct_status add_moments(sweep *s, const sweep_unit *u, lct_error *err) {
 }
 
 lct_status sweep_sink(sweep *s, const sweep_unit *u, lct_error *err) {
-  LCT_TRY(sweep_lines_append(&s->messages, &u->messages, err));
-  LCT_TRY(sweep_lines_append(&s->errors, &u->errors, err));
+  LCT_TRY(lct_lines_append(&s->messages, &u->messages, err));
+  LCT_TRY(lct_lines_append(&s->errors, &u->errors, err));
   if (u->n_items == 0) return LCT_OK;
   LCT_TRY(write_scores(s, u, err));
   for (int i = 0; i < s->n_streams; i++) {

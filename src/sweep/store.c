@@ -75,24 +75,14 @@ static json_t *stream_axes(const sweep *s, const sweep_stream *t, bool positions
   return a;
 }
 
-static json_t *numbers(const int64_t *v, int n) {
-  json_t *a = json_array();
-  for (int i = 0; i < n; i++) json_array_append_new(a, json_integer((json_int_t)v[i]));
-  return a;
-}
-
 /* Adds an array to the writer and to what sweep.json says of the store; takes axes. The first axis is cut into shards of m->shard[0]. */
 static lct_status add_array(sweep *s, const char *name, lct_zarr_meta *m, json_t *axes, int64_t first_row, lct_zarr_out **out, lct_error *err) {
-  json_t *attributes = json_pack("{s:o}", "llmct", axes), *dims = json_array();
+  json_t *attributes = json_pack("{s:o}", "llmct", axes);
   char *text = attributes != NULL ? json_dumps(attributes, JSON_COMPACT) : NULL;
   for (int i = 1; i < m->n_dims; i++) m->shard[i] = round_up(m->shape[i], m->chunk[i]);
-  for (int i = 0; i < m->n_dims; i++) json_array_append_new(dims, json_string(m->dim_names[i]));
   lct_status st = text != NULL ? LCT_OK : lct_fail(err, LCT_E_NOMEM, "out of memory for the array %s", name);
   if (st == LCT_OK) {
-    json_array_append_new(s->arrays, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:O}", "name", name, "dtype", lct_zarr_dtype_name(m->dtype),
-                                               "codec", m->codec == LCT_ZARR_BLOSC ? "blosc" : "zstd", "shape", numbers(m->shape, m->n_dims),
-                                               "shard", numbers(m->shard, m->n_dims), "chunk", numbers(m->chunk, m->n_dims), "dims", dims,
-                                               "attributes", attributes));
+    json_array_append_new(s->arrays, lct_sweep_array_json(name, m, attributes));
     st = lct_zarr_writer_add(s->writer, name, m, text, first_row, out, err);
   }
   free(text);
@@ -180,12 +170,12 @@ static lct_status add_moments(sweep *s, lct_error *err) {
 
 static lct_status on_shard(void *ctx, const char *array, int64_t shard, int64_t bytes, lct_error *err) {
   sweep *s = ctx;
-  if (s->o->sync == LCT_SYNC_SHARD) LCT_TRY(sweep_lines_sync(&s->messages, err));
-  return sweep_journal_shard(&s->journal, array, shard, bytes, err);
+  if (s->o->sync == LCT_SYNC_SHARD) LCT_TRY(lct_lines_sync(&s->messages, err));
+  return lct_journal_shard(&s->journal, array, shard, bytes, err);
 }
 
 static void least(const sweep *s, const char *array, int64_t shard, int64_t *frontier) {
-  int64_t rows = sweep_journal_shards(&s->journal, array) * shard;
+  int64_t rows = lct_journal_stood(&s->journal, array) * shard;
   if (rows < *frontier) *frontier = rows;
 }
 
@@ -244,16 +234,18 @@ static lct_status check_output(const sweep *s, lct_error *err) {
 lct_status sweep_store_open(sweep *s, lct_error *err) {
   choose_sizes(s);
   LCT_TRY(check_output(s, err));
-  json_t *config = sweep_config_json(s);
-  lct_status st = sweep_journal_open(&s->journal, s->o->output, config, s->o->resume, s->o->sync == LCT_SYNC_SHARD, err);
+  LCT_TRY(sweep_describe(s, err));
+  json_t *config = lct_sweep_config_json(&s->asked);
+  if (config == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the journal");
+  lct_status st = lct_journal_open(&s->journal, s->o->output, config, s->o->resume, s->o->sync == LCT_SYNC_SHARD, err);
   json_decref(config);
   LCT_TRY(st);
   LCT_TRY(sweep_moments_new(s, &s->part, err));
   LCT_TRY(sweep_moments_new(s, &s->whole, err));
   LCT_TRY(sweep_moments_new(s, &s->keeper.moments, err));
   LCT_TRY(find_frontiers(s, err));
-  LCT_TRY(sweep_lines_open(&s->messages, s->o->output, "messages.jsonl", s->o->resume, err));
-  LCT_TRY(sweep_lines_open(&s->errors, s->o->output, "errors.jsonl", s->o->resume, err));
+  LCT_TRY(lct_lines_open(&s->messages, s->o->output, "messages.jsonl", s->o->resume, err));
+  LCT_TRY(lct_lines_open(&s->errors, s->o->output, "errors.jsonl", s->o->resume, err));
   LCT_TRY(make_writer(s, err));
   LCT_TRY(add_arrays(s, err));
   return sweep_write_state(s, "running", NULL, err);
@@ -275,9 +267,9 @@ void sweep_remove_parts(const char *output) {
 
 lct_status sweep_store_finish(sweep *s, lct_error *err) {
   LCT_TRY(sweep_parts_join(s, err));
-  LCT_TRY(sweep_lines_finish(&s->messages, err));
-  LCT_TRY(sweep_lines_finish(&s->errors, err));
-  LCT_TRY(sweep_journal_finishing(&s->journal, s->rows, err));
+  LCT_TRY(lct_lines_finish(&s->messages, err));
+  LCT_TRY(lct_lines_finish(&s->errors, err));
+  LCT_TRY(lct_journal_finishing(&s->journal, s->rows, err));
   sweep_moments_merge(s, &s->whole, &s->part);
   LCT_TRY(sweep_moments_write(s, err));
   return lct_zarr_writer_finish(s->writer, err);
@@ -287,9 +279,9 @@ void sweep_store_close(sweep *s) {
   (void)!sweep_parts_join(s, NULL);
   lct_zarr_writer_free(s->writer);
   s->writer = NULL;
-  sweep_lines_close(&s->messages);
-  sweep_lines_close(&s->errors);
-  sweep_journal_close(&s->journal);
+  lct_lines_close(&s->messages);
+  lct_lines_close(&s->errors);
+  lct_journal_close(&s->journal);
   sweep_moments_free(s, &s->part);
   sweep_moments_free(s, &s->whole);
   sweep_moments_free(s, &s->keeper.moments);

@@ -206,7 +206,7 @@ static lct_status sweep_all(sweep *s, lct_error *err) {
 lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_error *err) {
   *result = (lct_sweep_result){0};
   LCT_TRY(check_options(o, err));
-  if (o->resume && o->keep != LCT_KEEP_NOTHING && sweep_read_done(o->output, result)) { /* there is nothing to resume */
+  if (o->resume && o->keep != LCT_KEEP_NOTHING && lct_sweep_read_done(o->output, result)) { /* there is nothing to resume */
     sweep_remove_parts(o->output);
     return LCT_OK;
   }

@@ -6,11 +6,15 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "archive/facts.h"
+#include "archive/journal.h"
+#include "archive/lines.h"
 #include "capture/pool.h"
 #include "subject/device.h"
 #include "score/fingerprint.h"
 #include "store/zarr_write.h"
 #include "scenario/input.h"
+#include "run/axes.h"
 #include "sweep/metrics_file.h"
 #include "sweep/rates.h"
 #include "text/prompt.h"
@@ -43,9 +47,10 @@ typedef struct {
 
 /* One snapshot: one row of the store. */
 typedef struct {
-  int32_t *ids;      /* (n_tokens), the unit's arena */
-  int32_t n_tokens;
-  lct_positions *content; /* (message + 1) of every message so far */
+  int32_t n_tokens, shared; /* the first `shared` are those of the item before it; 0: it is its conversation's first */
+  const int32_t *tail;      /* (n_tokens - shared) the ids behind them; the unit's arena's */
+  uint64_t hash;            /* of all ids */
+  const lct_positions *content; /* (message + 1) of every message so far */
   int32_t message;
   int role;
   int32_t seq;       /* in the unit's plan, -1: from the memo */
@@ -79,34 +84,6 @@ typedef struct sweep_unit {
   int64_t bytes_read, bytes_total; /* of the input when it was cut */
   struct sweep_unit *next;
 } sweep_unit;
-
-/* Lines that must be the same again when a sweep is resumed: what stands is compared, what is new is appended. */
-typedef struct {
-  char path[4200];
-  int fd;
-  int64_t stands, at; /* bytes that stood when it was opened; bytes gone through */
-} sweep_lines;
-lct_status sweep_lines_open(sweep_lines *l, const char *dir, const char *name, bool resume, lct_error *err) LCT_CHECKED;
-lct_status sweep_lines_append(sweep_lines *l, const lct_buf *text, lct_error *err) LCT_CHECKED;
-lct_status sweep_lines_sync(sweep_lines *l, lct_error *err) LCT_CHECKED;
-lct_status sweep_lines_finish(sweep_lines *l, lct_error *err) LCT_CHECKED; /* cuts what stands behind the end */
-void sweep_lines_close(sweep_lines *l);
-
-/* What is committed. One line a shard; the first line says what was asked. */
-typedef struct {
-  char path[4200];
-  int fd;
-  bool sync;
-  pthread_mutex_t lock;
-  struct json_t *shards; /* {array: number of shards in a row from 0} of a journal that was read */
-} sweep_journal;
-/* config: JSON object of what a resumed sweep must have in common; borrowed. resume: reads what stands; LCT_E_USAGE names what differs. */
-lct_status sweep_journal_open(sweep_journal *j, const char *dir, struct json_t *config, bool resume, bool sync, lct_error *err) LCT_CHECKED;
-int64_t sweep_journal_shards(const sweep_journal *j, const char *array);
-lct_status sweep_journal_shard(sweep_journal *j, const char *array, int64_t shard, int64_t bytes, lct_error *err) LCT_CHECKED;
-/* Shards that come later are the partly filled last ones: a resumed sweep makes them again. */
-lct_status sweep_journal_finishing(sweep_journal *j, int64_t rows, lct_error *err) LCT_CHECKED;
-void sweep_journal_close(sweep_journal *j);
 
 /* Mean and sum of squared deviations of every vector element, by role, of the current shard of rows; finished shards are merged in order. */
 typedef struct {
@@ -176,8 +153,9 @@ typedef struct {
   lct_zarr_out *scores, *token_ids, *moments_n, **moments_mean, **moments_m2;
   float *score_buffer;
   size_t cap_scores;
-  sweep_lines messages, errors;
-  sweep_journal journal;
+  lct_sweep_asked asked;
+  lct_lines messages, errors;
+  lct_journal_out journal;
   struct json_t *arrays; /* metas, for sweep.json */
   sweep_moments part, whole; /* of the shard being filled; of those before (the keeper's while it runs) */
   sweep_keeper keeper;
@@ -194,6 +172,8 @@ typedef struct {
 /* axes.c */
 lct_status sweep_axes(sweep *s, lct_error *err) LCT_CHECKED;
 void sweep_axes_free(sweep *s);
+/* derive.c: LCT_E_USAGE says what of --derive residual does not go with the rest. */
+lct_status sweep_check_derive(const lct_axes *a, const lct_sweep_options *o, const lct_device *d, lct_error *err) LCT_CHECKED;
 /* planner.c */
 lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) LCT_CHECKED;
 /* The next unit, the caller's; NULL at the end. */
@@ -203,7 +183,9 @@ void sweep_unit_free(sweep_unit *u);
 /* unit.c: tokenising a conversation into a unit's items, and planning the unit. */
 typedef struct {
   lct_encoder *encoder;
-  lct_tokens tokens;
+  lct_prompts prompts;
+  uint64_t *hashes;   /* (a prompt's tokens + 1) of the ids before each */
+  size_t cap_hashes;
   int32_t *kept;  /* ids whose keys stand in slots [0, n_kept) when the next unit runs */
   int32_t n_kept;
   size_t cap_kept;
@@ -219,6 +201,10 @@ lct_status sweep_unit_add(const sweep *s, sweep_tokeniser *t, sweep_unit *u, con
                           int64_t estimate, lct_error *err) LCT_CHECKED;
 int64_t sweep_estimate(const sweep_tokeniser *t, const sweep_item *items, size_t n);
 lct_status sweep_unit_plan(const sweep *s, sweep_tokeniser *t, sweep_unit *u, lct_error *err) LCT_CHECKED;
+/* Copies items with their lists into this arena. */
+lct_status sweep_move_items(sweep_item **items, size_t n, lct_arena *arena, lct_error *err) LCT_CHECKED;
+/* Ids [from, to) of item x, whose conversation's items before it precede it. */
+void sweep_item_ids(const sweep_item *x, int32_t from, int32_t to, int32_t *out);
 /* run.c */
 lct_status sweep_run(sweep *s, lct_error *err) LCT_CHECKED;
 /* store.c */
@@ -255,12 +241,10 @@ lct_status sweep_parts_save(sweep *s, int64_t shard, lct_error *err) LCT_CHECKED
 /* Waits for the keeper. */
 lct_status sweep_parts_join(sweep *s, lct_error *err) LCT_CHECKED;
 lct_status sweep_parts_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) LCT_CHECKED; /* into whole */
-/* state.c */
-struct json_t *sweep_config_json(const sweep *s);
+/* describe.c */
+lct_status sweep_describe(sweep *s, lct_error *err) LCT_CHECKED; /* fills s->asked */
 struct json_t *sweep_layers_json(const sweep *s); /* the numbers of the layers */
-lct_status sweep_write_state(sweep *s, const char *state, const char *error, lct_error *err) LCT_CHECKED;
-/* Whether sweep.json says that the sweep is done: then its counts are in *r. */
-bool sweep_read_done(const char *output, lct_sweep_result *r);
+lct_status sweep_write_state(const sweep *s, const char *state, const char *error, lct_error *err) LCT_CHECKED;
 void sweep_report(sweep *s, const char *phase);
 
 #endif

@@ -43,19 +43,27 @@ static int32_t needed_from(const sweep *s, const sweep_item *item, const int *ro
   return first;
 }
 
+/* FNV-1a over the ids behind the shared ones; what comes before them is known. */
+static lct_status hash_item(sweep_tokeniser *t, sweep_item *item, lct_error *err) {
+  LCT_TRY(lct_grow(&t->hashes, &t->cap_hashes, (size_t)item->n_tokens + 1, sizeof *t->hashes, "hashes", err));
+  if (item->shared == 0) t->hashes[0] = UINT64_C(0xcbf29ce484222325);
+  uint64_t h = t->hashes[item->shared];
+  for (int32_t i = item->shared; i < item->n_tokens; i++) {
+    uint32_t id = (uint32_t)item->tail[i - item->shared];
+    for (int k = 0; k < 4; k++) h = (h ^ (id >> (8 * k) & 0xff)) * UINT64_C(0x100000001b3);
+    t->hashes[i + 1] = h;
+  }
+  item->hash = h;
+  return LCT_OK;
+}
+
 static lct_status fill_item(const sweep *s, sweep_tokeniser *t, const lct_conversation *c, size_t k, lct_arena *arena, sweep_item *item,
                             lct_error *err) {
-  item->content = lct_arena_alloc(arena, (k + 1) * sizeof *item->content);
-  if (item->content == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
-  LCT_TRY(lct_prompt_tokenise(&s->template, t->encoder, c->messages, k + 1, &t->tokens, item->content, err));
-  item->n_tokens = (int32_t)t->tokens.len;
-  item->message = (int32_t)k;
-  item->role = lct_role_of(c->messages[k].role);
-  item->seq = -1;
-  item->ids = lct_arena_alloc(arena, t->tokens.len * sizeof *item->ids);
-  if (item->ids == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
-  for (size_t i = 0; i < t->tokens.len; i++) item->ids[i] = t->tokens.data[i].id;
-  return LCT_OK;
+  lct_tokenised p;
+  LCT_TRY(lct_prompts_next(&t->prompts, &s->template, t->encoder, c->messages, k + 1, arena, &p, err));
+  *item = (sweep_item){.n_tokens = p.n_tokens, .shared = p.shared, .tail = p.tail, .content = p.content, .message = (int32_t)k,
+                       .role = lct_role_of(c->messages[k].role), .seq = -1};
+  return hash_item(t, item, err);
 }
 
 static lct_status find_needed(const sweep *s, const lct_conversation *c, sweep_item *items, size_t n, lct_error *err) {
@@ -77,6 +85,7 @@ lct_status sweep_tokenise(const sweep *s, sweep_tokeniser *t, const lct_conversa
   sweep_item *out = lct_arena_alloc(arena, c->n_messages * sizeof *out);
   if (out == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
   size_t n = 0;
+  lct_prompts_begin(&t->prompts);
   for (; n < c->n_messages; n++) {
     lct_error local = {0};
     lct_status status = fill_item(s, t, c, n, arena, &out[n], &local);
@@ -108,21 +117,38 @@ static int32_t common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n
 
 /* Tokens that the items add to a unit's trie: each shares most with its predecessor; the first with the kept prefix. */
 int64_t sweep_estimate(const sweep_tokeniser *t, const sweep_item *items, size_t n) {
-  int64_t tokens = 0;
-  for (size_t i = 0; i < n; i++) {
-    int32_t shared = i == 0 ? common(items[0].ids, items[0].n_tokens, t->kept, t->n_kept)
-                            : common(items[i].ids, items[i].n_tokens, items[i - 1].ids, items[i - 1].n_tokens);
-    tokens += items[i].n_tokens - shared;
-  }
+  int64_t tokens = -common(items[0].tail, items[0].n_tokens, t->kept, t->n_kept);
+  for (size_t i = 0; i < n; i++) tokens += items[i].n_tokens - items[i].shared;
   return tokens;
 }
 
-static uint64_t hash_ids(const int32_t *ids, int32_t n) {
-  uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-  for (int32_t i = 0; i < n; i++) {
-    for (int k = 0; k < 4; k++) h = (h ^ ((uint32_t)ids[i] >> (8 * k) & 0xff)) * UINT64_C(0x100000001b3);
+void sweep_item_ids(const sweep_item *x, int32_t from, int32_t to, int32_t *out) {
+  for (; from < to; x--) {
+    if (to <= x->shared) continue;
+    int32_t first = from > x->shared ? from : x->shared;
+    memcpy(out + (first - from), x->tail + (first - x->shared), (size_t)(to - first) * sizeof *out);
+    to = first;
   }
-  return h;
+}
+
+lct_status sweep_move_items(sweep_item **items, size_t n, lct_arena *arena, lct_error *err) {
+  if (n == 0) return LCT_OK;
+  sweep_item *out = lct_arena_alloc(arena, n * sizeof *out);
+  if (out == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
+  memcpy(out, *items, n * sizeof *out);
+  for (size_t i = n; i-- > 0;) { /* items have lists of positions in common, of which the last needs most */
+    size_t n_tail = (size_t)(out[i].n_tokens - out[i].shared), n_content = (size_t)out[i].message + 1;
+    bool again = i + 1 < n && (*items)[i].content == (*items)[i + 1].content;
+    int32_t *tail = lct_arena_alloc(arena, n_tail * sizeof *tail);
+    lct_positions *content = again ? NULL : lct_arena_alloc(arena, n_content * sizeof *content);
+    if (tail == NULL || (content == NULL && !again)) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
+    memcpy(tail, out[i].tail, n_tail * sizeof *tail);
+    if (!again) memcpy(content, out[i].content, n_content * sizeof *content);
+    out[i].tail = tail;
+    out[i].content = again ? out[i + 1].content : content;
+  }
+  *items = out;
+  return LCT_OK;
 }
 
 static lct_status put_line(sweep_unit *u, const lct_conversation *c, const sweep_item *item, int64_t row, const sweep_tokens *tokens,
@@ -140,7 +166,7 @@ static lct_status put_line(sweep_unit *u, const lct_conversation *c, const sweep
   json_object_set_new(line, "content", json_pack("[i, i]", content.from, content.to));
   if (tokens != NULL) json_object_set_new(line, "tokens", json_pack("[I, i]", (json_int_t)tokens->first, tokens->n));
   char hash[20];
-  (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_ids(item->ids, item->n_tokens));
+  (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)item->hash);
   json_object_set_new(line, "hash", json_string(hash));
   char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
   json_decref(line);
@@ -223,37 +249,54 @@ static lct_status use_memo(const sweep *s, sweep_tokeniser *t, sweep_unit *u, lc
   for (size_t i = 0; i < u->n_items; i++) {
     sweep_item *x = &u->items[i];
     if (x->message != 0 || x->role != 0) continue;
-    if (x->n_tokens == t->n_memo && common(x->ids, x->n_tokens, t->memo, t->n_memo) == t->n_memo) x->need_from = -1;
+    if (x->n_tokens == t->n_memo && common(x->tail, x->n_tokens, t->memo, t->n_memo) == t->n_memo) x->need_from = -1;
     else last = x;
   }
   if (last == NULL) return LCT_OK;
   last->sets_memo = true;
-  return keep_ids(&t->memo, &t->n_memo, &t->cap_memo, last->ids, last->n_tokens, err);
+  return keep_ids(&t->memo, &t->n_memo, &t->cap_memo, last->tail, last->n_tokens, err);
+}
+
+/* How much of ids[0..n) all items that are run begin with, before the first row that any looks at: within a conversation neighbours tell. */
+static lct_status shared_by_all(const sweep_unit *u, const int32_t *ids, int32_t n, int32_t *out, lct_error *err) {
+  int32_t *mine = NULL;
+  LCT_TRY(lct_calloc(&mine, (size_t)n, sizeof *mine, "tokens", err));
+  for (size_t i = 0; i < u->n_items; i++) {
+    const sweep_item *x = &u->items[i];
+    if (x->need_from < 0) continue;
+    int32_t limit = x->need_from < x->n_tokens - 1 ? x->need_from : x->n_tokens - 1;
+    if (limit < n) n = limit;
+    if (x->shared > 0 && x[-1].need_from >= 0) {
+      if (x->shared < n) n = x->shared;
+      continue;
+    }
+    sweep_item_ids(x, 0, n, mine);
+    n = common(mine, n, ids, n);
+  }
+  free(mine);
+  *out = n;
+  return LCT_OK;
 }
 
 /* The kept prefix serves the unit when every item begins with it and needs no row inside it. Otherwise the unit is computed whole, and what
  * its items all begin with stands in the first slots afterwards. */
 static lct_status choose_prefix(const sweep *s, sweep_tokeniser *t, sweep_unit *u, lct_error *err) {
-  const sweep_item *first = NULL;
-  int32_t shared = 0, with_kept = t->n_kept;
-  for (size_t i = 0; i < u->n_items; i++) {
-    const sweep_item *x = &u->items[i];
-    if (x->need_from < 0) continue;
-    if (first == NULL) {
-      first = x;
-      shared = x->need_from;
-    }
-    int32_t limit = x->need_from < x->n_tokens - 1 ? x->need_from : x->n_tokens - 1;
-    shared = common(first->ids, shared < limit ? shared : limit, x->ids, x->n_tokens);
-    with_kept = common(t->kept, with_kept < limit ? with_kept : limit, x->ids, x->n_tokens);
-  }
-  if (first == NULL || s->o->keep == LCT_KEEP_TOKENS) return LCT_OK;
-  if (t->n_kept > 0 && with_kept == t->n_kept && u->estimate + t->n_kept <= s->kv_slots) {
+  if (s->o->keep == LCT_KEEP_TOKENS) return LCT_OK;
+  const sweep_item *first = u->items, *end = u->items + u->n_items;
+  while (first < end && first->need_from < 0) first++;
+  if (first == end) return LCT_OK;
+  int32_t shared = 0;
+  LCT_TRY(shared_by_all(u, t->kept, t->n_kept, &shared, err));
+  if (t->n_kept > 0 && shared == t->n_kept && u->estimate + t->n_kept <= s->kv_slots) {
     u->prefix = t->n_kept;
     return LCT_OK;
   }
   t->n_kept = 0;
-  return shared < MIN_PREFIX ? LCT_OK : keep_ids(&t->kept, &t->n_kept, &t->cap_kept, first->ids, shared, err);
+  LCT_TRY(lct_grow(&t->kept, &t->cap_kept, (size_t)first->need_from + 1, sizeof *t->kept, "kept tokens", err));
+  sweep_item_ids(first, 0, first->need_from, t->kept);
+  LCT_TRY(shared_by_all(u, t->kept, first->need_from, &shared, err));
+  if (shared >= MIN_PREFIX) t->n_kept = shared;
+  return LCT_OK;
 }
 
 static lct_status make_entries(const sweep *s, sweep_unit *u, sweep_item *x, const int *roles, lct_positions *scratch, lct_error *err) {
@@ -274,13 +317,10 @@ static lct_status make_entries(const sweep *s, sweep_unit *u, sweep_item *x, con
       e->row = lct_plan_seq_row(u->plan, x->seq, scratch[0].to - 1);
       continue;
     }
-    lct_kv_range *slots = lct_arena_alloc(&u->arena, (size_t)n_path * sizeof *slots);
-    lct_row_range *mean = lct_arena_alloc(&u->arena, (size_t)n * (size_t)n_path * sizeof *mean);
-    if (slots == NULL || mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
-    for (int k = 0; k < n; k++) {
-      int32_t n_slots = lct_ranges_slice(path, n_path, scratch[k].from, scratch[k].to, slots);
-      e->n_mean += lct_plan_rows(u->plan, slots, n_slots, mean + e->n_mean);
-    }
+    lct_kv_range *mean = lct_arena_alloc(&u->arena, (size_t)n * (size_t)n_path * sizeof *mean);
+    if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
+    for (int k = 0; k < n; k++) e->n_mean += lct_ranges_slice(path, n_path, scratch[k].from, scratch[k].to, mean + e->n_mean);
+    for (int k = 0; k < e->n_mean; k++) mean[k].first -= u->prefix; /* slots to rows */
     e->mean = mean;
   }
   return LCT_OK;
@@ -298,12 +338,23 @@ static lct_status make_all_entries(const sweep *s, sweep_unit *u, lct_error *err
   return LCT_OK;
 }
 
+/* An item behind the one before it, if that is in the plan, else whole. */
+static lct_status add_item(sweep_unit *u, sweep_item *x, lct_error *err) {
+  if (x->shared == 0 || x[-1].seq >= 0) {
+    int32_t before = x->shared > 0 ? x[-1].seq : -1;
+    return lct_plan_add_behind(u->plan, before, x->shared, x->tail, (size_t)(x->n_tokens - x->shared), &x->seq, err);
+  }
+  int32_t *ids = lct_arena_alloc(&u->arena, (size_t)x->n_tokens * sizeof *ids);
+  if (ids == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
+  sweep_item_ids(x, 0, x->n_tokens, ids);
+  return lct_plan_add(u->plan, ids, (size_t)x->n_tokens, &x->seq, err);
+}
+
 static lct_status build(sweep_unit *u, lct_error *err) {
   LCT_TRY(lct_plan_new(&u->plan, err));
   lct_plan_set_prefix(u->plan, u->prefix);
   for (size_t i = 0; i < u->n_items; i++) {
-    sweep_item *x = &u->items[i];
-    if (x->need_from >= 0) LCT_TRY(lct_plan_add(u->plan, x->ids, (size_t)x->n_tokens, &x->seq, err));
+    if (u->items[i].need_from >= 0) LCT_TRY(add_item(u, &u->items[i], err));
   }
   return lct_plan_build(u->plan, INT32_MAX, err);
 }

@@ -93,16 +93,24 @@ void lct_added_free(lct_added *a) {
   *a = (lct_added){0};
 }
 
+static void look(size_t *seen, size_t to) {
+  if (*seen < to) *seen = to;
+}
+
 /* The longest token that begins at p; *end gets its end. */
 static const lct_added_token *match_at(const lct_added *a, const lct_added_trie *t, const unsigned char *s, size_t p, size_t n,
-                                       size_t *end) {
+                                       size_t *end, size_t *seen) {
   const lct_added_token *best = NULL;
-  uint32_t node = 0;
-  for (size_t i = p; i < n && (node = find_child(t, node, s[i])) != 0; i++) {
+  uint32_t node = 0, next;
+  size_t i = p;
+  while (i < n && (next = find_child(t, node, s[i])) != 0) {
+    node = next;
+    i++;
     if (t->nodes[node].token == NO_TOKEN) continue;
     best = &a->tokens[t->nodes[node].token];
-    *end = i + 1;
+    *end = i;
   }
+  look(seen, t->nodes[node].child != 0 ? i + 1 : i); /* where no token goes on, what follows is not asked */
   return best;
 }
 
@@ -119,19 +127,23 @@ static bool word_before(const lct_uclasses *u, const unsigned char *s, size_t p)
   return p > 0 && (lct_uclass_at(u, s + char_before(s, p), &len) & LCT_UC_WORD) != 0;
 }
 
-static bool word_at(const lct_uclasses *u, const unsigned char *s, size_t p, size_t n) {
-  size_t len;
-  return p < n && (lct_uclass_at(u, s + p, &len) & LCT_UC_WORD) != 0;
+static bool word_at(const lct_uclasses *u, const unsigned char *s, size_t p, size_t n, size_t *seen) {
+  size_t len = 1;
+  bool word = p < n && (lct_uclass_at(u, s + p, &len) & LCT_UC_WORD) != 0;
+  look(seen, p + len);
+  return word;
 }
 
 static void strip(const lct_uclasses *u, const unsigned char *s, size_t n, size_t floor, lct_added_match *m) {
-  size_t len;
+  size_t len = 1;
   while (m->token->lstrip && m->begin > floor) {
     size_t before = char_before(s, m->begin);
     if ((lct_uclass_at(u, s + before, &len) & LCT_UC_SPACE) == 0) break;
     m->begin = before;
   }
-  while (m->token->rstrip && m->end < n && (lct_uclass_at(u, s + m->end, &len) & LCT_UC_SPACE) != 0) m->end += len;
+  if (!m->token->rstrip) return;
+  while (m->end < n && (lct_uclass_at(u, s + m->end, &len) & LCT_UC_SPACE) != 0) m->end += len;
+  look(&m->seen, m->end < n ? m->end + len : n + 1);
 }
 
 /* Next position at or after p where some token may begin. */
@@ -147,16 +159,17 @@ static size_t next_candidate(const lct_added_trie *t, const unsigned char *s, si
 bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n,
                     size_t floor, size_t *at, lct_added_match *out) {
   if (t->n_nodes <= 1) return false;
+  size_t seen = 0;
   for (size_t p = *at; p < n && (p = next_candidate(t, s, p, n)) < n; p++) {
     size_t end = 0;
-    const lct_added_token *token = match_at(a, t, s, p, n, &end);
+    const lct_added_token *token = match_at(a, t, s, p, n, &end, &seen);
     if (token == NULL) continue;
-    if (token->single_word && (word_before(u, s, p) || word_at(u, s, end, n))) {
+    if (token->single_word && (word_before(u, s, p) || word_at(u, s, end, n, &seen))) {
       p = end - 1; /* the search goes on behind a match that is thrown away */
       continue;
     }
     *at = end;
-    *out = (lct_added_match){.begin = p, .end = end, .token = token};
+    *out = (lct_added_match){.begin = p, .end = end, .seen = seen, .token = token};
     strip(u, s, n, floor, out);
     return true;
   }

@@ -43,6 +43,7 @@ void lct_added_free(lct_added *a);
 
 typedef struct {
   size_t begin, end; /* bytes, with stripped spaces */
+  size_t seen;       /* bytes [0, seen) were looked at to find it; n + 1: where the text ends had a say, too */
   const lct_added_token *token;
 } lct_added_match;
 

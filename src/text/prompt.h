@@ -19,6 +19,36 @@ lct_role lct_role_of(const char *name);
 lct_status lct_prompt_tokenise(const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_tokens *tokens,
                                lct_positions *content, lct_error *err) LCT_CHECKED;
 
+/* One of a row of prompts. Its first `shared` tokens are those of the prompt before it, and no more are. */
+typedef struct {
+  int32_t n_tokens, shared;
+  const int32_t *tail;          /* (n_tokens - shared) */
+  const lct_positions *content; /* (messages): as lct_prompt_tokenise has it */
+} lct_tokenised;
+
+/* What is known of the prompt that was made last. Zero-initialise; reusable. */
+typedef struct {
+  lct_rendered rendered;
+  lct_tokens tokens;
+  lct_cuts cuts;
+  int32_t *ids; /* (tokens.len) */
+  size_t cap_ids;
+  lct_positions *content; /* (n_content), the arena's, room for cap_content */
+  size_t n_content, cap_content;
+  lct_positions *placed; /* scratch */
+  size_t cap_placed;
+} lct_prompts;
+/* The next prompt has nothing to do with the one before. */
+void lct_prompts_begin(lct_prompts *p);
+void lct_prompts_free(lct_prompts *p);
+
+/* The prompt of messages[0..n), token for token and position for position that of lct_prompt_tokenise. messages begins with the fewer messages
+ * of the prompt before it, and what the two have in common is not rendered and tokenised again: of a conversation's prefixes, each piece of
+ * text once. Templates whose early turns depend on later ones share less. out's lists are the arena's, which must be the same one from
+ * lct_prompts_begin on. On failure lct_prompts_begin is to follow. */
+lct_status lct_prompts_next(lct_prompts *p, const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_arena *arena,
+                            lct_tokenised *out, lct_error *err) LCT_CHECKED;
+
 /* The template named, or else the tokenizer's own recognised; model names it in messages. */
 lct_status lct_template_choose(const lct_tokenizer *t, const char *name, bool no_thinking, const char *model, lct_template *out,
                                lct_error *err) LCT_CHECKED;

@@ -125,12 +125,13 @@ void lct_rendered_free(lct_rendered *r) {
   if (r == NULL) return;
   lct_buf_free(&r->text);
   free(r->spans);
+  free(r->starts);
   *r = (lct_rendered){0};
 }
 
-static lct_status check_messages(const lct_message *m, size_t n, lct_error *err) {
+static lct_status check_messages(const lct_message *m, size_t first, size_t n, lct_error *err) {
   if (n == 0) return lct_fail(err, LCT_E_USAGE, "a chat template needs at least one message, got none");
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = first; i < n; i++) {
     if (m[i].role == NULL) return lct_fail(err, LCT_E_USAGE, "message %zu has no role", i);
     if (m[i].content_len > 0 && !lct_utf8_valid(m[i].content, m[i].content_len)) {
       return lct_fail(err, LCT_E_FORMAT, "message %zu (%s): content is not valid UTF-8", i, m[i].role);
@@ -139,18 +140,39 @@ static lct_status check_messages(const lct_message *m, size_t n, lct_error *err)
   return LCT_OK;
 }
 
+static lct_status render_from(const lct_template *t, const lct_message *messages, size_t n, size_t first, bool add_generation_prompt,
+                              lct_rendered *out, lct_error *err) {
+  LCT_TRY(check_messages(messages, out->n_spans, n, err));
+  LCT_TRY(lct_grow(&out->spans, &out->cap_spans, n, sizeof *out->spans, "message spans", err));
+  LCT_TRY(lct_grow(&out->starts, &out->cap_starts, n, sizeof *out->starts, "message spans", err));
+  LCT_TRY(lct_buf_puts(&out->text, "", err)); /* a string even when every message is left out */
+  for (size_t i = out->n_spans; i < n; i++) out->spans[i] = (lct_span){0};
+  out->n_spans = n;
+  bool llama = t->kind == LCT_TEMPLATE_LLAMA3 || t->kind == LCT_TEMPLATE_LLAMA31;
+  return llama ? lct_template_render_llama(t, messages, n, first, add_generation_prompt, out, err)
+               : lct_template_render_chatml(t, messages, n, first, add_generation_prompt, out, err);
+}
+
 lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages,
                                bool add_generation_prompt, lct_rendered *out, lct_error *err) {
   *out = (lct_rendered){0};
-  LCT_TRY(check_messages(messages, n_messages, err));
-  lct_status status = lct_calloc(&out->spans, n_messages, sizeof *out->spans, "message spans", err);
-  if (status == LCT_OK) status = lct_buf_puts(&out->text, "", err); /* a string even when every message is left out */
-  if (status == LCT_OK) {
-    out->n_spans = n_messages;
-    bool llama = t->kind == LCT_TEMPLATE_LLAMA3 || t->kind == LCT_TEMPLATE_LLAMA31;
-    status = llama ? lct_template_render_llama(t, messages, n_messages, add_generation_prompt, out, err)
-                   : lct_template_render_chatml(t, messages, n_messages, add_generation_prompt, out, err);
-  }
+  lct_status status = render_from(t, messages, n_messages, 0, add_generation_prompt, out, err);
   if (status != LCT_OK) lct_rendered_free(out);
+  return status;
+}
+
+lct_status lct_template_render_on(const lct_template *t, const lct_message *messages, size_t n_messages, lct_rendered *out, lct_same *same,
+                                  lct_error *err) {
+  lct_buf before = {0}; /* what is rendered again, as it was */
+  *same = (lct_same){.n_messages = lct_template_settled(t, messages, out->n_spans)};
+  if (same->n_messages > 0) same->n_bytes = out->starts[same->n_messages];
+  lct_status status = LCT_OK;
+  if (out->n_spans > 0) status = lct_buf_append(&before, out->text.data + same->n_bytes, out->text.len - same->n_bytes, err);
+  if (status == LCT_OK) status = render_from(t, messages, n_messages, same->n_messages, true, out, err);
+  if (status != LCT_OK) lct_rendered_free(out);
+  for (size_t i = 0; i < before.len && same->n_bytes < out->text.len && before.data[i] == out->text.data[same->n_bytes]; i++) {
+    same->n_bytes++;
+  }
+  lct_buf_free(&before);
   return status;
 }

@@ -49,7 +49,9 @@ typedef struct {
   lct_span *spans; /* n_messages: where each message's own content stands in text, after the template's trimming; of a Qwen3
                       assistant message the answer, without its reasoning, wherever the message stands; begin == end when
                       nothing of it is rendered */
-  size_t n_spans;
+  size_t n_spans, cap_spans;
+  size_t *starts; /* (n_spans) bytes of text before anything of the message */
+  size_t cap_starts;
 } lct_rendered;
 void lct_rendered_free(lct_rendered *r);
 
@@ -57,5 +59,14 @@ void lct_rendered_free(lct_rendered *r);
  * LCT_E_USAGE without messages, or for a message without a role. On failure *out is empty. */
 lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages,
                                bool add_generation_prompt, lct_rendered *out, lct_error *err) LCT_CHECKED;
+
+/* What two renderings have in common at their beginnings: messages' spans, and bytes. */
+typedef struct {
+  size_t n_messages, n_bytes;
+} lct_same;
+/* With the generation prompt. *out holds the same for the first of these messages, fewer than n_messages (or nothing, all zero): only what
+ * the new ones change is rendered again. On failure *out is empty. */
+lct_status lct_template_render_on(const lct_template *t, const lct_message *messages, size_t n_messages, lct_rendered *out, lct_same *same,
+                                  lct_error *err) LCT_CHECKED;
 
 #endif

@@ -4,11 +4,14 @@
 
 #include "text/template.h"
 
-/* Renderers; *out is empty when they start and the caller frees it on failure. n_messages >= 1, roles are not NULL. */
-lct_status lct_template_render_chatml(const lct_template *t, const lct_message *m, size_t n, bool add_generation_prompt,
+/* Renderers of messages [first, n), which replace what is rendered from message `first` on; 0: everything. n >= 1, roles are not NULL, and
+ * there is room for the spans and starts of n. */
+lct_status lct_template_render_chatml(const lct_template *t, const lct_message *m, size_t n, size_t first, bool add_generation_prompt,
                                       lct_rendered *out, lct_error *err) LCT_CHECKED;
-lct_status lct_template_render_llama(const lct_template *t, const lct_message *m, size_t n, bool add_generation_prompt,
+lct_status lct_template_render_llama(const lct_template *t, const lct_message *m, size_t n, size_t first, bool add_generation_prompt,
                                      lct_rendered *out, lct_error *err) LCT_CHECKED;
+/* Of messages [0, n), how many are rendered the same whatever messages follow. */
+size_t lct_template_settled(const lct_template *t, const lct_message *m, size_t n);
 
 /* The normal form of a Jinja text: two texts with the same one render alike. Output and statements become tokens; whitespace
  * control, quoting, `a.b` against `a['b']`, comments, and where text ends and an expression begins are normalised away.

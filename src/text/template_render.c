@@ -156,15 +156,27 @@ static lct_status put_message(const lct_template *t, lct_rendered *out, const lc
   return LCT_OK;
 }
 
-lct_status lct_template_render_chatml(const lct_template *t, const lct_message *m, size_t n, bool add_generation_prompt,
+size_t lct_template_settled(const lct_template *t, const lct_message *m, size_t n) {
+  if (n == 0) return 0;
+  size_t settled = n - 1; /* a tool's answer asks whether another follows; what is not the last message knows its neighbours */
+  if (!is_qwen3(t->kind)) return settled;
+  size_t query = last_query(m, n); /* reasoning behind it is dropped when there is a later one */
+  return query + 1 < settled ? query + 1 : settled;
+}
+
+lct_status lct_template_render_chatml(const lct_template *t, const lct_message *m, size_t n, size_t first, bool add_generation_prompt,
                                       lct_rendered *out, lct_error *err) {
-  if (t->default_system[0] != '\0' && strcmp(m[0].role, "system") != 0) {
+  out->text.len = first > 0 ? out->starts[first] : 0;
+  if (first == 0 && t->default_system[0] != '\0' && strcmp(m[0].role, "system") != 0) {
     LCT_TRY(lct_buf_puts(&out->text, "<|im_start|>system\n", err));
     LCT_TRY(lct_buf_puts(&out->text, t->default_system, err));
     LCT_TRY(lct_buf_puts(&out->text, "<|im_end|>\n", err));
   }
   size_t query = is_qwen3(t->kind) ? last_query(m, n) : 0;
-  for (size_t i = 0; i < n; i++) LCT_TRY(put_message(t, out, m, n, i, query, err));
+  for (size_t i = first; i < n; i++) {
+    out->starts[i] = out->text.len;
+    LCT_TRY(put_message(t, out, m, n, i, query, err));
+  }
   if (!add_generation_prompt) return LCT_OK;
   LCT_TRY(lct_buf_puts(&out->text, "<|im_start|>assistant\n", err));
   if (t->kind == LCT_TEMPLATE_QWEN3_THINKING) return lct_buf_puts(&out->text, "<think>\n", err);
@@ -211,19 +223,28 @@ static lct_status put_llama_message(const lct_template *t, lct_rendered *out, co
   return lct_buf_puts(&out->text, "<|eot_id|>", err);
 }
 
-lct_status lct_template_render_llama(const lct_template *t, const lct_message *m, size_t n, bool add_generation_prompt,
-                                     lct_rendered *out, lct_error *err) {
-  size_t i = 0;
+/* What stands before the messages; Llama 3.1 puts a system message in there: *i is the next one. */
+static lct_status put_llama_head(const lct_template *t, lct_rendered *out, const lct_message *m, size_t *i, lct_error *err) {
+  out->starts[0] = 0;
   if (t->bos_token != NULL) LCT_TRY(lct_buf_puts(&out->text, t->bos_token, err));
-  if (t->kind == LCT_TEMPLATE_LLAMA31) {
-    LCT_TRY(put_header(out, "system", err));
-    LCT_TRY(lct_buf_puts(&out->text, "Cutting Knowledge Date: December 2023\nToday Date: ", err));
-    LCT_TRY(lct_buf_puts(&out->text, t->date_string ? t->date_string : FALLBACK_DATE, err));
-    LCT_TRY(lct_buf_puts(&out->text, "\n\n", err));
-    if (strcmp(m[0].role, "system") == 0) LCT_TRY(put_content(out, i++, trim(slice_of(&m[0])), err));
-    LCT_TRY(lct_buf_puts(&out->text, "<|eot_id|>", err));
+  if (t->kind != LCT_TEMPLATE_LLAMA31) return LCT_OK;
+  LCT_TRY(put_header(out, "system", err));
+  LCT_TRY(lct_buf_puts(&out->text, "Cutting Knowledge Date: December 2023\nToday Date: ", err));
+  LCT_TRY(lct_buf_puts(&out->text, t->date_string ? t->date_string : FALLBACK_DATE, err));
+  LCT_TRY(lct_buf_puts(&out->text, "\n\n", err));
+  if (strcmp(m[0].role, "system") == 0) LCT_TRY(put_content(out, (*i)++, trim(slice_of(&m[0])), err));
+  return lct_buf_puts(&out->text, "<|eot_id|>", err);
+}
+
+lct_status lct_template_render_llama(const lct_template *t, const lct_message *m, size_t n, size_t first, bool add_generation_prompt,
+                                     lct_rendered *out, lct_error *err) {
+  size_t i = first;
+  out->text.len = first > 0 ? out->starts[first] : 0;
+  if (first == 0) LCT_TRY(put_llama_head(t, out, m, &i, err));
+  for (; i < n; i++) {
+    out->starts[i] = out->text.len;
+    LCT_TRY(put_llama_message(t, out, m, i, err));
   }
-  for (; i < n; i++) LCT_TRY(put_llama_message(t, out, m, i, err));
   if (add_generation_prompt || t->always_prompt) LCT_TRY(put_header(out, "assistant", err));
   return LCT_OK;
 }

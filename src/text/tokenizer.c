@@ -14,6 +14,11 @@ void lct_tokens_free(lct_tokens *t) {
   *t = (lct_tokens){0};
 }
 
+void lct_cuts_free(lct_cuts *c) {
+  free(c->data);
+  *c = (lct_cuts){0};
+}
+
 lct_status lct_tokenizer_new(lct_tokenizer **out, lct_error *err) {
   lct_tokenizer *t = NULL;
   LCT_TRY(lct_calloc(&t, 1, sizeof *t, "a tokenizer", err));

@@ -253,31 +253,53 @@ static lct_status put_ids(lct_encoder *e, const int32_t *ids, size_t n, lct_erro
   return LCT_OK;
 }
 
-static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, lct_error *err) {
+/* Tokens of s[0..n) behind cut `from`, whose n_tokens stand in e->out behind the first `base`. Notes the cuts it makes, if asked. */
+static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, size_t base, lct_cut from, lct_cuts *cuts, lct_error *err) {
   const lct_tokenizer *t = e->t;
-  size_t done = 0, at = 0, from = e->out->len;
   lct_added_match m;
-  while (lct_added_next(&t->added, &t->added.raw, &t->classes, s, n, done, &at, &m)) {
-    if (m.begin > done) LCT_TRY(encode_piece(e, s, done, m.begin, err));
+  while (lct_added_next(&t->added, &t->added.raw, &t->classes, s, n, from.begin, &from.search, &m)) {
+    if (m.begin > from.begin) LCT_TRY(encode_piece(e, s, from.begin, m.begin, err));
     LCT_TRY(room(e, 1, err));
     e->out->data[e->out->len++] = (lct_token){.id = m.token->id, .begin = (uint32_t)m.begin, .end = (uint32_t)m.end};
-    done = m.end;
+    from.begin = m.end;
+    if (cuts == NULL) continue;
+    if (m.seen > from.seen) from.seen = m.seen;
+    LCT_TRY(lct_grow(&cuts->data, &cuts->cap, cuts->len + 1, sizeof *cuts->data, "cuts", err));
+    cuts->data[cuts->len] = from;
+    cuts->data[cuts->len++].n_tokens = e->out->len - base;
   }
-  if (done < n) LCT_TRY(encode_piece(e, s, done, n, err));
-  for (size_t i = from; t->trim_offsets && i < e->out->len; i++) trim_offsets(t, &e->out->data[i], s, i == from);
+  if (from.begin < n) LCT_TRY(encode_piece(e, s, from.begin, n, err));
+  for (size_t i = base + from.n_tokens; t->trim_offsets && i < e->out->len; i++) trim_offsets(t, &e->out->data[i], s, i == base);
   return LCT_OK;
 }
 
-lct_status lct_encode(lct_encoder *e, const char *text, size_t n, bool add_special, lct_tokens *out, lct_error *err) {
+static lct_status check_text(const char *text, size_t from, size_t n, lct_error *err) {
   if (n >= UINT32_MAX) return lct_fail(err, LCT_E_LIMIT, "cannot tokenise %zu bytes at once: at most %u", n, UINT32_MAX - 1);
-  if (!lct_utf8_valid(text, n)) return lct_fail(err, LCT_E_FORMAT, "text to tokenise is not valid UTF-8");
+  return lct_utf8_valid(text + from, n - from) ? LCT_OK : lct_fail(err, LCT_E_FORMAT, "text to tokenise is not valid UTF-8");
+}
+
+lct_status lct_encode(lct_encoder *e, const char *text, size_t n, bool add_special, lct_tokens *out, lct_error *err) {
+  LCT_TRY(check_text(text, 0, n, err));
   size_t before = out->len;
   e->out = out;
   lct_status s = LCT_OK;
   if (add_special) s = put_ids(e, e->t->prefix, e->t->n_prefix, err);
-  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, err);
+  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, out->len, (lct_cut){0}, NULL, err);
   if (s == LCT_OK && add_special) s = put_ids(e, e->t->suffix, e->t->n_suffix, err);
   if (s != LCT_OK) out->len = before; /* all or nothing */
+  e->out = NULL;
+  return s;
+}
+
+lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t same, lct_tokens *tokens, lct_cuts *cuts, size_t *kept,
+                            lct_error *err) {
+  while (cuts->len > 0 && cuts->data[cuts->len - 1].seen > same) cuts->len--;
+  lct_cut from = cuts->len > 0 ? cuts->data[cuts->len - 1] : (lct_cut){0};
+  *kept = tokens->len = from.n_tokens;
+  e->out = tokens;
+  lct_status s = check_text(text, from.begin, n, err);
+  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, 0, from, cuts, err);
+  if (s != LCT_OK) tokens->len = cuts->len = 0;
   e->out = NULL;
   return s;
 }

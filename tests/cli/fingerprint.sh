@@ -97,7 +97,7 @@ run fingerprint s.yaml -o no.safetensors
 make refs.jsonl -o nowhere/f.safetensors
 refused 1 "cannot create nowhere/f.safetensors: No such file or directory"
 make refs.jsonl -o no.safetensors --poolings last,first
-refused 2 '--poolings: expected a list of last, content_last, content_mean, found "first"'
+refused 2 '--poolings: expected last, content_last, content_mean, message:ROLE (system, user, assistant) or range:FROM:TO, found "first"'
 make refs.jsonl -o no.safetensors --sources hidden_out,hidden_out
 refused 2 '--sources: "hidden_out" stands twice'
 make refs.jsonl -o no.safetensors --sources q

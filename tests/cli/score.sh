@@ -12,7 +12,7 @@ done >talks.jsonl
 for i in $(seq 1 8); do printf '{"messages":[{"role":"user","content":"The table has %d legs."}]}\n' "$i"; done >neutral.jsonl
 run fingerprint refs.jsonl -m tiny-qwen2 -o f.safetensors --sources hidden_in,hidden_out --neutral neutral.jsonl -q
 done_well
-metrics=cosine,mae,jaccard,centered,standardized,z,projection
+metrics=cosine,mae,jaccard,centered,standardized,z,projection,contrast:projection,contrast:cosine
 common=(-m tiny-qwen2 -f f.safetensors --store-dtype f32 --positions last,content_last --metrics $metrics -q)
 run sweep talks.jsonl -o plain --sources hidden_in,hidden_out "${common[@]}"
 done_well
@@ -21,7 +21,7 @@ done_well
 for sweep in plain derived; do
   run score $sweep -f f.safetensors --metrics $metrics
   done_well
-  [[ $(cat out) == "$sweep/scores/f.zarr: 90 rows, 20160 scores in "* ]] || fail "score: $(cat out)"
+  [[ $(cat out) == "$sweep/scores/f.zarr: 90 rows, 25920 scores in "* ]] || fail "score: $(cat out)"
   run export $sweep -o own.csv --to csv --what scores -q
   done_well
   run export $sweep -o again.csv --to csv --scores f -q
@@ -37,6 +37,21 @@ run score plain -f f.safetensors -n own --calibrate sweep --metrics cosine,cente
 expect 0 "" ""
 run export plain -o own.npz --scores own
 expect 0 "own.npz: 90 rows, 720 values" ""
+# contrasts: a score less its mean over the references, here two, whether it stands beside or not
+run score plain -f f.safetensors -n contrast --metrics contrast:cosine,contrast:z -q
+expect 0 "" ""
+run score plain -f f.safetensors -n contrast_own --calibrate sweep --metrics contrast:cosine,contrast:centered,contrast:standardized -q
+expect 0 "" ""
+run export plain -o contrast.csv --to csv --scores contrast -q
+done_well
+awk -F, '
+  FNR == 1 { if ($10 == "contrast:cosine" && $11 == "contrast:z") heads = 1; next }
+  FILENAME == "own.csv" { cosine[FNR] = $10; want[FNR] = $18; next }
+  $10 != want[FNR] { differ++ }
+  FNR % 2 == 0 { first = $10; next }
+  { d = cosine[FNR - 1] - cosine[FNR]; if (first + $10 > 1e-7 || first + $10 < -1e-7 || first - $10 - d > 1e-6 || first - $10 - d < -1e-6) bad++; n++ }
+  END { exit !(heads && n == 90 * 2 * 2 * 4 && !bad && !differ) }' own.csv contrast.csv || fail "contrasts: $(head -3 contrast.csv)"
+
 printf '\1' | dd of=plain/scores/own.zarr/scores/c/0/0/0/0/0/0 bs=1 seek=3 conv=notrunc 2>/dev/null
 run verify plain -q
 [ "$code" = 1 ] && [[ $(cat out) == "own.zarr/scores: shard 0 (plain/scores/own.zarr/scores/c/0/0/0/0/0/0), chunk [0, 0, 0, 0, 0, 0], rows 0-89: CRC-32C is "* ]] ||
@@ -48,6 +63,12 @@ run score plain -f f.safetensors -n x/y
 refused 2 "\"x/y\" cannot name scores: expected a file's name"
 run score plain -f f.safetensors -n x --calibrate sweep --metrics z
 refused 2 "--calibrate sweep gives mean and deviation alone: z needs the fingerprints' neutral bank"
+run score plain -f f.safetensors -n x --calibrate sweep --metrics contrast:cosine,contrast:projection
+refused 2 "--calibrate sweep gives mean and deviation alone: contrast:projection needs the fingerprints' neutral bank"
+run score plain -f f.safetensors -n x --metrics contrast:whitened
+refused 2 'metric "contrast:whitened" needs fingerprints made with --whiten'
+run score plain -f f.safetensors -n x --metrics contrast:jaccard
+refused 2 '--metrics: "contrast:jaccard" is no metric'
 run score plain -f f.safetensors -n x --metrics whitened
 refused 2 'metric "whitened" needs fingerprints made with --whiten'
 run score plain -f f.safetensors -n x --metrics best

@@ -9,7 +9,8 @@ cmake --install "$LCT_BUILD_DIR" --prefix "$t/prefix" >"$t/log" || { cat "$t/log
 PKG_CONFIG_PATH=$(dirname "$(find "$t/prefix" -name llmct.pc)")
 export PKG_CONFIG_PATH
 lib=$(dirname "$PKG_CONFIG_PATH")
-[ "$(find "$t/prefix" -type f -name '*.h')" = "$t/prefix/include/llmct/llmct.h" ] || { echo "not just llmct.h is installed"; exit 1; }
+headers=$(cd "$t/prefix" && find . -type f -name '*.h' | sort | xargs)
+[ "$headers" = "./include/llmct/llmct.h ./include/llmct/status.h" ] || { echo "not just the public headers are installed: $headers"; exit 1; }
 
 # use FLAG...: compiles and runs the program with what pkg-config says
 use() {

@@ -6,9 +6,12 @@ precision (dim, dim): the inverse of the shrunk covariance, 0 in rows and column
 
 scorer_NAME.bin: i32 dim, n_labels, n_pcs, n_rows, n_whiten; f32 refs (n_labels, dim), mean (dim), sigma (dim), pcs (n_pcs, dim),
 z (n_labels, 24, 2), whiten (n_whiten, dim), n_whiten being dim or 0; f32 rows (n_rows, dim); i32 role, n_tokens (n_rows, 2); f64 expected (n_rows, n_labels, 8) in the order of the metrics.
+
+contrast_NAME.bin: f64 expected (n_rows, n_labels, 6) of the case scorer_NAME: the contrasts, in the order of the metrics.
 """
 import pathlib
 import struct
+import warnings
 
 import numpy as np
 
@@ -73,6 +76,17 @@ def scores(v, r, c, label, role, n_tokens):
     return out
 
 
+CONTRASTED = [0, 3, 4, 5, 6, 7]  # cosine, centered, standardized, whitened, z, projection
+
+
+def contrasts(expected):
+    """Scores less their row's mean over the labels that have one."""
+    base = expected[..., CONTRASTED]  # row, label, metric
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
+        return base - np.nanmean(base, axis=1, keepdims=True)
+
+
 def write_scorer(name, rng, dim, n_labels, n_pcs, rows, tweak=None):
     c = {"mean": rng.standard_normal(dim), "sigma": rng.uniform(0.2, 3, dim),
          "whiten": np.tril(rng.standard_normal((dim, dim))) * 0.1 + np.eye(dim), "z": rng.uniform(0.05, 0.4, (n_labels, 24, 2))}
@@ -91,6 +105,7 @@ def write_scorer(name, rng, dim, n_labels, n_pcs, rows, tweak=None):
     for key in kept:
         blob += np.ascontiguousarray(c[key], f32).tobytes()
     (OUT / f"scorer_{name}.bin").write_bytes(blob + rows.tobytes() + about.tobytes() + expected.tobytes())
+    (OUT / f"contrast_{name}.bin").write_bytes(contrasts(expected).tobytes())
 
 
 def main():

@@ -75,10 +75,10 @@ static void check_prompt(const lct_scan_result *files, const lct_scan_result *sc
     (void)last_row(path, k % 4, SOURCES[k / 4], last);
     assert_ok(lct_score_block(first, 1, last, 1, width, want, &err));
     for (int m = 0; m < LCT_N_METRICS; m++) {
-      const json_t *list = json_object_get(json_object_get(intra, SOURCES[k / 4]), lct_metric_name((lct_metric)m));
+      const json_t *list = json_object_get(json_object_get(intra, SOURCES[k / 4]), lct_any_metric_name(m));
       const json_t *got = json_array_get(list, (size_t)k % 4);
       if (json_is_number(got) && fabs(json_number_value(got) - (double)want[m]) <= 1e-6) continue; /* written with seven digits */
-      fail_msg("prompt %d, %s, layer %d, %s: %.9g, expected %.9g", prompt, SOURCES[k / 4], k % 4, lct_metric_name((lct_metric)m),
+      fail_msg("prompt %d, %s, layer %d, %s: %.9g, expected %.9g", prompt, SOURCES[k / 4], k % 4, lct_any_metric_name(m),
                json_number_value(got), (double)want[m]);
     }
   }

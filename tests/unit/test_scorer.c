@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "score/fingerprint.h"
 
-enum { BINS = LCT_Z_ROLES * LCT_Z_LENGTHS };
+enum { BINS = LCT_Z_ROLES * LCT_Z_LENGTHS, N_PLAIN = LCT_METRIC_PROJECTION + 1, N_CONTRASTS = LCT_N_ALL_METRICS - N_PLAIN };
 static const char *const CASES[] = {"plain", "odd", "one", "many", "blocks", "flat", "massive", "odd_values", "huge"};
 static const int ALL[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
@@ -48,14 +48,33 @@ static lct_fingerprints *make_fingerprints(const golden *g) {
   return f;
 }
 
-static golden golden_open(const char *name) {
+static void read_golden(const char *kind, const char *name, lct_buf *out) {
   lct_error err;
-  golden g = {0};
   char path[512];
-  (void)snprintf(path, sizeof path, "%s/tests/goldens/score/scorer_%s.bin", LCT_SOURCE_DIR, name);
-  assert_ok(lct_file_read(path, 1 << 20, &g.file, &err));
+  (void)snprintf(path, sizeof path, "%s/tests/goldens/score/%s_%s.bin", LCT_SOURCE_DIR, kind, name);
+  assert_ok(lct_file_read(path, 1 << 20, out, &err));
+}
+
+/* Rows of a cell, the plain metrics' from one file and the contrasts' from another, side by side. */
+static double *expected_of(const golden *g, size_t *at, const char *name) {
+  size_t cells = (size_t)(g->n_rows * g->n_labels);
+  double *out = space(cells * LCT_N_ALL_METRICS * 8);
+  lct_buf contrasts = {0};
+  read_golden("contrast", name, &contrasts);
+  assert_int_equal(contrasts.len, cells * N_CONTRASTS * 8);
+  for (size_t i = 0; i < cells; i++) {
+    take(g, at, out + i * LCT_N_ALL_METRICS, N_PLAIN * 8);
+    memcpy(out + i * LCT_N_ALL_METRICS + N_PLAIN, contrasts.data + i * N_CONTRASTS * 8, N_CONTRASTS * 8);
+  }
+  lct_buf_free(&contrasts);
+  return out;
+}
+
+static golden golden_open(const char *name) {
+  golden g = {0};
+  read_golden("scorer", name, &g.file);
   memcpy(&g.dim, g.file.data, 20);
-  size_t at = 20, dim = (size_t)g.dim, cells = (size_t)(g.n_rows * g.n_labels) * LCT_N_ALL_METRICS;
+  size_t at = 20, dim = (size_t)g.dim;
   lct_fingerprints *f = g.f = make_fingerprints(&g);
   size_t place = lct_fingerprints_place(f, 1, 0, 0);
   for (int i = 0; i < g.n_labels; i++) take(&g, &at, lct_fingerprints_vector(f, i, place), dim * 4);
@@ -72,8 +91,7 @@ static golden golden_open(const char *name) {
     take(&g, &at, role_and_tokens, sizeof role_and_tokens);
     g.about[i] = (lct_score_row){role_and_tokens[0], role_and_tokens[1]};
   }
-  g.expected = space(cells * 8);
-  take(&g, &at, g.expected, cells * 8);
+  g.expected = expected_of(&g, &at, name);
   assert_int_equal(at, g.file.len);
   return g;
 }
@@ -97,7 +115,7 @@ static lct_score_axes axes_of(const int *metrics, int n_metrics) {
 static int metrics_of(const golden *g, int metrics[LCT_N_ALL_METRICS]) {
   int n = 0;
   for (int m = 0; m < LCT_N_ALL_METRICS; m++) {
-    if (m != LCT_METRIC_WHITENED || g->n_whiten > 0) metrics[n++] = m;
+    if (LCT_METRIC_RULES[m].needs != LCT_NEEDS_WHITEN || g->n_whiten > 0) metrics[n++] = m;
   }
   return n;
 }
@@ -115,6 +133,18 @@ static bool agrees(double got, double want, double scale) {
   return fabs(got - want) <= 1e-6 * scale;
 }
 
+/* What a metric's error in a row is measured by. */
+static double scale_of(const golden *g, int row, int label, int metric) {
+  if (LCT_METRIC_RULES[metric].contrast_of >= 0) { /* the largest of the scores it is made of */
+    double scale = 1;
+    for (int i = 0; i < g->n_labels; i++) scale = fmax(scale, scale_of(g, row, i, LCT_METRIC_RULES[metric].contrast_of));
+    return scale;
+  }
+  double want = g->expected[(row * g->n_labels + label) * LCT_N_ALL_METRICS + metric];
+  if (metric == LCT_METRIC_MAE || metric == LCT_METRIC_PROJECTION) return fmax(fabs(want), 1);
+  return metric == LCT_METRIC_Z ? 20 : 1; /* a cosine over the least standard deviation of the cases */
+}
+
 static void against_numpy(void **state) {
   (void)state;
   lct_error err;
@@ -127,10 +157,8 @@ static void against_numpy(void **state) {
     assert_ok(lct_scorer_run(s, 0, 0, 1, g.rows, g.dim, (size_t)g.n_rows, g.about, out, ld, &err));
     for (int i = 0; i < g.n_rows * g.n_labels; i++) {
       for (int k = 0; k < n; k++) {
-        double want = g.expected[i * LCT_N_ALL_METRICS + metrics[k]], got = out[i * n + k], scale = 1;
-        if (metrics[k] == LCT_METRIC_MAE || metrics[k] == LCT_METRIC_PROJECTION) scale = fmax(fabs(want), 1);
-        if (metrics[k] == LCT_METRIC_Z) scale = 20; /* a cosine over the least standard deviation of the cases */
-        bool same = isinf(want) ? got == want : agrees(got, want, scale);
+        double want = g.expected[i * LCT_N_ALL_METRICS + metrics[k]], got = out[i * n + k];
+        bool same = isinf(want) ? got == want : agrees(got, want, scale_of(&g, i / g.n_labels, i % g.n_labels, metrics[k]));
         if (!same) fail_msg("%s cell %d %s: %.9g, expected %.9g", CASES[c], i, lct_any_metric_name(metrics[k]), got, want);
       }
     }
@@ -209,12 +237,15 @@ static void errors(void **state) {
   golden g = golden_open("blocks"); /* has no whiten */
   static const char *const poolings[] = {"middle"}, *const sources[] = {"q"};
   const int twice[] = {1, 0, 1}, unknown[] = {99}, layers[] = {-1}, whitened[] = {LCT_METRIC_WHITENED}, z[] = {LCT_METRIC_Z};
+  const int contrast_whitened[] = {LCT_METRIC_CONTRAST_WHITENED}, contrast_z[] = {LCT_METRIC_CONTRAST_COSINE, LCT_METRIC_CONTRAST_Z};
   lct_score_axes axes = axes_of(twice, 3);
   check_refused(&g, &axes, "metric \"mae\" is asked for twice");
   axes = axes_of(unknown, 1);
   check_refused(&g, &axes, "there is no metric of number 99");
   axes = axes_of(whitened, 1);
   check_refused(&g, &axes, "metric \"whitened\" needs fingerprints made with --whiten");
+  axes = axes_of(contrast_whitened, 1);
+  check_refused(&g, &axes, "metric \"contrast:whitened\" needs fingerprints made with --whiten");
   axes = axes_of(ALL, 1);
   axes.poolings = poolings;
   check_refused(&g, &axes, "the fingerprints have no pooling \"middle\": they have last, content_mean");
@@ -227,6 +258,23 @@ static void errors(void **state) {
   g.f->n_neutral = 0;
   axes = axes_of(z, 1);
   check_refused(&g, &axes, "metric \"z\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)");
+  axes = axes_of(contrast_z, 2);
+  check_refused(&g, &axes, "metric \"contrast:z\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)");
+  lct_scorer_free(scorer_new(&g, contrast_z, 1));
+  golden_close(&g);
+}
+
+/* With one label a score is its own mean. */
+static void contrast_of_one(void **state) {
+  (void)state;
+  lct_error err;
+  golden g = golden_open("one");
+  const int metrics[] = {LCT_METRIC_CONTRAST_COSINE, LCT_METRIC_PROJECTION, LCT_METRIC_CONTRAST_PROJECTION, LCT_METRIC_CONTRAST_Z};
+  float out[4];
+  lct_scorer *s = scorer_new(&g, metrics, 4);
+  assert_ok(lct_scorer_run(s, 0, 0, 1, g.rows, g.dim, 1, g.about, out, 4, &err));
+  assert_true(out[0] == 0 && out[1] != 0 && out[2] == 0 && out[3] == 0);
+  lct_scorer_free(s);
   golden_close(&g);
 }
 
@@ -261,8 +309,10 @@ static void z_bins(void **state) {
 
 static void names(void **state) {
   (void)state;
-  static const char *const expected[] = {"cosine", "mae", "jaccard", "centered", "standardized", "whitened", "z", "projection"};
-  assert_int_equal(LCT_N_ALL_METRICS, 8);
+  static const char *const expected[] = {"cosine", "mae", "jaccard", "centered", "standardized", "whitened", "z", "projection",
+                                         "contrast:cosine", "contrast:centered", "contrast:standardized", "contrast:whitened", "contrast:z",
+                                         "contrast:projection"};
+  assert_int_equal(LCT_N_ALL_METRICS, 14);
   for (int i = 0; i < LCT_N_ALL_METRICS; i++) {
     assert_string_equal(lct_any_metric_name(i), expected[i]);
     assert_int_equal(lct_any_metric_by_name(expected[i], strlen(expected[i])), i);
@@ -270,14 +320,17 @@ static void names(void **state) {
   assert_int_equal(lct_any_metric_by_name("cosines", 6), 0);
   assert_int_equal(lct_any_metric_by_name("cosines", 7), -1);
   assert_int_equal(lct_any_metric_by_name("", 0), -1);
+  assert_int_equal(lct_any_metric_by_name("contrast:mae", 12), -1);
+  assert_int_equal(lct_any_metric_by_name("contrast:", 9), -1);
   assert_string_equal(lct_any_metric_name(-1), "?");
-  assert_string_equal(lct_any_metric_name(8), "?");
+  assert_string_equal(lct_any_metric_name(LCT_N_ALL_METRICS), "?");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(against_numpy), cmocka_unit_test(legacy_bits), cmocka_unit_test(rows_alone),
-      cmocka_unit_test(errors),        cmocka_unit_test(z_bins),      cmocka_unit_test(names),
+      cmocka_unit_test(errors),        cmocka_unit_test(z_bins),      cmocka_unit_test(contrast_of_one),
+      cmocka_unit_test(names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

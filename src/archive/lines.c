@@ -1,13 +1,13 @@
-/* messages.jsonl and errors.jsonl: the same bytes again when a sweep is resumed. */
+/* The files of lines: the same bytes again when a sweep is resumed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "sweep/sweep_impl.h"
+#include "archive/lines.h"
 
-lct_status sweep_lines_open(sweep_lines *l, const char *dir, const char *name, bool resume, lct_error *err) {
+lct_status lct_lines_open(lct_lines *l, const char *dir, const char *name, bool resume, lct_error *err) {
   (void)snprintf(l->path, sizeof l->path, "%s/%s", dir, name);
   l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC | (resume ? 0 : O_TRUNC), 0644);
   if (l->fd < 0) return lct_fail_errno(err, errno, "cannot open %s", l->path);
@@ -19,7 +19,7 @@ lct_status sweep_lines_open(sweep_lines *l, const char *dir, const char *name, b
 }
 
 /* Compares n bytes with what stands at l->at. */
-static lct_status compare(const sweep_lines *l, const char *text, size_t n, lct_error *err) {
+static lct_status compare(const lct_lines *l, const char *text, size_t n, lct_error *err) {
   char chunk[16384];
   for (size_t i = 0; i < n;) {
     size_t want = n - i < sizeof chunk ? n - i : sizeof chunk;
@@ -35,7 +35,7 @@ static lct_status compare(const sweep_lines *l, const char *text, size_t n, lct_
   return LCT_OK;
 }
 
-lct_status sweep_lines_append(sweep_lines *l, const lct_buf *text, lct_error *err) {
+lct_status lct_lines_append(lct_lines *l, const lct_buf *text, lct_error *err) {
   const char *from = text->data;
   size_t n = text->len;
   if (l->at < l->stands) {
@@ -56,16 +56,16 @@ lct_status sweep_lines_append(sweep_lines *l, const lct_buf *text, lct_error *er
   return LCT_OK;
 }
 
-lct_status sweep_lines_sync(sweep_lines *l, lct_error *err) {
+lct_status lct_lines_sync(lct_lines *l, lct_error *err) {
   return fsync(l->fd) == 0 ? LCT_OK : lct_fail_errno(err, errno, "cannot write %s", l->path);
 }
 
-lct_status sweep_lines_finish(sweep_lines *l, lct_error *err) {
+lct_status lct_lines_finish(lct_lines *l, lct_error *err) {
   if (l->stands > l->at && ftruncate(l->fd, (off_t)l->at) != 0) return lct_fail_errno(err, errno, "cannot cut %s", l->path);
-  return sweep_lines_sync(l, err);
+  return lct_lines_sync(l, err);
 }
 
-void sweep_lines_close(sweep_lines *l) {
+void lct_lines_close(lct_lines *l) {
   if (l->fd > 0) (void)close(l->fd);
   l->fd = 0;
 }
