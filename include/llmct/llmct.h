@@ -70,6 +70,8 @@ typedef struct {
   const char *device;        /* "auto", "cpu", "cuda:N"; NULL: see above */
   lct_precision precision;
   lct_keep keep;
+  const char *fingerprints;  /* .safetensors of this model and template: every snapshot is scored against them, too; NULL: none */
+  const char *metrics;       /* list with commas of those scores, as lct_sweep_options; NULL: cosine,mae,jaccard. Needs fingerprints */
   int threads;               /* of the CPU; 0: all */
   void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
   void *progress_ctx;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "scan/scan_impl.h"
 
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens) {
@@ -25,8 +26,8 @@ char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) {
 }
 
 const float *scan_vectors(const scan *s, const lct_pool *pool, int source, int position, int layer) {
-  (void)s;
-  return lct_pool_vectors(pool, source, position, layer);
+  const lct_axis_source *x = &s->axes->sources[source];
+  return lct_pool_vectors(pool, x->stream, position, x->planes[layer]);
 }
 
 static lct_status choose_layers(scan *s, lct_error *err) {
@@ -60,13 +61,30 @@ static uint32_t wanted_sources(const lct_scenario *sc) {
   return bits;
 }
 
-/* What is pooled of every snapshot. */
+static lct_status open_fingerprints(scan *s, lct_error *err) {
+  const char *path = s->o->fingerprints;
+  const lct_subject *x = s->subject;
+  if (path == NULL) return LCT_OK;
+  LCT_TRY(lct_fingerprints_load(path, &s->prints.f, err));
+  LCT_TRY(lct_fingerprints_check(s->prints.f, path, x->model->hash, x->template.hash, x->cfg.n_layers, x->cfg.hidden, err));
+  lct_map map;
+  LCT_TRY(lct_map_open(path, &map, err));
+  lct_sha256_hex(map.data, map.size, s->prints.hash);
+  lct_map_close(&map);
+  return LCT_OK;
+}
+
+/* What is pooled of every snapshot, and scored against fingerprints. */
 static lct_status choose_vectors(scan *s, lct_error *err) {
-  size_t n_layers = (size_t)s->subject->cfg.n_layers;
-  lct_plane *planes = lct_arena_alloc(&s->arena, LCT_N_RESIDUAL * n_layers * sizeof *planes);
-  if (planes == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the list of layers");
-  for (int i = 0; i < LCT_N_RESIDUAL; i++) s->streams[i] = lct_stream_of(LCT_RESIDUAL_SOURCES[i], &s->subject->cfg, planes + (size_t)i * n_layers);
-  return lct_positions_parse("--positions", LCT_DEFAULT_POSITIONS, &s->arena, &s->positions, &s->n_positions, err);
+  lct_buf sources = {0};
+  lct_status status = LCT_OK;
+  for (int i = 0; i < LCT_N_RESIDUAL && status == LCT_OK; i++) {
+    status = lct_buf_printf(&sources, err, "%s%s", i > 0 ? "," : "", lct_source_name(LCT_RESIDUAL_SOURCES[i]));
+  }
+  const lct_axes_options o = {.positions = LCT_DEFAULT_POSITIONS, .sources = sources.data, .metrics = s->o->metrics};
+  if (status == LCT_OK) status = lct_axes_new(&o, &s->subject->cfg, s->prints.f, s->o->fingerprints, &s->axes, err);
+  lct_buf_free(&sources);
+  return status;
 }
 
 lct_status scan_open(scan *s, lct_error *err) {
@@ -85,6 +103,7 @@ lct_status scan_open(scan *s, lct_error *err) {
   lct_subject_describe(s->subject, r->device, r->device_name, &r->precision);
   LCT_TRY(lct_encoder_new(s->subject->tokenizer, &s->encoder, err));
   LCT_TRY(choose_layers(s, err));
+  LCT_TRY(open_fingerprints(s, err));
   LCT_TRY(choose_vectors(s, err));
   s->sources = wanted_sources(s->scenario);
   return LCT_OK;
@@ -105,6 +124,9 @@ void scan_close(scan *s) {
   lct_files_free(s->files.open);
   lct_worker_free(s->worker);
   lct_unit_free(s->unit);
+  lct_axes_free(s->axes);
+  lct_fingerprints_free(s->prints.f);
+  free(s->prints.scores);
   lct_encoder_free(s->encoder);
   lct_subject_free(s->subject);
   lct_scenario_free(s->scenario);

@@ -99,6 +99,9 @@ static json_t *names(const scan *s, bool references) {
 static void set_notes(const scan *s, json_t *root) {
   const lct_scan_result *r = s->result;
   if (root == NULL) return;
+  if (s->prints.f != NULL) {
+    json_object_set_new(root, "fingerprints", json_pack("{s:s, s:s}", "path", s->o->fingerprints, "hash", s->prints.hash));
+  }
   if (r->weights_overflow + r->weights_underflow + r->weights_nonfinite > 0) {
     json_object_set_new(root, "weights", json_pack("{s:I, s:I, s:I}", "overflow", (json_int_t)r->weights_overflow, "underflow",
                                                    (json_int_t)r->weights_underflow, "nonfinite", (json_int_t)r->weights_nonfinite));

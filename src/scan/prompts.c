@@ -63,7 +63,7 @@ static lct_status add_reference(scan *s, int32_t number, lct_tokens *scratch, lc
   LCT_TRY(check_length(s, &x, 0, what, err));
   describe(&s->items[number], &r->messages[r->n_messages - 1]);
   LCT_TRY(lct_unit_begin_part(s->unit, err));
-  return lct_unit_add(s->unit, &x, s->positions, s->n_positions, err);
+  return lct_unit_add(s->unit, &x, s->axes->positions, s->axes->n_positions, err);
 }
 
 /* A prompt's snapshots; the one with the reply has no tokens yet. */
@@ -82,9 +82,9 @@ static lct_status add_prompt(scan *s, const scan_prompt *p, lct_prompts *prompts
                         .message = (int32_t)k - 1, .seq = -1};
     LCT_TRY(check_length(s, &x, k == p->n_messages ? s->scenario->generation.max_new_tokens : 0, what, err));
     describe(&s->items[p->first_item + (int32_t)k - 1], &p->messages[k - 1]);
-    LCT_TRY(lct_unit_add(s->unit, &x, s->positions, s->n_positions, err));
+    LCT_TRY(lct_unit_add(s->unit, &x, s->axes->positions, s->axes->n_positions, err));
   }
-  return lct_unit_add(s->unit, &(lct_item){.seq = -1}, s->positions, s->n_positions, err);
+  return lct_unit_add(s->unit, &(lct_item){.seq = -1}, s->axes->positions, s->axes->n_positions, err);
 }
 
 static lct_status add_items(scan *s, lct_error *err) {
@@ -123,7 +123,7 @@ lct_status scan_make_unit(scan *s, lct_error *err) {
   LCT_TRY(count_items(s, err));
   LCT_TRY(add_items(s, err));
   LCT_TRY(add_generations(s, err));
-  return lct_unit_plan(s->unit, s->positions, s->n_positions, s->subject->device.batch_rows, err);
+  return lct_unit_plan(s->unit, s->axes->positions, s->axes->n_positions, s->subject->device.batch_rows, err);
 }
 
 /* Bytes of the tensors of one file of n tokens over n_keys keys. */

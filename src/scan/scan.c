@@ -6,7 +6,8 @@
 #include "scan/scan_impl.h"
 
 static lct_status open_worker(scan *s, lct_error *err) {
-  const lct_worker_options o = {.streams = s->streams, .n_streams = LCT_N_RESIDUAL, .positions = s->positions, .n_positions = s->n_positions,
+  const lct_axes *a = s->axes;
+  const lct_worker_options o = {.streams = a->pooled, .n_streams = a->n_streams, .positions = a->positions, .n_positions = a->n_positions,
                                 .max_rows = s->subject->device.batch_rows};
   LCT_TRY(lct_worker_new(s->subject, &o, &s->worker, err));
   lct_conversion c;
@@ -93,7 +94,11 @@ static lct_status write_all(scan *s, lct_error *err) {
   scan_report(s, "write", 0, 1, 0);
   LCT_TRY(scan_write_manifests(s, err));
   if (s->o->keep == LCT_KEEP_POOLED) LCT_TRY(scan_write_vectors(s, err));
-  for (size_t i = 0; i < s->n_prompts; i++) LCT_TRY(scan_write_scores(s, &s->prompts[i], err));
+  LCT_TRY(scan_score_fingerprints(s, err));
+  for (size_t i = 0; i < s->n_prompts; i++) {
+    LCT_TRY(scan_write_scores(s, &s->prompts[i], err));
+    LCT_TRY(scan_write_fingerprint_scores(s, &s->prompts[i], err));
+  }
   s->result->seconds_write = lct_seconds() - t0;
   return LCT_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "capture/files.h"
+#include "run/axes.h"
 #include "run/pipeline.h"
 #include "scenario/scenario.h"
 
@@ -36,6 +37,13 @@ typedef struct {
   size_t saturated;
 } scan_files;
 
+/* What snapshots are scored against besides the references. */
+typedef struct {
+  lct_fingerprints *f; /* NULL: nothing */
+  char hash[65];
+  float *scores;       /* (items, lct_axes_score_floats) when all has run */
+} scan_prints;
+
 typedef struct {
   const char *phase;
   int64_t done, total, tokens;
@@ -58,9 +66,8 @@ typedef struct {
   scan_item *items;      /* (unit->n_items) references first */
   int32_t n_references;
   lct_unit *unit;        /* all prompts; its contents are the pipeline's while that runs */
-  lct_position *positions;
-  int n_positions;
-  lct_stream streams[LCT_N_RESIDUAL]; /* LCT_RESIDUAL_SOURCES at every layer */
+  lct_axes *axes;        /* LCT_RESIDUAL_SOURCES at every layer and the poolings; what fingerprints are scored by */
+  scan_prints prints;
   lct_worker *worker;
   scan_files files;
   scan_progress progress;
@@ -88,12 +95,15 @@ lct_status scan_files_end(scan *s, const lct_stage *stage, lct_error *err) LCT_C
 lct_status scan_files_undo(scan *s, const int32_t *items, int32_t n, lct_error *err) LCT_CHECKED;
 /* Their counts go into the result. */
 void scan_files_close(scan *s);
-/* output.c, manifests.c, pooled_npz.c, scores_json.c */
+/* output.c, manifests.c, pooled_npz.c, scores_json.c, fingerprint_scores.c */
 lct_status scan_make_dirs(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_write_state(scan *s, const char *state, lct_error *err) LCT_CHECKED;
 lct_status scan_write_manifests(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_write_vectors(scan *s, lct_error *err) LCT_CHECKED;
 lct_status scan_write_scores(scan *s, const scan_prompt *p, lct_error *err) LCT_CHECKED;
+/* Of every item; then a prompt's into its files. Nothing without fingerprints. */
+lct_status scan_score_fingerprints(scan *s, lct_error *err) LCT_CHECKED;
+lct_status scan_write_fingerprint_scores(scan *s, const scan_prompt *p, lct_error *err) LCT_CHECKED;
 /* helpers */
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens);
 char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) LCT_PRINTF(3, 4); /* in the arena; NULL: out of memory */
