@@ -69,7 +69,11 @@ for n in 2 3; do cmp threads1/*/prompt_0/scores.json threads$n/*/prompt_0/scores
 for label in joy fear; do
   printf '{"messages":[{"role":"user","content":"It is %s, and more.","label":"%s, a"}]}\n' $label $label
 done >refs.jsonl
-for i in $(seq 1 8); do printf '{"messages":[{"role":"user","content":"The table has %d legs."}]}\n' "$i"; done >neutral.jsonl
+for i in $(seq 1 8); do
+  for what in R "The table has" "The table in the hall beside the door to the garden has"; do
+    printf '{"messages":[{"role":"user","content":"%s %d."}]}\n' "$what" "$i" # z knows lengths apart
+  done
+done >neutral.jsonl
 cat >talk.jsonl <<'END'
 {"id": "talk", "messages": [{"role": "system", "content": "You are kind."}, {"role": "user", "content": "What a lovely morning!"}, {"role": "assistant", "content": "It is."}, {"role": "user", "content": "And now it rains."}]}
 END
@@ -93,6 +97,7 @@ for keep in scores tokens; do
   cmp -s runs-scores-tiny-qwen2/*/prompt_0/scores.json "$dir/prompt_0/scores.json" || fail "fingerprints change scores.json"
   grep -qx "    \"hash\": \"$(sha256sum f.safetensors | cut -d' ' -f1)\"" "$dir/scan.json" || fail "scan.json: $(cat "$dir/scan.json")"
 done
+grep -q '^0,system,last,hidden_in,0,"joy, a",' scanned.csv || fail "fingerprint_scores.csv: its first label: $(head -n 1 scanned.csv)"
 grep -q '"references": \["joy, a", "fear, a"\]' "$dir/prompt_0/fingerprint_scores.json" || fail "fingerprint_scores.json: its references"
 sed 's/^capture: {/&layers: [1, 3], /' s.yaml >layers.yaml
 run scan layers.yaml -m tiny-qwen2 -o prints-layers -f f.safetensors --metrics $metrics --keep scores --no-report -q
