@@ -268,7 +268,7 @@ static lct_status undo_batch(scan *s, const prefill *b, const counts *before, lc
   r->saturated += before->saturated;
   lct_files_free(s->files);
   s->files = NULL;
-  return lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, &s->files, err);
+  return lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, s->threads, &s->files, err);
 }
 
 /* A batch did not fit the GPU. The first time, if it can be cut: undone and noted for scan_run; otherwise the error says the sizes. */
@@ -345,7 +345,7 @@ lct_status scan_run(scan *s, lct_error *err) {
   LCT_TRY(lct_pool_new(s->engine, s->streams, LCT_N_RESIDUAL, LCT_N_POOLINGS, &s->pool, err));
   LCT_TRY(lct_pool_reserve(s->pool, s->n_items, err));
   if (s->o->keep == LCT_KEEP_TOKENS) {
-    LCT_TRY(lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, &s->files, err));
+    LCT_TRY(lct_files_new(&s->cfg, s->scenario->capture.store_dtype, s->layers, s->threads, &s->files, err));
   }
   int32_t n_units = s->n_references + (int32_t)s->n_prompts;
   lct_status status = run_units(s, 0, n_units, err);

@@ -1,6 +1,5 @@
 /* scenario.json, run.json, steps.json and the indexes, with Activation Lab's keys: its loader and viewer read them. */
 #include <jansson.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +8,6 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "scan/output_impl.h"
-
-int scan_threads(const scan *s) { return s->o->threads > 0 ? s->o->threads : omp_get_max_threads(); }
 
 static json_t *token_text(const scan *s, int32_t id) {
   lct_buf b = {0};

@@ -111,7 +111,7 @@ static lct_status machine_json(const scan *s, json_t **out, lct_error *err) {
   lct_device_cpu_name(cpu, sizeof cpu);
   lct_buf backend = {0};
   LCT_TRY(s->device.gpu ? lct_buf_puts(&backend, lct_cuda_build(), err) : lct_cpu_describe(&backend, err));
-  *out = json_pack("{s:s, s:i, s:s, s:s, s:s}", "cpu", cpu, "threads", scan_threads(s), "device", s->device.label, "device_name",
+  *out = json_pack("{s:s, s:i, s:s, s:s, s:s}", "cpu", cpu, "threads", lct_threads_count(s->threads), "device", s->device.label, "device_name",
                    s->device.name, "backend", backend.data);
   lct_buf_free(&backend);
   return LCT_OK;

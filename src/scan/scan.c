@@ -1,5 +1,4 @@
 /* lct_scan: the steps of a scan in order, and how it ends. */
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -7,7 +6,8 @@
 #include "scan/scan_impl.h"
 
 static lct_status open_engine(scan *s, lct_error *err) {
-  LCT_TRY(lct_device_engine(&s->device, s->model, s->o->threads, &s->engine, err));
+  LCT_TRY(lct_threads_new(s->o->threads, &s->threads, err));
+  LCT_TRY(lct_device_engine(&s->device, s->model, s->threads, &s->engine, err));
   lct_conversion c;
   LCT_TRY(lct_engine_conversion(s->engine, &c, err));
   s->result->weights_overflow = c.overflow;
@@ -74,8 +74,6 @@ static lct_status run_and_write(scan *s, lct_error *err) {
 lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_error *err) {
   *result = (lct_scan_result){0};
   if (o->keep == LCT_KEEP_NOTHING) return lct_fail(err, LCT_E_USAGE, "a scan keeps scores, pooled or tokens");
-  int caller_threads = omp_get_max_threads();
-  if (o->threads > 0) omp_set_num_threads(o->threads);
   scan s = {.o = o, .result = result, .t_start = lct_seconds()};
   time_t now = time(NULL);
   struct tm utc;
@@ -98,6 +96,6 @@ lct_status lct_scan(const lct_scan_options *o, lct_scan_result *result, lct_erro
     else result->n_snapshots += s.items[i].done;
   }
   scan_close(&s);
-  omp_set_num_threads(caller_threads);
+  lct_threads_free(s.threads);
   return status;
 }

@@ -56,6 +56,7 @@ typedef struct {
   lct_encoder *encoder;
   lct_template template;
   lct_device device;
+  lct_threads *threads;
   lct_engine *engine;
   int32_t max_rows; /* tokens up to which small batches share a pass */
   lct_config cfg;

@@ -39,26 +39,21 @@ static lct_status score_layer(table *t, int source, int pooling, int layer, floa
   return LCT_OK;
 }
 
-static lct_status compute(table *t, lct_error *err) {
-  int n = LCT_N_POOLINGS * LCT_N_RESIDUAL * t->n_layers;
-  size_t block = (t->p->n_messages + 1) * (size_t)t->s->n_references * LCT_N_METRICS;
-  lct_status status = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (int i = 0; i < n; i++) {
-    lct_error local = {0};
-    float *out = NULL;
-    lct_status st = lct_alloc_aligned(&out, block, sizeof *out, "scores", &local);
-    if (st == LCT_OK) st = score_layer(t, i / t->n_layers % LCT_N_RESIDUAL, i / t->n_layers / LCT_N_RESIDUAL, i % t->n_layers, out, &local);
-    free(out);
-    if (st != LCT_OK) {
-#pragma omp critical
-      if (status == LCT_OK) {
-        status = st;
-        if (err != NULL) *err = local;
-      }
-    }
+static lct_status compute_some(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread;
+  table *t = ctx;
+  float *block = NULL;
+  LCT_TRY(lct_alloc_aligned(&block, (t->p->n_messages + 1) * (size_t)t->s->n_references * LCT_N_METRICS, sizeof *block, "scores", err));
+  lct_status s = LCT_OK;
+  for (int i = (int)from; i < to && s == LCT_OK; i++) {
+    s = score_layer(t, i / t->n_layers % LCT_N_RESIDUAL, i / t->n_layers / LCT_N_RESIDUAL, i % t->n_layers, block, err);
   }
-  return status;
+  free(block);
+  return s;
+}
+
+static lct_status compute(table *t, lct_error *err) {
+  return lct_threads_for(t->s->threads, LCT_N_POOLINGS * LCT_N_RESIDUAL * t->n_layers, 1, compute_some, t, err);
 }
 
 static lct_status put_number(lct_buf *b, float v, const char *nan, lct_error *err) {

@@ -56,43 +56,35 @@ lct_status sweep_tokens_begin(sweep *s, const sweep_unit *u, lct_error *err) {
   return LCT_OK;
 }
 
-static void take_plane(sweep *s, int stream, int plane, int64_t n_tokens, int row0, int n, const float *data, int64_t ld) {
-  const sweep_stream *t = &s->streams[stream];
-  size_t width = (size_t)t->s.width, bytes = sweep_stored_bytes(s->o->store_dtype), groups = (size_t)sweep_scales(t->s.width);
-  sweep_loss loss = {0};
-#pragma omp parallel
-  {
-    sweep_loss own = {0};
-#pragma omp for schedule(static) nowait
-    for (int64_t k = 0; k < n_tokens; k++) {
-      int32_t row = s->token_of_row[k];
-      if (row < row0 || row >= row0 + n) continue;
-      size_t at = (size_t)k * (size_t)t->s.n_planes + (size_t)plane;
-      sweep_convert(s->o->store_dtype, data + (int64_t)(row - row0) * ld, t->s.width, (char *)s->token_rows[stream] + at * width * bytes,
-                    s->token_scales[stream] + at * groups, &own);
-    }
-#pragma omp critical
-    {
-      loss.error2 += own.error2;
-      loss.value2 += own.value2;
-      loss.saturated += own.saturated;
-      if (own.max > loss.max) loss.max = own.max;
-    }
-  }
-  s->error2[stream] += loss.error2;
-  s->value2[stream] += loss.value2;
-  s->result->saturated += loss.saturated;
-  if (loss.max > s->error_max[stream]) s->error_max[stream] = loss.max;
+/* Rows [row0, row0 + n) of a plane, on their way to the unit's tokens. */
+typedef struct {
+  const sweep *s;
+  int stream, plane, row0, n;
+  const float *data;
+  int64_t ld;
+} taking;
+
+static void take_token(const void *ctx, int64_t k, sweep_loss *loss) {
+  const taking *j = ctx;
+  const lct_stream *t = &j->s->streams[j->stream].s;
+  lct_stored type = j->s->o->store_dtype;
+  int32_t row = j->s->token_of_row[k];
+  if (row < j->row0 || row >= j->row0 + j->n) return;
+  size_t at = (size_t)k * (size_t)t->n_planes + (size_t)j->plane;
+  sweep_convert(type, j->data + (int64_t)(row - j->row0) * j->ld, t->width,
+                (char *)j->s->token_rows[j->stream] + at * (size_t)t->width * sweep_stored_bytes(type),
+                j->s->token_scales[j->stream] + at * (size_t)sweep_scales(t->width), loss);
 }
 
 lct_status sweep_tokens_take(sweep *s, const sweep_unit *u, lct_source src, int layer, int row0, int n, const float *data, int64_t ld,
                              lct_error *err) {
-  (void)err;
   int64_t n_tokens = unit_tokens(u);
   for (int i = 0; i < s->n_streams; i++) {
     const sweep_stream *t = &s->streams[i];
     for (int k = 0; t->stored && k < t->s.n_planes; k++) {
-      if (t->planes[k].source == src && t->planes[k].layer == layer) take_plane(s, i, k, n_tokens, row0, n, data, ld);
+      if (t->planes[k].source != src || t->planes[k].layer != layer) continue;
+      const taking job = {.s = s, .stream = i, .plane = k, .row0 = row0, .n = n, .data = data, .ld = ld};
+      LCT_TRY(sweep_convert_all(s, i, n_tokens, take_token, &job, err));
     }
   }
   return LCT_OK;

@@ -81,17 +81,33 @@ static void add_plane(const sweep *s, const sweep_unit *u, sweep_moments *m, int
   }
 }
 
-void sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to) {
+/* A unit's items [from, to) of one stream; planes are position * n_planes + plane. */
+typedef struct {
+  sweep *s;
+  const sweep_unit *u;
+  int stream;
+  int64_t from, to;
+} adding;
+
+static lct_status add_planes(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const adding *a = ctx;
+  int n_planes = a->s->streams[a->stream].s.n_planes;
+  for (int64_t i = from; i < to; i++) {
+    add_plane(a->s, a->u, &a->s->part, a->stream, (int)(i / n_planes), (int)(i % n_planes), a->from, a->to);
+  }
+  return LCT_OK;
+}
+
+lct_status sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to, lct_error *err) {
   for (int stream = 0; stream < s->n_streams; stream++) {
-    int n_planes = s->streams[stream].s.n_planes;
-#pragma omp parallel for schedule(static) collapse(2)
-    for (int position = 0; position < s->n_positions; position++) {
-      for (int plane = 0; plane < n_planes; plane++) add_plane(s, u, &s->part, stream, position, plane, from, to);
-    }
+    adding a = {.s = s, .u = u, .stream = stream, .from = from, .to = to};
+    LCT_TRY(lct_threads_for(s->threads, (int64_t)s->n_positions * s->streams[stream].s.n_planes, 1, add_planes, &a, err));
   }
   for (int position = 0; position < s->n_positions; position++) {
     for (int64_t i = from; i < to; i++) s->part.n[position].n[u->items[i].role] += is_there(s, position, i);
   }
+  return LCT_OK;
 }
 
 static void merge_values(size_t n, double share, double weight, double *mean, double *m2, const double *mean_b, const double *m2_b) {

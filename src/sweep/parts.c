@@ -1,10 +1,9 @@
-/* Moments of finished shards of rows, kept beside the store while it is made: a file a shard, written and flushed by a thread of its own while
+/* Moments of finished shards of rows, kept beside the store while it is made: a file a shard, written and flushed by a task while
  * the next rows are computed, since a disk that takes gigabytes of vectors answers a flush late. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "base/thread.h"
 #include "store/codec.h"
 #include "sweep/sweep_impl.h"
 
@@ -57,18 +56,16 @@ static lct_status keep(sweep *s, lct_error *err) {
   return st;
 }
 
-static void *keeping(void *arg) {
-  sweep *s = arg;
-  lct_thread_give_way();
+static void keeping(void *ctx) {
+  sweep *s = ctx;
   s->keeper.status = keep(s, &s->keeper.error);
-  return NULL;
 }
 
 lct_status sweep_parts_join(sweep *s, lct_error *err) {
   sweep_keeper *k = &s->keeper;
-  if (!k->running) return LCT_OK;
-  (void)pthread_join(k->thread, NULL);
-  k->running = false;
+  if (k->task == NULL) return LCT_OK;
+  lct_task_join(k->task);
+  k->task = NULL;
   if (k->status != LCT_OK && err != NULL) *err = k->error;
   return k->status;
 }
@@ -80,10 +77,7 @@ lct_status sweep_parts_save(sweep *s, int64_t shard, lct_error *err) {
   k->moments = s->part;
   s->part = empty;
   k->shard = shard;
-  int rc = pthread_create(&k->thread, NULL, keeping, s);
-  if (rc != 0) return lct_fail_errno(err, rc, "cannot start a thread for the moments");
-  k->running = true;
-  return LCT_OK;
+  return lct_task_start(s->threads, keeping, s, &k->task, err);
 }
 
 lct_status sweep_parts_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) {

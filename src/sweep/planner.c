@@ -1,4 +1,4 @@
-/* The planner's thread: conversations in, units out, a few ahead of the forward pass. */
+/* The planner, a task: conversations in, units out, a few ahead of the forward pass. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,12 +9,12 @@ enum { MAX_AHEAD = 3 };
 struct planner {
   sweep *s;
   lct_input *in;
-  pthread_t thread;
+  lct_task *task; /* NULL: not started */
   pthread_mutex_t lock;
   pthread_cond_t changed;
   sweep_unit *first, *last; /* ready */
   int n_ready;
-  bool started, ended;
+  bool ended;
   int stop; /* atomic */
   lct_status status;
   lct_error error;
@@ -126,8 +126,8 @@ static lct_status plan_all(planner *p, lct_error *err) {
   return s;
 }
 
-static void *run(void *arg) {
-  planner *p = arg;
+static void run(void *ctx) {
+  planner *p = ctx;
   lct_error err = {0};
   lct_status s = plan_all(p, &err);
   (void)pthread_mutex_lock(&p->lock);
@@ -136,7 +136,6 @@ static void *run(void *arg) {
   p->ended = true;
   (void)pthread_cond_broadcast(&p->changed);
   (void)pthread_mutex_unlock(&p->lock);
-  return NULL;
 }
 
 lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) {
@@ -149,10 +148,7 @@ lct_status sweep_planner_start(sweep *s, lct_input *in, lct_error *err) {
   (void)pthread_mutex_init(&p->lock, NULL);
   (void)pthread_cond_init(&p->changed, NULL);
   LCT_TRY(lct_encoder_new(s->tokenizer, &p->t.encoder, err));
-  int failed = pthread_create(&p->thread, NULL, run, p);
-  if (failed != 0) return lct_fail_errno(err, failed, "cannot start the thread that reads conversations");
-  p->started = true;
-  return LCT_OK;
+  return lct_task_start(s->threads, run, p, &p->task, err);
 }
 
 /* Until a unit is ready, the planner has ended, or a tenth of a second has passed: the user may have had enough. */
@@ -192,12 +188,12 @@ lct_status sweep_planner_next(sweep *s, sweep_unit **out, lct_error *err) {
 void sweep_planner_stop(sweep *s) {
   planner *p = s->planner;
   if (p == NULL) return;
-  if (p->started) {
+  if (p->task != NULL) {
     (void)pthread_mutex_lock(&p->lock);
     __atomic_store_n(&p->stop, 1, __ATOMIC_RELAXED);
     (void)pthread_cond_broadcast(&p->changed);
     (void)pthread_mutex_unlock(&p->lock);
-    (void)pthread_join(p->thread, NULL);
+    lct_task_join(p->task);
   }
   while (p->first != NULL) {
     sweep_unit *u = p->first;

@@ -30,22 +30,10 @@ static lct_status score_one(const scoring *k, int number, lct_error *err) {
                         s->score_buffer + (size_t)number * cell, (int64_t)k->row, err);
 }
 
-static lct_status compute_scores(const scoring *k, lct_error *err) {
-  const sweep *s = k->s;
-  int n = s->n_scored_positions * s->n_scored_sources * s->n_layers;
-  lct_status status = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (int i = 0; i < n; i++) {
-    lct_error local = {0};
-    lct_status st = score_one(k, i, &local);
-    if (st == LCT_OK) continue;
-#pragma omp critical
-    if (status == LCT_OK) {
-      status = st;
-      if (err != NULL) *err = local;
-    }
-  }
-  return status;
+static lct_status score_some(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread;
+  for (int64_t i = from; i < to; i++) LCT_TRY(score_one(ctx, (int)i, err));
+  return LCT_OK;
 }
 
 static lct_status write_scores(sweep *s, const sweep_unit *u, lct_error *err) {
@@ -63,8 +51,8 @@ static lct_status write_scores(sweep *s, const sweep_unit *u, lct_error *err) {
     const lct_positions *own = &u->items[i].content[u->items[i].message];
     rows[i] = (lct_score_row){.role = u->items[i].role, .n_tokens = own->to - own->from};
   }
-  const scoring k = {.s = s, .u = u, .rows = rows, .row = row};
-  lct_status st = compute_scores(&k, err);
+  scoring k = {.s = s, .u = u, .rows = rows, .row = row};
+  lct_status st = lct_threads_for(s->threads, (int64_t)s->n_scored_positions * s->n_scored_sources * s->n_layers, 1, score_some, &k, err);
   free(rows);
   LCT_TRY(st);
   for (int64_t i = first_new(s, u); i < (int64_t)u->n_items;) {
@@ -78,31 +66,24 @@ static lct_status write_scores(sweep *s, const sweep_unit *u, lct_error *err) {
   return LCT_OK;
 }
 
-static void add_loss(sweep *s, int stream, const sweep_loss *own) {
-  s->error2[stream] += own->error2;
-  s->value2[stream] += own->value2;
-  s->result->saturated += own->saturated;
-  if (own->max > s->error_max[stream]) s->error_max[stream] = own->max;
-}
+/* Items from `from` on into rows of the store: (row, position, plane, width); scales (row, position, plane, groups). */
+typedef struct {
+  const sweep *s;
+  int stream;
+  int64_t from;
+  void *rows;
+  float *scales;
+} converting;
 
-/* Items [from, from + n) into rows of the store: (row, position, plane, width); scales (row, position, plane, groups). */
-static void convert_rows(sweep *s, int stream, int64_t from, int64_t n, void *rows, float *scales) {
-  const lct_stream *t = &s->streams[stream].s;
-  size_t width = (size_t)t->width, bytes = sweep_stored_bytes(s->o->store_dtype), groups = (size_t)sweep_scales(t->width);
-  int cells = s->n_positions * t->n_planes;
-#pragma omp parallel
-  {
-    sweep_loss own = {0};
-#pragma omp for schedule(static) nowait
-    for (int64_t i = 0; i < n; i++) {
-      for (int k = 0; k < cells; k++) {
-        const float *v = lct_pool_vectors(s->pool, stream, k / t->n_planes, k % t->n_planes) + (size_t)(from + i) * width;
-        size_t at = (size_t)i * (size_t)cells + (size_t)k;
-        sweep_convert(s->o->store_dtype, v, t->width, (char *)rows + at * width * bytes, scales != NULL ? scales + at * groups : NULL, &own);
-      }
-    }
-#pragma omp critical
-    add_loss(s, stream, &own);
+static void convert_row(const void *ctx, int64_t i, sweep_loss *loss) {
+  const converting *c = ctx;
+  const lct_stream *t = &c->s->streams[c->stream].s;
+  size_t width = (size_t)t->width, bytes = sweep_stored_bytes(c->s->o->store_dtype), groups = (size_t)sweep_scales(t->width);
+  int cells = c->s->n_positions * t->n_planes;
+  for (int k = 0; k < cells; k++) {
+    const float *v = lct_pool_vectors(c->s->pool, c->stream, k / t->n_planes, k % t->n_planes) + (size_t)(c->from + i) * width;
+    size_t at = (size_t)i * (size_t)cells + (size_t)k;
+    sweep_convert(c->s->o->store_dtype, v, t->width, (char *)c->rows + at * width * bytes, c->scales != NULL ? c->scales + at * groups : NULL, loss);
   }
 }
 
@@ -116,7 +97,8 @@ static lct_status write_pooled(sweep *s, const sweep_unit *u, int stream, lct_er
       LCT_TRY(lct_zarr_reserve(t->pooled_scale, n, &scales, &m, err));
       if (m < n) n = m;
     }
-    convert_rows(s, stream, i, n, rows, scales);
+    const converting c = {.s = s, .stream = stream, .from = i, .rows = rows, .scales = scales};
+    LCT_TRY(sweep_convert_all(s, stream, n, convert_row, &c, err));
     LCT_TRY(lct_zarr_commit(t->pooled, n, err));
     if (t->pooled_scale != NULL) LCT_TRY(lct_zarr_commit(t->pooled_scale, n, err));
     i += n;
@@ -130,7 +112,7 @@ static lct_status add_moments(sweep *s, const sweep_unit *u, lct_error *err) {
   while (i < (int64_t)u->n_items) {
     int64_t in_shard = s->shard_rows - (u->row0 + i) % s->shard_rows, n = (int64_t)u->n_items - i;
     if (n > in_shard) n = in_shard;
-    sweep_moments_add(s, u, i, i + n);
+    LCT_TRY(sweep_moments_add(s, u, i, i + n, err));
     i += n;
     if (n == in_shard) LCT_TRY(sweep_parts_save(s, (u->row0 + i) / s->shard_rows - 1, err));
   }

@@ -204,8 +204,7 @@ static lct_status find_frontiers(sweep *s, lct_error *err) {
 static lct_status make_writer(sweep *s, lct_error *err) {
   char dir[4200];
   (void)snprintf(dir, sizeof dir, "%s/data.zarr", s->o->output);
-  int threads = s->o->threads > 0 ? s->o->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
-  const lct_zarr_write_options o = {.n_threads = threads, .budget_bytes = 0, .fsync = (lct_fsync)s->o->sync, .min_free_bytes = MIN_FREE,
+  const lct_zarr_write_options o = {.threads = s->threads, .budget_bytes = 0, .fsync = (lct_fsync)s->o->sync, .min_free_bytes = MIN_FREE,
                                     .on_shard = on_shard, .ctx = s};
   return lct_zarr_writer_new(dir, &o, &s->writer, err);
 }

@@ -1,5 +1,6 @@
 /* Vectors to the stored type, and what that loses. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
@@ -96,4 +97,34 @@ void sweep_convert(lct_stored t, const float *v, int width, void *out, float *sc
   if (t == LCT_STORED_F32) memcpy(out, v, (size_t)width * sizeof *v);
   else if (t == LCT_STORED_INT8) to_int8(v, width, out, scales, loss);
   else to_half(t, v, width, out, loss);
+}
+
+typedef struct {
+  sweep_converter convert;
+  const void *ctx;
+  sweep_loss *losses; /* (pieces) */
+} conversion;
+
+enum { PIECE = 16 }; /* items */
+
+static lct_status convert_piece(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const conversion *c = ctx;
+  for (int64_t i = from; i < to; i++) c->convert(c->ctx, i, &c->losses[from / PIECE]);
+  return LCT_OK;
+}
+
+lct_status sweep_convert_all(sweep *s, int stream, int64_t n, sweep_converter convert, const void *ctx, lct_error *err) {
+  conversion c = {.convert = convert, .ctx = ctx};
+  int64_t n_pieces = (n + PIECE - 1) / PIECE;
+  LCT_TRY(lct_calloc(&c.losses, (size_t)n_pieces, sizeof *c.losses, "stored vectors", err));
+  lct_status st = lct_threads_for(s->threads, n, PIECE, convert_piece, &c, err);
+  for (int64_t i = 0; i < n_pieces; i++) { /* in order: sums that do not depend on who was faster */
+    s->error2[stream] += c.losses[i].error2;
+    s->value2[stream] += c.losses[i].value2;
+    s->result->saturated += c.losses[i].saturated;
+    if (c.losses[i].max > s->error_max[stream]) s->error_max[stream] = c.losses[i].max;
+  }
+  free(c.losses);
+  return st;
 }

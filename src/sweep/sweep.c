@@ -1,5 +1,4 @@
 /* lct_sweep: the steps of a sweep in order, and how it ends. */
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +91,8 @@ static lct_status open_model(sweep *s, lct_error *err) {
   LCT_TRY(lct_template_choose(s->tokenizer, o->chat_template, o->no_thinking, s->model_path, &s->template, err));
   LCT_TRY(load_fingerprints(s, err));
   LCT_TRY(sweep_axes(s, err));
-  LCT_TRY(lct_device_engine(&s->device, s->model, o->threads, &s->engine, err));
+  LCT_TRY(lct_threads_new(o->threads, &s->threads, err));
+  LCT_TRY(lct_device_engine(&s->device, s->model, s->threads, &s->engine, err));
   choose_batch(s);
   return LCT_OK;
 }
@@ -134,6 +134,7 @@ static void close_all(sweep *s) {
   sweep_axes_free(s);
   if (s->engine != NULL) lct_kv_free(s->engine, s->kv);
   lct_engine_free(s->engine);
+  lct_threads_free(s->threads);
   lct_fingerprints_free(s->fingerprints);
   lct_tokenizer_free(s->tokenizer);
   lct_model_free(s->model);
@@ -210,13 +211,10 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
     sweep_remove_parts(o->output);
     return LCT_OK;
   }
-  int caller_threads = omp_get_max_threads();
-  if (o->threads > 0) omp_set_num_threads(o->threads);
   sweep s = {.o = o, .result = result, .t_start = lct_seconds(), .metrics_file = {.path = o->metrics_file}};
   sweep_report(&s, "load");
   lct_status st = sweep_all(&s, err);
   close_all(&s);
   result->seconds_total = lct_seconds() - s.t_start;
-  omp_set_num_threads(caller_threads);
   return st;
 }

@@ -94,12 +94,11 @@ typedef struct {
   double **mean, **m2;  /* (n_streams) each (position, plane, role, width) */
 } sweep_moments;
 
-/* The thread that keeps a finished shard's moments, one shard at a time. */
+/* The task that keeps a finished shard's moments, one shard at a time. */
 typedef struct {
-  pthread_t thread;
-  bool running;
+  lct_task *task; /* NULL: none runs */
   int64_t shard;
-  sweep_moments moments; /* the thread's while it runs, else empty */
+  sweep_moments moments; /* the task's while it runs, else empty */
   lct_status status;
   lct_error error;
 } sweep_keeper;
@@ -115,6 +114,7 @@ typedef struct {
   lct_tokenizer *tokenizer;
   lct_template template;
   lct_device device;
+  lct_threads *threads;
   lct_engine *engine;
   lct_fingerprints *fingerprints;
   char fingerprints_hash[65];
@@ -228,10 +228,13 @@ size_t sweep_stored_bytes(lct_stored t);
 lct_zarr_dtype sweep_stored_dtype(lct_stored t);
 int sweep_scales(int width); /* groups of a vector */
 void sweep_convert(lct_stored t, const float *v, int width, void *out, float *scales, sweep_loss *loss);
+/* convert (any order, on the threads) for items [0, n) of a stream; what they lose is added to the stream's. */
+typedef void (*sweep_converter)(const void *ctx, int64_t item, sweep_loss *loss);
+lct_status sweep_convert_all(sweep *s, int stream, int64_t n, sweep_converter convert, const void *ctx, lct_error *err) LCT_CHECKED;
 /* moments.c */
 lct_status sweep_moments_new(sweep *s, sweep_moments *m, lct_error *err) LCT_CHECKED;
 void sweep_moments_free(const sweep *s, sweep_moments *m);
-void sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to); /* items [from, to) */
+lct_status sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to, lct_error *err) LCT_CHECKED; /* items [from, to) */
 void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *part); /* and empties part */
 size_t sweep_moments_values(const sweep *s, int stream); /* of mean, and of m2 */
 lct_status sweep_moments_write(sweep *s, lct_error *err) LCT_CHECKED;

@@ -317,10 +317,11 @@ static lct_status make_entries(const sweep *s, sweep_unit *u, sweep_item *x, con
       e->row = lct_plan_seq_row(u->plan, x->seq, scratch[0].to - 1);
       continue;
     }
-    lct_kv_range *mean = lct_arena_alloc(&u->arena, (size_t)n * (size_t)n_path * sizeof *mean);
-    if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
-    for (int k = 0; k < n; k++) e->n_mean += lct_ranges_slice(path, n_path, scratch[k].from, scratch[k].to, mean + e->n_mean);
-    for (int k = 0; k < e->n_mean; k++) mean[k].first -= u->prefix; /* slots to rows */
+    lct_kv_range *slots = lct_arena_alloc(&u->arena, (size_t)n * (size_t)n_path * sizeof *slots);
+    lct_row_range *mean = lct_arena_alloc(&u->arena, (size_t)n * (size_t)n_path * sizeof *mean);
+    if (slots == NULL || mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
+    for (int k = 0; k < n; k++) e->n_mean += lct_ranges_slice(path, n_path, scratch[k].from, scratch[k].to, slots + e->n_mean);
+    for (int k = 0; k < e->n_mean; k++) mean[k] = (lct_row_range){slots[k].first - u->prefix, slots[k].n};
     e->mean = mean;
   }
   return LCT_OK;
