@@ -11,6 +11,7 @@ typedef struct {
   lct_device device;
   char *path;
   lct_model *model;
+  lct_threads *threads;
   lct_engine *engine;
   float *logits;
 } bench;
@@ -20,12 +21,14 @@ static lct_status open_bench(const lct_bench_options *o, int n_logits, bench *b,
   lct_device_describe(&b->device, &result->device);
   LCT_TRY(lct_model_resolve(o->model.id, o->model.gguf_file, &b->path, err));
   LCT_TRY(lct_model_map(b->path, &b->model, err));
-  LCT_TRY(lct_device_engine(&b->device, b->model, o->model.threads, &b->engine, err));
+  LCT_TRY(lct_threads_new(o->model.threads, &b->threads, err));
+  LCT_TRY(lct_device_engine(&b->device, b->model, b->threads, &b->engine, err));
   return lct_alloc_aligned(&b->logits, (size_t)n_logits * (size_t)b->model->config.vocab, sizeof *b->logits, "logits", err);
 }
 
 static void close_bench(bench *b) {
   lct_engine_free(b->engine);
+  lct_threads_free(b->threads);
   lct_model_unmap(b->model);
   free(b->path);
   free(b->logits);
