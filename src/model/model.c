@@ -65,7 +65,7 @@ int64_t lct_model_n_params(const lct_model *m) {
   return total;
 }
 
-void lct_model_free(lct_model *m) {
+void lct_model_unmap(lct_model *m) {
   if (m == NULL) return;
   lct_gguf_free(m->gguf);
   for (size_t i = 0; i < m->n_maps; i++) lct_map_close(&m->maps[i]);
@@ -159,14 +159,14 @@ static lct_status load(const char *path, lct_model *m, lct_error *err) {
   return folder ? load_folder(path, m, err) : load_only_gguf(path, m, err);
 }
 
-lct_status lct_model_open(const char *path, lct_model **out, lct_error *err) {
+lct_status lct_model_map(const char *path, lct_model **out, lct_error *err) {
   *out = NULL;
   lct_model *m = NULL;
   LCT_TRY(lct_calloc(&m, 1, sizeof *m, "the model", err));
   lct_status s = load(path, m, err);
   if (s == LCT_OK) s = lct_model_hash(m, err);
   if (s != LCT_OK) {
-    lct_model_free(m);
+    lct_model_unmap(m);
     return s;
   }
   *out = m;

@@ -75,10 +75,10 @@ typedef struct lct_model {
   lct_arena arena;
 } lct_model;
 
-/* Opens a Hugging Face folder or a .gguf file, checks every tensor's presence and shape against the config
+/* Maps a Hugging Face folder or a .gguf file, checks every tensor's presence and shape against the config
  * (LCT_E_FORMAT / LCT_E_UNSUPPORTED name file, tensor, expected, found). Does not read the weights. */
-lct_status lct_model_open(const char *path, lct_model **out, lct_error *err) LCT_CHECKED;
-void lct_model_free(lct_model *m);
+lct_status lct_model_map(const char *path, lct_model **out, lct_error *err) LCT_CHECKED;
+void lct_model_unmap(lct_model *m);
 
 /* Scans every weight for NaN and Inf: LCT_E_NUMERIC naming file, tensor, row and column. */
 lct_status lct_model_check_finite(const lct_model *m, lct_error *err) LCT_CHECKED;

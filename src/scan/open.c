@@ -65,7 +65,7 @@ static lct_status open_fingerprints(scan *s, lct_error *err) {
   const char *path = s->o->fingerprints;
   const lct_subject *x = s->subject;
   if (path == NULL) return LCT_OK;
-  LCT_TRY(lct_fingerprints_load(path, &s->prints.f, err));
+  LCT_TRY(lct_fingerprints_open(path, &s->prints.f, err));
   LCT_TRY(lct_fingerprints_check(s->prints.f, path, x->model->hash, x->template.hash, x->cfg.n_layers, x->cfg.hidden, err));
   lct_map map;
   LCT_TRY(lct_map_open(path, &map, err));
@@ -88,19 +88,18 @@ static lct_status choose_vectors(scan *s, lct_error *err) {
 }
 
 lct_status scan_open(scan *s, lct_error *err) {
-  const lct_scan_options *o = s->o;
-  lct_scan_result *r = s->result;
+  lct_model_options model = s->o->model;
   lct_device device;
-  LCT_TRY(lct_device_resolve(o->device, o->precision, &device, err)); /* what cannot run is refused before anything is read */
+  LCT_TRY(lct_device_resolve(model.device, model.precision, &device, err)); /* what cannot run is refused before anything is read */
   scan_report(s, "load", 0, 1, 0);
-  LCT_TRY(lct_scenario_load(o->scenario, &s->scenario, err));
-  r->utf8_replaced = s->scenario->n_replaced;
-  const lct_subject_options subject = {.model = o->model != NULL ? o->model : s->scenario->model.id,
-                                       .gguf_file = o->model != NULL ? NULL : s->scenario->model.gguf_file,
-                                       .chat_template = o->chat_template, .no_thinking = o->no_thinking, .device = o->device,
-                                       .precision = o->precision, .threads = o->threads};
-  LCT_TRY(lct_subject_open(&subject, &s->subject, err));
-  lct_subject_describe(s->subject, r->device, r->device_name, &r->precision);
+  LCT_TRY(lct_scenario_load(s->o->scenario, &s->scenario, err));
+  s->result->utf8_replaced = s->scenario->n_replaced;
+  if (model.id == NULL) {
+    model.id = s->scenario->model.id;
+    model.gguf_file = s->scenario->model.gguf_file;
+  }
+  LCT_TRY(lct_subject_open(&model, true, &s->subject, err));
+  lct_device_describe(&s->subject->device, &s->result->device);
   LCT_TRY(lct_encoder_new(s->subject->tokenizer, &s->encoder, err));
   LCT_TRY(choose_layers(s, err));
   LCT_TRY(open_fingerprints(s, err));

@@ -122,8 +122,8 @@ lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
       lct_version(), "precision", lct_precision_name(s->subject->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
       lct_keep_name(s->o->keep), "model", lct_subject_model_json(s->subject), "template", "name", lct_template_name(s->subject->template.kind), "hash",
       s->subject->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
-      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
-      r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", lct_subject_machine_json(s->subject), "references", names(s, true), "prompts",
+      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds.load, "prefill", r->seconds.prefill, "decode",
+      r->seconds.decode, "write", r->seconds.write, "total", r->seconds.total, "machine", lct_subject_machine_json(s->subject), "references", names(s, true), "prompts",
       names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "tensor_bytes",
       (json_int_t)r->tensor_bytes);
   set_notes(s, root);

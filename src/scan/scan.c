@@ -57,8 +57,8 @@ static void count(scan *s) {
   lct_scan_result *r = s->result;
   r->tokens_computed = w->tokens_computed;
   r->tokens_generated = w->tokens_generated;
-  r->seconds_prefill = w->seconds_prefill;
-  r->seconds_decode = w->seconds_decode;
+  r->seconds.prefill = w->seconds_prefill;
+  r->seconds.decode = w->seconds_decode;
   r->batch_rows_failed = w->batch_rows_failed;
   r->batch_rows_shrunk_to = w->batch_rows_shrunk_to;
   for (int32_t i = 0; i < s->unit->n_items; i++) {
@@ -99,7 +99,7 @@ static lct_status write_all(scan *s, lct_error *err) {
     LCT_TRY(scan_write_scores(s, &s->prompts[i], err));
     LCT_TRY(scan_write_fingerprint_scores(s, &s->prompts[i], err));
   }
-  s->result->seconds_write = lct_seconds() - t0;
+  s->result->seconds.write = lct_seconds() - t0;
   return LCT_OK;
 }
 
@@ -113,7 +113,7 @@ static lct_status run_and_write(scan *s, lct_error *err) {
   const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "partial" : "failed";
   if (status != LCT_OK && status != LCT_E_CANCELLED) s->failure = err->message;
   lct_status written = status == LCT_E_IO ? LCT_E_IO : write_all(s, &later);
-  s->result->seconds_total = lct_seconds() - s->t_start;
+  s->result->seconds.total = lct_seconds() - s->t_start;
   if (written != LCT_OK) state = "failed";
   if (written != LCT_OK && status == LCT_OK) {
     *err = later;
@@ -135,7 +135,7 @@ static lct_status scan_all(scan *s, lct_error *err) {
   if (status == LCT_OK) status = scan_open(s, err);
   if (status == LCT_OK) status = scan_make_unit(s, err);
   if (status == LCT_OK) status = open_worker(s, err);
-  s->result->seconds_load = lct_seconds() - s->t_start;
+  s->result->seconds.load = lct_seconds() - s->t_start;
   LCT_TRY(status);
   s->result->n_prompts = (int)s->n_prompts;
   s->result->n_layers = s->subject->cfg.n_layers;

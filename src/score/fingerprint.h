@@ -18,7 +18,7 @@ enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 };
 
 enum { LCT_FINGERPRINT_VERSION = 1, LCT_FINGERPRINT_MAX_NAMES = 4096 /* labels */ };
 
-typedef struct {
+struct lct_fingerprints {
   char *model_hash, *template_hash, *model_id, *template_name, *precision;
   int n_layers, hidden, n_labels, n_poolings, n_sources;
   char **labels, **poolings, **sources;
@@ -33,7 +33,7 @@ typedef struct {
   float *whiten;        /* (n_poolings, n_sources, n_layers, hidden, hidden), NULL unless made */
   float *shrinkage;     /* (n_poolings, n_sources, n_layers) of whiten's covariance, NULL without it */
   float *z;             /* (n_poolings, n_sources, n_layers, n_labels, LCT_Z_ROLES * LCT_Z_LENGTHS, 2) */
-} lct_fingerprints;
+};
 
 /* Everything named and allocated: strings copied, vectors, split_half and, with n_neutral > 0, mean to z zeroed (pcs with n_pcs > 0, whiten
  * and shrinkage with `whiten`). The texts of `names` and the numbers n_* , hidden are read; its arrays of numbers are not. */
@@ -50,13 +50,11 @@ static inline float *lct_fingerprints_vector(const lct_fingerprints *f, int labe
 /* 0 .. LCT_Z_ROLES * LCT_Z_LENGTHS - 1. */
 int lct_z_bin(int role, int32_t n_tokens);
 
-/* Every name, shape and list is checked before anything is allocated by it; a vector with NaN or Inf is LCT_E_NUMERIC. */
-lct_status lct_fingerprints_load(const char *path, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
-/* The same of bytes; `file` names them in messages. */
+/* What lct_fingerprints_open does with a file's bytes: every name, shape and list is checked before anything is allocated by it; a vector with
+ * NaN or Inf is LCT_E_NUMERIC. `file` names them in messages. */
 lct_status lct_fingerprints_parse(const unsigned char *data, size_t n, const char *file, lct_fingerprints **out,
                                   lct_error *err) LCT_CHECKED;
 lct_status lct_fingerprints_save(const lct_fingerprints *f, const char *path, lct_error *err) LCT_CHECKED;
-void lct_fingerprints_free(lct_fingerprints *f);
 /* LCT_E_USAGE says which of model, template, number of layers, hidden size, pooling, source differs or is missing. */
 lct_status lct_fingerprints_check(const lct_fingerprints *f, const char *path, const char *model_hash, const char *template_hash,
                                   int n_layers, int hidden, lct_error *err) LCT_CHECKED;
@@ -75,14 +73,15 @@ typedef struct {
 /* LCT_E_USAGE when a metric needs what f does not have (a neutral bank, whiten). f is borrowed. */
 lct_status lct_scorer_new(const lct_fingerprints *f, const lct_score_axes *axes, lct_scorer **out, lct_error *err) LCT_CHECKED;
 void lct_scorer_free(lct_scorer *s);
-/* What `z` needs of a row. */
+/* What `z` and its contrast need of a row. */
 typedef struct {
   int role;      /* 0 system, 1 user, 2 assistant */
   int32_t n_tokens; /* of the message's own text */
 } lct_score_row;
 /* vectors (n, hidden) f32 with leading dimension ld of one (pooling, source, layer), each an index into axes' lists;
- * out[i * out_ld + reference * n_metrics + metric]. The legacy metrics are lct_score_block's, bit for bit; all calibrated ones of a vector
- * with NaN or Inf, or of zeros, are NaN. rows may be NULL unless z is asked for. Results depend on the row alone, bit for bit. */
+ * out[i * out_ld + reference * n_metrics + metric]. The legacy metrics are lct_score_block's, bit for bit; those that need a bank are
+ * NaN of a vector with NaN or Inf, or of zeros. rows may be NULL unless z or its contrast is asked for. Results depend on the row alone, bit
+ * for bit. */
 lct_status lct_scorer_run(const lct_scorer *s, int pooling, int source, int layer, const float *vectors, int64_t ld, size_t n,
                           const lct_score_row *rows, float *out, int64_t out_ld, lct_error *err) LCT_CHECKED;
 

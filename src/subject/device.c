@@ -45,6 +45,12 @@ lct_status lct_precision_resolve(bool gpu, lct_precision asked, lct_precision *o
                       : "precision f16 runs on a GPU only; the CPU computes in exact (default), or fast, which is bf16");
 }
 
+void lct_device_describe(const lct_device *d, lct_device_used *out) {
+  *out = (lct_device_used){.precision = d->precision};
+  (void)snprintf(out->label, sizeof out->label, "%s", d->label);
+  (void)snprintf(out->name, sizeof out->name, "%s", d->name);
+}
+
 int lct_device_auto(void) {
   int n = 0;
   lct_error ignored; /* no GPU is no failure here */

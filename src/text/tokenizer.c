@@ -14,9 +14,9 @@ void lct_tokens_free(lct_tokens *t) {
   *t = (lct_tokens){0};
 }
 
-void lct_cuts_free(lct_cuts *c) {
+void lct_seams_free(lct_seams *c) {
   free(c->data);
-  *c = (lct_cuts){0};
+  *c = (lct_seams){0};
 }
 
 lct_status lct_tokenizer_new(lct_tokenizer **out, lct_error *err) {
@@ -102,14 +102,19 @@ lct_status lct_tokenizer_for_model(const lct_model *m, lct_tokenizer **out, lct_
   return m->gguf != NULL ? lct_tokenizer_from_gguf(m->gguf, out, err) : lct_tokenizer_open_dir(m->path, out, err);
 }
 
-lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) {
-  lct_buf raw = {0};
-  lct_status s = lct_buf_append(&raw, "", 0, err);
-  for (size_t i = 0; i < n && s == LCT_OK; i++) {
+lct_status lct_decode_bytes(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) {
+  LCT_TRY(lct_buf_append(out, "", 0, err));
+  for (size_t i = 0; i < n; i++) {
     if (ids[i] < 0 || (size_t)ids[i] >= t->bpe.n_tokens) continue; /* tokenizers leaves ids out that it does not know */
     if (skip_special && (t->kinds[ids[i]] & LCT_TOKEN_SPECIAL)) continue;
-    s = lct_buf_append(&raw, t->bpe.tokens[ids[i]].bytes, t->bpe.tokens[ids[i]].bytes_len, err);
+    LCT_TRY(lct_buf_append(out, t->bpe.tokens[ids[i]].bytes, t->bpe.tokens[ids[i]].bytes_len, err));
   }
+  return LCT_OK;
+}
+
+lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) {
+  lct_buf raw = {0};
+  lct_status s = lct_decode_bytes(t, ids, n, skip_special, &raw, err);
   if (s == LCT_OK) s = lct_utf8_replace(raw.data, raw.len, out, NULL, err);
   lct_buf_free(&raw);
   return s;

@@ -35,7 +35,7 @@ typedef struct {
 
 static inline void tiny_remove(tiny *t) {
   char command[128];
-  lct_model_free(t->model);
+  lct_model_unmap(t->model);
   (void)snprintf(command, sizeof command, "rm -rf '%s'", t->dir);
   assert_int_equal(system(command), 0);
 }
@@ -53,7 +53,7 @@ static inline tiny tiny_write(const char *like, uint64_t seed) {
 static inline tiny tiny_make(const char *like, uint64_t seed) {
   tiny t = tiny_write(like, seed);
   lct_error err;
-  assert_ok(lct_model_open(t.path, &t.model, &err));
+  assert_ok(lct_model_map(t.path, &t.model, &err));
   return t;
 }
 

@@ -41,7 +41,7 @@ static lct_model *make(const char *like, uint64_t seed, const char *dtype, const
   lct_model *m = NULL;
   lct_synth_options o = {.like = like, .seed = seed, .dtype = dtype, .dir = dir};
   assert_ok(lct_synth(&o, &err));
-  assert_ok(lct_model_open(dir, &m, &err));
+  assert_ok(lct_model_map(dir, &m, &err));
   assert_ok(lct_model_check_finite(m, &err));
   return m;
 }
@@ -65,7 +65,7 @@ static void documented_numbers(void **state) {
   int n = 0;
   while (fscanf(f, "%63s %127s %64s", model, tensor, want) == 3) {
     if (strcmp(model, open_name) != 0) {
-      lct_model_free(m);
+      lct_model_unmap(m);
       m = make(model, 1, NULL, at(root, model));
       (void)snprintf(open_name, sizeof open_name, "%s", model);
     }
@@ -74,7 +74,7 @@ static void documented_numbers(void **state) {
     if (strcmp(have, want) != 0) fail_msg("%s %s differs from the generator in synth.h", model, tensor);
     n++;
   }
-  lct_model_free(m);
+  lct_model_unmap(m);
   (void)fclose(f);
   assert_int_equal(n, 135);
 }
@@ -92,9 +92,9 @@ static void same_whatever_the_threads(void **state) {
   assert_memory_equal(a->maps[0].data, b->maps[0].data, a->maps[0].size);
   assert_string_equal(a->hash, b->hash);
   assert_string_not_equal(a->hash, c->hash);
-  lct_model_free(a);
-  lct_model_free(b);
-  lct_model_free(c);
+  lct_model_unmap(a);
+  lct_model_unmap(b);
+  lct_model_unmap(c);
 }
 
 /* The three types are one float32 number, rounded. */
@@ -117,7 +117,7 @@ static void types(void **state) {
       assert_true(a[i] - c[i] <= size / 2048 + 1e-7f && c[i] - a[i] <= size / 2048 + 1e-7f);
     }
   }
-  for (int i = 0; i < 3; i++) lct_model_free(m[i]);
+  for (int i = 0; i < 3; i++) lct_model_unmap(m[i]);
 }
 
 /* Parameters of the published models, tied heads once: what transformers counts for their configurations. */
@@ -160,15 +160,15 @@ static void shards(void **state) {
   assert_true(lct_synth_preset("tiny-qwen2", &c, &tiny));
   assert_ok(lct_synth_write_weights(&c, 3, LCT_DTYPE_BF16, at(root, "cut"), 400000, &err));
   assert_true(lct_path_exists(at(root, "cut/model-00001-of-00005.safetensors")));
-  assert_ok(lct_model_open(at(root, "cut"), &m, &err));
+  assert_ok(lct_model_map(at(root, "cut"), &m, &err));
   assert_int_equal(m->n_maps, 5);
   for (int i = 0; i < lct_model_n_tensors(m); i++) {
     const lct_tensor *a = lct_model_tensor(whole, i), *b = lct_model_tensor(m, i);
     assert_int_equal(a == NULL, b == NULL);
     if (a != NULL) assert_memory_equal(a->data, b->data, lct_tensor_bytes(a));
   }
-  lct_model_free(m);
-  lct_model_free(whole);
+  lct_model_unmap(m);
+  lct_model_unmap(whole);
 }
 
 static void from_a_config(void **state) {
@@ -187,13 +187,13 @@ static void from_a_config(void **state) {
   (void)snprintf(tokenizer, sizeof tokenizer, "%s/tok", root);
   o.tokenizer = tokenizer;
   assert_ok(lct_synth(&o, &err));
-  assert_ok(lct_model_open(at(root, "m"), &m, &err));
+  assert_ok(lct_model_map(at(root, "m"), &m, &err));
   assert_int_equal(m->config.hidden, 16);
   assert_int_equal(m->config.n_eos, 1);
   assert_int_equal(m->config.eos[0], 31);
   assert_int_equal(m->config.bos, 1);
   assert_true(m->config.rope.factor == 8 && m->config.o_bias);
-  lct_model_free(m);
+  lct_model_unmap(m);
   lct_buf a = read_all(at(root, "tok/tokenizer.json")), b = read_all(at(root, "m/tokenizer.json"));
   assert_string_equal(a.data, b.data);
   lct_buf_free(&a);
@@ -216,10 +216,10 @@ static void room_for_tokens(void **state) {
   o.like = "tiny-llama";
   o.dir = at(root, "m");
   assert_ok(lct_synth(&o, &err));
-  assert_ok(lct_model_open(at(root, "m"), &m, &err));
+  assert_ok(lct_model_map(at(root, "m"), &m, &err));
   assert_int_equal(m->config.vocab, 49153);
   assert_int_equal(m->config.n_eos, 0);
-  lct_model_free(m);
+  lct_model_unmap(m);
 }
 
 static void bad_options(void **state) {
