@@ -5,6 +5,7 @@
 
 #include "api/inspect_fingerprints.h"
 #include "api/inspect_sweep.h"
+#include "archive/facts.h"
 #include "model/model.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -113,7 +114,7 @@ lct_status lct_inspect(const char *model, bool json, bool check, char **text, lc
   lct_buf b = {0};
   *text = NULL;
   if (inspects_fingerprints(model)) return inspect_fingerprints(model, json, text, err);
-  if (inspects_sweep(model)) return inspect_sweep(model, json, text, err);
+  if (lct_sweep_is_in(model)) return inspect_sweep(model, json, text, err);
   lct_status s = lct_model_resolve(model, NULL, &path, err);
   if (s == LCT_OK) s = lct_model_map(path, &m, err);
   if (s == LCT_OK && check) s = lct_model_check_finite(m, err);

@@ -6,15 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "archive/archive.h"
-
-bool inspects_sweep(const char *path) {
-  lct_buf b = {0};
-  bool is = lct_path_join(&b, path, "sweep.json", NULL) == LCT_OK && lct_path_exists(b.data);
-  lct_buf_free(&b);
-  return is;
-}
 
 static int64_t number(const json_t *object, const char *key) { return json_integer_value(json_object_get(object, key)); }
 

@@ -4,8 +4,6 @@
 
 #include "base/mem.h"
 
-/* A directory with a sweep.json. */
-bool inspects_sweep(const char *path);
 lct_status inspect_sweep(const char *dir, bool json, char **text, lct_error *err) LCT_CHECKED;
 
 #endif

@@ -61,7 +61,6 @@ lct_status archive_read_score_axes(lct_archive *a, lct_error *err) LCT_CHECKED;
 bool archive_name_ok(const char *name); /* a path below data.zarr and nothing else */
 /* rows.c: one pass over messages.jsonl. */
 lct_status archive_index_rows(lct_archive *a, lct_error *err) LCT_CHECKED;
-uint64_t archive_hash(const void *bytes, size_t n); /* FNV-1a */
 /* archive.c: NULL when there is none; "FOLDER/SOURCE". */
 archive_array *archive_find(lct_archive *a, const char *name);
 archive_array *archive_find_in(lct_archive *a, const char *folder, const char *source, const char *suffix);

@@ -1,6 +1,7 @@
 /* sweep.json, read. */
 #include "archive/facts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,11 +54,11 @@ static const char *text(const json_t *object, const char *key) {
   return v != NULL ? v : "";
 }
 
-static lct_status read_root(lct_archive *a, lct_error *err) {
+static lct_status read_root(const char *dir, json_t **out, lct_error *err) {
   lct_buf path = {0}, json = {0};
-  LCT_TRY(lct_path_join(&path, a->dir, "sweep.json", err));
+  LCT_TRY(lct_path_join(&path, dir, "sweep.json", err));
   lct_status s = lct_file_read(path.data, MAX_SWEEP_JSON, &json, err);
-  if (s == LCT_OK) s = lct_json_parse(json.data, json.len, MAX_DEPTH, 0, path.data, &a->root, err);
+  if (s == LCT_OK) s = lct_json_parse(json.data, json.len, MAX_DEPTH, 0, path.data, out, err);
   lct_buf_free(&path);
   lct_buf_free(&json);
   return s;
@@ -92,7 +93,7 @@ static lct_status take_facts(lct_archive *a, lct_error *err) {
 }
 
 lct_status archive_read_facts(lct_archive *a, lct_error *err) {
-  LCT_TRY(read_root(a, err));
+  LCT_TRY(read_root(a->dir, &a->root, err));
   return take_facts(a, err);
 }
 
@@ -182,12 +183,17 @@ lct_status archive_read_score_axes(lct_archive *a, lct_error *err) {
   return LCT_OK;
 }
 
+bool lct_sweep_is_in(const char *dir) {
+  lct_buf b = {0};
+  bool is = lct_path_join(&b, dir, "sweep.json", NULL) == LCT_OK && lct_path_exists(b.data);
+  lct_buf_free(&b);
+  return is;
+}
+
 bool lct_sweep_read_done(const char *dir, lct_sweep_result *r) {
-  char path[4200];
-  (void)snprintf(path, sizeof path, "%s/sweep.json", dir);
-  json_t *root = json_load_file(path, 0, NULL);
-  const char *state = json_string_value(json_object_get(root, "state")), *device = json_string_value(json_object_get(root, "device"));
-  const char *name = json_string_value(json_object_get(json_object_get(root, "machine"), "device_name"));
+  json_t *root = NULL;
+  lct_error ignored;
+  (void)!read_root(dir, &root, &ignored);
   const json_t *tokens = json_object_get(root, "tokens");
   const struct {
     const json_t *in;
@@ -196,11 +202,11 @@ bool lct_sweep_read_done(const char *dir, lct_sweep_result *r) {
   } counts[] = {{root, "rows", &r->rows},           {root, "conversations", &r->conversations}, {root, "rejected", &r->rejected},
                 {root, "truncated", &r->truncated}, {root, "tokens_stored", &r->tokens_stored}, {tokens, "computed", &r->tokens_computed},
                 {tokens, "naive", &r->tokens_naive}, {root, "raw_bytes", &r->raw_bytes},        {root, "stored_bytes", &r->stored_bytes}};
-  bool done = state != NULL && strcmp(state, "done") == 0;
+  bool done = strcmp(text(root, "state"), "done") == 0;
   for (size_t i = 0; done && i < sizeof counts / sizeof *counts; i++) *counts[i].to = json_integer_value(json_object_get(counts[i].in, counts[i].key));
   if (done) {
-    (void)snprintf(r->device.label, sizeof r->device.label, "%s", device != NULL ? device : "");
-    (void)snprintf(r->device.name, sizeof r->device.name, "%s", name != NULL ? name : "");
+    (void)snprintf(r->device.label, sizeof r->device.label, "%s", text(root, "device"));
+    (void)snprintf(r->device.name, sizeof r->device.name, "%s", text(json_object_get(root, "machine"), "device_name"));
     r->rows_resumed = r->rows;
     r->complete = r->was_complete = true;
   }

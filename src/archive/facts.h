@@ -54,6 +54,7 @@ typedef struct {
 json_t *lct_sweep_array_json(const char *name, const lct_zarr_meta *m, json_t *attributes);
 /* Writes DIR/sweep.json whole or not at all. */
 lct_status lct_sweep_facts_write(const char *dir, const lct_sweep_facts *f, lct_error *err) LCT_CHECKED;
+bool lct_sweep_is_in(const char *dir); /* whether there is a DIR/sweep.json */
 /* Whether DIR/sweep.json says that the sweep is done: then its counts are in *r. */
 bool lct_sweep_read_done(const char *dir, lct_sweep_result *r);
 

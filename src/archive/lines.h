@@ -12,13 +12,20 @@ typedef struct {
   const char *role, *label;     /* label NULL: none */
   const char *const *labels;    /* (n_labels) all of them; a list is written of more than one */
   size_t n_labels;
-  const int32_t *ids;           /* (n_tokens) of the snapshot's prompt */
-  int32_t n_tokens;
+  uint64_t hash;                /* lct_fnv1a of the ids of the snapshot's prompt, as they lie in memory */
+  int32_t n_tokens;             /* of it */
   int32_t content_from, content_to;
   bool tokens;                  /* of --keep tokens: rows of tokens/... that are the conversation's */
   int64_t first_token;
   int32_t n_stored;
 } lct_message_line;
+/* FNV-1a of bytes behind others whose hash is h; begins with LCT_FNV1A. */
+#define LCT_FNV1A UINT64_C(0xcbf29ce484222325)
+static inline uint64_t lct_fnv1a(uint64_t h, const void *bytes, size_t n) {
+  const unsigned char *b = bytes;
+  for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * UINT64_C(0x100000001b3);
+  return h;
+}
 lct_status lct_message_line_put(const lct_message_line *x, lct_buf *out, lct_error *err) LCT_CHECKED;
 /* A conversation of file:line that was left out or cut short; id NULL: it has none. */
 lct_status lct_error_line_put(const char *file, int64_t line, const char *id, const char *reason, lct_buf *out, lct_error *err) LCT_CHECKED;

@@ -5,8 +5,6 @@
 #include "archive/archive_impl.h"
 #include "archive/lines.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "token ids are hashed as they lie in memory");
-
 /* Appends the object, which is taken, as a line. */
 static lct_status put(json_t *line, const char *file, lct_buf *out, lct_error *err) {
   char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
@@ -29,7 +27,7 @@ lct_status lct_message_line_put(const lct_message_line *x, lct_buf *out, lct_err
   json_object_set_new(line, "content", json_pack("[i, i]", x->content_from, x->content_to));
   if (x->tokens) json_object_set_new(line, "tokens", json_pack("[I, i]", (json_int_t)x->first_token, x->n_stored));
   char hash[20];
-  (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)archive_hash(x->ids, (size_t)x->n_tokens * sizeof *x->ids));
+  (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)x->hash);
   json_object_set_new(line, "hash", json_string(hash));
   return put(line, "messages.jsonl", out, err);
 }

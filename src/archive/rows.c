@@ -5,6 +5,7 @@
 
 #include "model/jsonio.h"
 #include "archive/archive_impl.h"
+#include "archive/lines.h"
 
 enum { MAX_DEPTH = 8, MIN_SLOTS = 1024 };
 
@@ -23,13 +24,6 @@ static lct_status parse_line(const lct_archive *a, int64_t row, uint64_t from, u
   return s == LCT_OK ? LCT_OK : lct_fail_context(err, s, "%s", a->dir);
 }
 
-uint64_t archive_hash(const void *bytes, size_t n) {
-  const unsigned char *b = bytes;
-  uint64_t h = UINT64_C(0xcbf29ce484222325);
-  for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * UINT64_C(0x100000001b3);
-  return h;
-}
-
 /* The hash of a line's id where it begins as the sweep writes it, {"row":N,"id":"...","message", and the id needs no unescaping: what is behind
  * is looked at when the row is asked for. */
 static bool quick_hash(const char *line, size_t n, int64_t row, uint64_t *hash) {
@@ -40,7 +34,7 @@ static bool quick_hash(const char *line, size_t n, int64_t row, uint64_t *hash) 
   const char *end = memchr(line + at, '"', n - at);
   size_t id = end != NULL ? (size_t)(end - line) - at : 0;
   if (end == NULL || n - at - id < sizeof next - 1 || memcmp(end, next, sizeof next - 1) != 0 || memchr(line + at, '\\', id) != NULL) return false;
-  *hash = archive_hash(line + at, id);
+  *hash = lct_fnv1a(LCT_FNV1A, line + at, id);
   return true;
 }
 
@@ -81,7 +75,7 @@ static lct_status add_row(lct_archive *a, uint64_t from, uint64_t to, uint64_t *
     json_t *line = NULL;
     LCT_TRY(parse_line(a, row, from, to, &line, err));
     const char *text = json_string_value(json_object_get(line, "id"));
-    id.hash = archive_hash(text, strlen(text));
+    id.hash = lct_fnv1a(LCT_FNV1A, text, strlen(text));
     json_decref(line);
   }
   LCT_TRY(lct_grow(&a->offsets, &a->cap_offsets, (size_t)row + 1, sizeof *a->offsets, "an index of rows", err));
@@ -139,7 +133,7 @@ lct_status lct_archive_row(lct_archive *a, int64_t row, lct_archive_row_info *ou
 }
 
 lct_status lct_archive_find(lct_archive *a, const char *id, int64_t *row, lct_error *err) {
-  uint64_t hash = archive_hash(id, strlen(id));
+  uint64_t hash = lct_fnv1a(LCT_FNV1A, id, strlen(id));
   for (size_t at = hash & (a->n_id_slots - 1); a->n_id_slots > 0 && a->ids[at].row >= 0; at = (at + 1) & (a->n_id_slots - 1)) {
     if (a->ids[at].hash != hash) continue;
     lct_archive_row_info info;

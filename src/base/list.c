@@ -67,9 +67,9 @@ bool lct_list_numbers(const char *list, const int *known, int n, unsigned char *
   return true;
 }
 
-int lct_list_find(const char *const *names, int n_names, const char *text, size_t n) {
-  for (int i = 0; i < n_names; i++) {
-    if (strlen(names[i]) == n && memcmp(names[i], text, n) == 0) return i;
+static int find(const lct_list_known *k, const char *text, size_t n) {
+  for (int i = 0; i < k->n; i++) {
+    if (strlen(k->names[i]) == n && memcmp(k->names[i], text, n) == 0) return i;
   }
   return -1;
 }
@@ -92,7 +92,7 @@ lct_status lct_list_names(const lct_list_known *k, const char *list, int *out, i
   *n_out = 0;
   for (int i = 0; i < k->n && list == NULL; i++) out[(*n_out)++] = i;
   while (lct_list_next(&list, &part, &n)) {
-    int found = lct_list_find(k->names, k->n, part, n);
+    int found = find(k, part, n);
     if (found < 0) return lct_list_unknown(k, part, n, err);
     for (int i = 0; i < *n_out; i++) {
       if (out[i] == found) return lct_fail(err, LCT_E_USAGE, "%s: \"%s\" stands twice", k->option, k->names[found]);

@@ -17,8 +17,6 @@ void lct_list_slice(int64_t n, int64_t *from, int64_t *to);
  * list NULL: all. false: the part bad[0..n_bad) is none, or has a number that is not known. */
 bool lct_list_numbers(const char *list, const int *known, int n, unsigned char *chosen, const char **bad, size_t *n_bad);
 
-/* Index of the name text[0..n) among names; -1: it is none of them. */
-int lct_list_find(const char *const *names, int n_names, const char *text, size_t n);
 /* What a list may choose from. */
 typedef struct {
   const char *option;   /* "--sources" */

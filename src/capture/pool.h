@@ -49,8 +49,8 @@ void lct_pool_free(lct_pool *p);
 lct_status lct_pool_reserve(lct_pool *p, int32_t n_items, lct_error *err) LCT_CHECKED;
 /* Makes the pool look at the rows of the next batch; vectors that the items lack are NaN now. rows is borrowed until the batch is done. */
 void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch_rows);
-/* Shows the pool the batch's rows: on the host, or where they lie in the backend's memory, if that has an op for it; the vectors are the pool's
- * when the pass is over. What no plane asks for is passed over. The lists are the pool's. */
+/* Shows the pool the batch's rows: on the host, or where they lie in the backend's memory, if that has an op for it; the vectors are the
+ * pool's when the pass is over. What no plane asks for is passed over. Borrows the pool. */
 lct_taker lct_pool_taker(lct_pool *p);
 /* (n_items, width) f32 of one stream, pooling, plane: item after item. */
 float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane);

@@ -29,7 +29,7 @@ typedef struct {
   void *head_h;                    /* (LCT_LOGIT_ROWS, hidden) in */
   int32_t *d_positions, *d_slots;  /* (rows) */
   int32_t *slots;                  /* (rows) host */
-  float *stage;                    /* host staging of taps */
+  float *stage;                    /* rows on their way to the host */
   size_t stage_floats;
 } engine_workspace;
 

@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  bool host_memory; /* buffers are ordinary host memory: taps may look at them in place */
+  bool host_memory; /* buffers are ordinary host memory: takers may look at them in place */
   int mlp_rows;     /* rows of the MLP's widest activations held at once */
   lct_status (*open)(const lct_backend_options *o, lct_backend **out, lct_error *err);
   void (*close)(lct_backend *be);

@@ -37,8 +37,8 @@ lct_status pass_read_finite(const engine_pass *p, lct_error *err) LCT_CHECKED;
 lct_status pass_linear(const engine_pass *p, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
                        lct_error *err) LCT_CHECKED;
 
-/* block_attention.c, block_mlp.c: w.h holds the normed rows of w.x when a block begins; what a block computes is added to w.x, and w.h holds
- * the normed rows of that (of the next layer's norm, behind the MLP). */
+/* block_attention.c, block_mlp.c. A block finds the normed rows of the residual stream in the workspace, adds what it computes to the stream,
+ * and leaves its normed rows for the block that follows. */
 lct_status attention_block(const engine_pass *p, int layer, lct_kv_layer kv, lct_error *err) LCT_CHECKED;
 lct_status mlp_block(const engine_pass *p, int layer, lct_error *err) LCT_CHECKED;
 

@@ -1,7 +1,5 @@
 #include "engine/sources.h"
 
-#include <string.h>
-
 typedef struct {
   const char *name;
   lct_source_group group;
@@ -17,16 +15,6 @@ const lct_source LCT_RESIDUAL_SOURCES[LCT_N_RESIDUAL] = {LCT_SOURCE_HIDDEN_IN, L
                                                          LCT_SOURCE_MLP_DOWN_OUT};
 
 const char *lct_source_name(lct_source s) { return table[s].name; }
-
-bool lct_source_by_name(const char *name, size_t n, lct_source *out) {
-  for (int i = 0; i < LCT_N_SOURCES; i++) {
-    if (strlen(table[i].name) != n || memcmp(table[i].name, name, n) != 0) continue;
-    *out = (lct_source)i;
-    return true;
-  }
-  return false;
-}
-
 lct_source_group lct_source_get_group(lct_source s) { return table[s].group; }
 
 int lct_source_width(lct_source s, const lct_config *c) {

@@ -36,7 +36,6 @@ enum { LCT_N_RESIDUAL = 4 };
 extern const lct_source LCT_RESIDUAL_SOURCES[LCT_N_RESIDUAL];
 
 const char *lct_source_name(lct_source s);
-bool lct_source_by_name(const char *name, size_t n, lct_source *out); /* name[0..n); false: there is none */
 lct_source_group lct_source_get_group(lct_source s);
 int lct_source_width(lct_source s, const lct_config *c); /* 0 for attn_weights */
 bool lct_source_is_global(lct_source s);                 /* embeddings, logits: not per layer */

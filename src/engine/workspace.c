@@ -70,7 +70,7 @@ static lct_status alloc_rows(lct_engine *e, size_t rows, lct_error *err) {
   LCT_TRY(lct_calloc(&w->slots, rows, sizeof *w->slots, "slots", err));
   size_t widest = (size_t)c->vocab > 2 * inter ? (size_t)c->vocab : 2 * inter;
   w->stage_floats = LCT_LOGIT_ROWS * widest;
-  LCT_TRY(lct_alloc_aligned(&w->stage, w->stage_floats, sizeof *w->stage, "tap staging", err));
+  LCT_TRY(lct_alloc_aligned(&w->stage, w->stage_floats, sizeof *w->stage, "staging of rows", err));
   w->cap_rows = (int32_t)rows;
   return LCT_OK;
 }

@@ -11,7 +11,7 @@ bool run_memo_has(const lct_worker *w, const lct_item *x) {
 
 /* Copies an item's vectors into the memo, or out of it. */
 static void copy(lct_worker *w, int32_t item, bool into) {
-  for (int i = 0; i < w->o.n_streams; i++) {
+  for (int i = 0; i < w->o.n_streams; i++) { /* none without a pool */
     const lct_stream *t = &w->o.streams[i];
     size_t width = (size_t)t->width;
     for (int k = 0; k < w->o.n_positions * t->n_planes; k++) {

@@ -119,7 +119,7 @@ static lct_status run_known(run_batch *b, lct_error *err) {
   if (skip == NULL || items == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a batch");
   for (int32_t i = 0; i < b->stage.n_items; i++) {
     const lct_item *x = &u->items[b->stage.items[i]];
-    skip[x->seq] = w->pool != NULL && run_memo_has(w, x);
+    skip[x->seq] = run_memo_has(w, x);
     if (skip[x->seq]) continue;
     if (lct_item_is_opener(x)) opener = b->stage.items[i];
     items[n++] = b->stage.items[i];
@@ -135,12 +135,12 @@ static lct_status run_known(run_batch *b, lct_error *err) {
     LCT_TRY(run_prefill(b, w->kv, &stop, err));
     LCT_TRY(keep_prefix(b, err));
   }
-  for (int32_t i = 0; i < n_all && w->pool != NULL; i++) {
+  for (int32_t i = 0; i < n_all; i++) {
     if (!skip[u->items[all[i]].seq]) continue;
     run_memo_get(w, all[i]);
     u->items[all[i]].done = true;
   }
-  return opener >= 0 && w->pool != NULL ? run_memo_set(w, opener, &u->items[opener], err) : LCT_OK;
+  return opener >= 0 ? run_memo_set(w, opener, &u->items[opener], err) : LCT_OK;
 }
 
 /* KV slots of a batch: its rows, then each generation's tokens, then the rows of the snapshots with the replies. */

@@ -102,7 +102,8 @@ lct_status scan_add_takers(const scan *s, lct_pool *pool, lct_pass *pass, lct_er
 /* A pass into the scan's own pool that reports its layers. */
 lct_status scan_prefill(scan *s, const lct_batch *batch, lct_kv *kv, const lct_heads *heads, lct_error *err) LCT_CHECKED;
 /* The rows of the item's batch in order of position, in the scan's arena. */
-lct_status scan_item_rows(scan *s, const lct_plan *plan, const scan_item *item, const lct_row_range **out, int32_t *n, lct_error *err) LCT_CHECKED;
+lct_status scan_item_rows(scan *s, const lct_plan *plan, const scan_item *item, const lct_row_range **out, int32_t *n,
+                          lct_error *err) LCT_CHECKED;
 lct_status scan_pool_rows(const scan_item *item, int32_t number, const lct_row_range *ranges, int32_t n_ranges, lct_arena *arena,
                           lct_pool_rows *out, lct_error *err) LCT_CHECKED;
 /* decode.c: asks a pass for the next token of each prompt; heads (zeroed by the caller) borrows prompts, rows and s until scan_chosen,

@@ -4,98 +4,135 @@
 
 #include "sweep/sweep_impl.h"
 
-static int64_t unit_tokens(const sweep_unit *u) {
+static int64_t unit_tokens(const sweep_batch *b) {
   int64_t n = 0;
-  for (size_t i = 0; i < u->n_tokens; i++) n += u->tokens[i].n;
+  for (size_t i = 0; i < b->n_tokens; i++) n += b->tokens[i].n;
   return n;
 }
 
-static size_t row_values(const sweep_stream *t) { return (size_t)t->s.n_planes * (size_t)t->s.width; }
+static size_t row_values(const lct_axis_stream *t) { return (size_t)t->s.n_planes * (size_t)t->s.width; }
 
-uint32_t sweep_tokens_sources(const sweep *s) {
-  uint32_t bits = 0;
-  for (int i = 0; i < s->n_streams; i++) {
-    for (int k = 0; s->streams[i].stored && k < s->streams[i].s.n_planes; k++) bits |= LCT_SOURCE_BIT(s->streams[i].planes[k].source);
+static lct_status reserve(sweep *s, size_t n, lct_error *err) {
+  sweep_token_rows *k = &s->tokens_kept;
+  size_t streams = (size_t)s->axes->n_streams, cap = n + n / 4;
+  if (n <= k->cap) return LCT_OK;
+  sweep_tokens_free(s);
+  LCT_TRY(lct_calloc(&k->rows, streams, sizeof *k->rows, "token rows", err));
+  LCT_TRY(lct_calloc(&k->scales, streams, sizeof *k->scales, "token rows", err));
+  LCT_TRY(lct_calloc(&k->row_of_token, cap, sizeof *k->row_of_token, "token rows", err));
+  LCT_TRY(lct_calloc(&k->losses, (size_t)lct_threads_count(s->subject->threads), sizeof *k->losses, "errors", err));
+  for (size_t i = 0; i < streams; i++) {
+    const lct_axis_stream *t = &s->axes->streams[i];
+    if (!t->stored) continue;
+    LCT_TRY(lct_alloc_aligned(&k->rows[i], cap * row_values(t), sweep_stored_bytes(s->o->store_dtype), "token rows", err));
+    size_t scales = s->o->store_dtype == LCT_STORED_INT8 ? cap * (size_t)t->s.n_planes * (size_t)sweep_scales(t->s.width) : 0;
+    LCT_TRY(lct_calloc(&k->scales[i], scales, sizeof(float), "token rows", err));
   }
-  return bits;
+  k->cap = cap;
+  return LCT_OK;
 }
 
-/* The batch rows of the unit's stored tokens, in order of storing. */
-static void list_rows(sweep *s, const sweep_unit *u) {
-  int32_t *out = s->token_of_row;
-  for (size_t i = 0; i < u->n_tokens; i++) {
-    const sweep_tokens *k = &u->tokens[i];
+void sweep_tokens_free(sweep *s) {
+  sweep_token_rows *k = &s->tokens_kept;
+  for (int i = 0; s->axes != NULL && i < s->axes->n_streams; i++) {
+    if (k->rows != NULL) free(k->rows[i]);
+    if (k->scales != NULL) free(k->scales[i]);
+  }
+  free(k->rows);
+  free(k->scales);
+  free(k->row_of_token);
+  free(k->losses);
+  *k = (sweep_token_rows){0};
+}
+
+/* The row of a position among an item's rows. */
+static int32_t row_at(const lct_row_range *rows, int32_t n, int32_t position) {
+  for (int32_t i = 0; i < n; i++) {
+    if (position < rows[i].n) return rows[i].first + position;
+    position -= rows[i].n;
+  }
+  return -1;
+}
+
+/* The batch rows of the unit's stored tokens, in order of storing; of items that are not in this batch: -1. */
+static lct_status list_rows(sweep *s, const lct_stage *stage, lct_error *err) {
+  const sweep_batch *b = stage->unit->client;
+  int32_t *out = s->tokens_kept.row_of_token, next = 0;
+  lct_arena arena = {0};
+  lct_status st = LCT_OK;
+  for (size_t i = 0; i < b->n_tokens && st == LCT_OK; i++) {
+    const sweep_tokens *k = &b->tokens[i];
+    const lct_row_range *rows = NULL;
+    int32_t n = 0;
+    while (next < stage->n_items && stage->items[next] < k->item) next++;
+    if (next < stage->n_items && stage->items[next] == k->item) st = lct_stage_rows(stage, k->item, &arena, &rows, &n, err);
     for (int r = 0; r < k->n_ranges; r++) {
-      for (int32_t at = k->ranges[r].from; at < k->ranges[r].to; at++) *out++ = lct_plan_seq_row(u->plan, u->items[k->item].seq, at);
+      for (int32_t at = k->ranges[r].from; at < k->ranges[r].to; at++) *out++ = row_at(rows, n, at);
     }
   }
+  lct_arena_free(&arena);
+  return st;
 }
 
-lct_status sweep_tokens_begin(sweep *s, const sweep_unit *u, lct_error *err) {
-  size_t n = (size_t)unit_tokens(u);
-  if (n > s->cap_token_rows) {
-    size_t cap = n + n / 4;
-    s->cap_token_rows = 0;
-    free(s->token_of_row);
-    s->token_of_row = NULL;
-    LCT_TRY(lct_calloc(&s->token_of_row, cap, sizeof *s->token_of_row, "token rows", err));
-    for (int i = 0; i < s->n_streams; i++) {
-      const sweep_stream *t = &s->streams[i];
-      if (!t->stored) continue;
-      free(s->token_rows[i]);
-      free(s->token_scales[i]);
-      s->token_rows[i] = NULL;
-      s->token_scales[i] = NULL;
-      LCT_TRY(lct_alloc_aligned(&s->token_rows[i], cap * row_values(t), sweep_stored_bytes(s->o->store_dtype), "token rows", err));
-      size_t scales = s->o->store_dtype == LCT_STORED_INT8 ? cap * (size_t)t->s.n_planes * (size_t)sweep_scales(t->s.width) : 0;
-      LCT_TRY(lct_calloc(&s->token_scales[i], scales, sizeof(float), "token rows", err));
-    }
-    s->cap_token_rows = cap;
-  }
-  list_rows(s, u);
-  return LCT_OK;
-}
+typedef struct {
+  const sweep *s;
+  int stream, plane, row0, n;
+  const float *data;
+  int64_t ld;
+} taking;
 
-static void take_plane(sweep *s, int stream, int plane, int64_t n_tokens, int row0, int n, const float *data, int64_t ld) {
-  const sweep_stream *t = &s->streams[stream];
-  size_t width = (size_t)t->s.width, bytes = sweep_stored_bytes(s->o->store_dtype), groups = (size_t)sweep_scales(t->s.width);
-  sweep_loss loss = {0};
-#pragma omp parallel
-  {
-    sweep_loss own = {0};
-#pragma omp for schedule(static) nowait
-    for (int64_t k = 0; k < n_tokens; k++) {
-      int32_t row = s->token_of_row[k];
-      if (row < row0 || row >= row0 + n) continue;
-      size_t at = (size_t)k * (size_t)t->s.n_planes + (size_t)plane;
-      sweep_convert(s->o->store_dtype, data + (int64_t)(row - row0) * ld, t->s.width, (char *)s->token_rows[stream] + at * width * bytes,
-                    s->token_scales[stream] + at * groups, &own);
-    }
-#pragma omp critical
-    {
-      loss.error2 += own.error2;
-      loss.value2 += own.value2;
-      loss.saturated += own.saturated;
-      if (own.max > loss.max) loss.max = own.max;
-    }
-  }
-  s->error2[stream] += loss.error2;
-  s->value2[stream] += loss.value2;
-  s->result->saturated += loss.saturated;
-  if (loss.max > s->error_max[stream]) s->error_max[stream] = loss.max;
-}
-
-lct_status sweep_tokens_take(sweep *s, const sweep_unit *u, lct_source src, int layer, int row0, int n, const float *data, int64_t ld,
-                             lct_error *err) {
+static lct_status take_tokens(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  const taking *x = ctx;
+  const sweep_token_rows *kept = &x->s->tokens_kept;
+  const lct_stream *t = &x->s->axes->streams[x->stream].s;
+  lct_stored type = x->s->o->store_dtype;
+  size_t width = (size_t)t->width, bytes = sweep_stored_bytes(type), groups = (size_t)sweep_scales(t->width);
   (void)err;
-  int64_t n_tokens = unit_tokens(u);
-  for (int i = 0; i < s->n_streams; i++) {
-    const sweep_stream *t = &s->streams[i];
+  for (int64_t k = from; k < to; k++) {
+    int32_t row = kept->row_of_token[k];
+    if (row < x->row0 || row >= x->row0 + x->n) continue;
+    size_t at = (size_t)k * (size_t)t->n_planes + (size_t)x->plane;
+    sweep_convert(type, x->data + (int64_t)(row - x->row0) * x->ld, t->width, (char *)kept->rows[x->stream] + at * width * bytes,
+                  kept->scales[x->stream] + at * groups, &kept->losses[thread]);
+  }
+  return LCT_OK;
+}
+
+static lct_status take_plane(sweep *s, const taking *x, lct_error *err) {
+  sweep_token_rows *kept = &s->tokens_kept;
+  int threads = lct_threads_count(s->subject->threads);
+  memset(kept->losses, 0, (size_t)threads * sizeof *kept->losses);
+  taking own = *x;
+  lct_status st = lct_threads_for(s->subject->threads, kept->n, (kept->n + threads - 1) / threads, take_tokens, &own, err);
+  for (int i = 0; i < threads; i++) sweep_loss_add(&s->store.streams[x->stream].loss, &kept->losses[i]);
+  return st;
+}
+
+static lct_status take_rows(void *ctx, lct_source src, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
+  sweep *s = ctx;
+  for (int i = 0; i < s->axes->n_streams; i++) {
+    const lct_axis_stream *t = &s->axes->streams[i];
     for (int k = 0; t->stored && k < t->s.n_planes; k++) {
-      if (t->planes[k].source == src && t->planes[k].layer == layer) take_plane(s, i, k, n_tokens, row0, n, data, ld);
+      if (t->planes[k].source != src || t->planes[k].layer != layer) continue;
+      const taking x = {s, i, k, row0, n, data, ld};
+      LCT_TRY(take_plane(s, &x, err));
     }
   }
   return LCT_OK;
+}
+
+lct_status sweep_tokens_begin(sweep *s, const lct_stage *stage, lct_pass *pass, lct_error *err) {
+  const sweep_batch *b = stage->unit->client;
+  s->tokens_kept.n = unit_tokens(b);
+  if (s->tokens_kept.n == 0) return LCT_OK;
+  LCT_TRY(reserve(s, (size_t)s->tokens_kept.n, err));
+  LCT_TRY(list_rows(s, stage, err));
+  lct_taker taker = {.ctx = s, .layers = s->axes->tap_layers, .rows = take_rows};
+  for (int i = 0; i < s->axes->n_streams; i++) {
+    const lct_axis_stream *t = &s->axes->streams[i];
+    for (int k = 0; t->stored && k < t->s.n_planes; k++) taker.sources |= LCT_SOURCE_BIT(t->planes[k].source);
+  }
+  return lct_pass_add(pass, &taker, err);
 }
 
 /* n rows of `data` into the array, leaving out those below the frontier. first: the store's row of data's row 0. */
@@ -111,34 +148,36 @@ static lct_status append(lct_zarr_out *out, const void *data, size_t row_bytes, 
   return LCT_OK;
 }
 
-static lct_status write_ids(sweep *s, const sweep_unit *u, int64_t first, int64_t n, lct_error *err) {
+static lct_status write_ids(sweep *s, const lct_unit *u, int64_t first, int64_t n, lct_error *err) {
+  const sweep_batch *b = u->client;
   int32_t *ids = NULL, *at;
   LCT_TRY(lct_calloc(&ids, (size_t)n, sizeof *ids, "token ids", err));
   at = ids;
-  for (size_t i = 0; i < u->n_tokens; i++) {
-    const sweep_tokens *k = &u->tokens[i];
+  for (size_t i = 0; i < b->n_tokens; i++) {
+    const sweep_tokens *k = &b->tokens[i];
     for (int r = 0; r < k->n_ranges; r++) {
-      sweep_item_ids(&u->items[k->item], k->ranges[r].from, k->ranges[r].to, at);
+      lct_item_ids(&u->items[k->item], k->ranges[r].from, k->ranges[r].to, at);
       at += k->ranges[r].to - k->ranges[r].from;
     }
   }
-  lct_status st = append(s->token_ids, ids, sizeof *ids, first, n, s->token_frontier, err);
+  lct_status st = append(s->store.token_ids, ids, sizeof *ids, first, n, s->store.token_frontier, err);
   free(ids);
   return st;
 }
 
-lct_status sweep_tokens_write(sweep *s, const sweep_unit *u, lct_error *err) {
-  int64_t n = unit_tokens(u);
+lct_status sweep_tokens_write(sweep *s, const lct_unit *u, lct_error *err) {
+  const sweep_batch *b = u->client;
+  int64_t n = unit_tokens(b);
   if (n == 0) return LCT_OK;
-  int64_t first = u->tokens[0].first;
-  for (int i = 0; i < s->n_streams; i++) {
-    const sweep_stream *t = &s->streams[i];
+  int64_t first = b->tokens[0].first, frontier = s->store.token_frontier;
+  for (int i = 0; i < s->axes->n_streams; i++) {
+    const lct_axis_stream *t = &s->axes->streams[i];
+    const sweep_out *to = &s->store.streams[i];
     if (!t->stored) continue;
-    size_t bytes = row_values(t) * sweep_stored_bytes(s->o->store_dtype);
-    LCT_TRY(append(t->tokens, s->token_rows[i], bytes, first, n, s->token_frontier, err));
-    if (t->tokens_scale == NULL) continue;
+    LCT_TRY(append(to->tokens, s->tokens_kept.rows[i], row_values(t) * sweep_stored_bytes(s->o->store_dtype), first, n, frontier, err));
+    if (to->tokens_scale == NULL) continue;
     size_t scales = (size_t)t->s.n_planes * (size_t)sweep_scales(t->s.width) * sizeof(float);
-    LCT_TRY(append(t->tokens_scale, s->token_scales[i], scales, first, n, s->token_frontier, err));
+    LCT_TRY(append(to->tokens_scale, s->tokens_kept.scales[i], scales, first, n, frontier, err));
   }
   s->tokens = first + n;
   return write_ids(s, u, first, n, err);

@@ -6,24 +6,24 @@
 
 #include "sweep/sweep_impl.h"
 
-size_t sweep_moments_values(const sweep *s, int stream) {
-  const lct_stream *t = &s->streams[stream].s;
-  return (size_t)s->n_positions * (size_t)t->n_planes * LCT_N_ROLES * (size_t)t->width;
+size_t sweep_moments_values(const lct_axes *a, int stream) {
+  const lct_stream *t = &a->streams[stream].s;
+  return (size_t)a->n_positions * (size_t)t->n_planes * LCT_N_ROLES * (size_t)t->width;
 }
 
-lct_status sweep_moments_new(sweep *s, sweep_moments *m, lct_error *err) {
-  LCT_TRY(lct_calloc(&m->n, (size_t)s->n_positions, sizeof *m->n, "moments", err));
-  LCT_TRY(lct_calloc(&m->mean, (size_t)s->n_streams, sizeof *m->mean, "moments", err));
-  LCT_TRY(lct_calloc(&m->m2, (size_t)s->n_streams, sizeof *m->m2, "moments", err));
-  for (int i = 0; i < s->n_streams; i++) {
-    LCT_TRY(lct_calloc(&m->mean[i], sweep_moments_values(s, i), sizeof(double), "moments", err));
-    LCT_TRY(lct_calloc(&m->m2[i], sweep_moments_values(s, i), sizeof(double), "moments", err));
+lct_status sweep_moments_new(const lct_axes *a, sweep_moments *m, lct_error *err) {
+  LCT_TRY(lct_calloc(&m->n, (size_t)a->n_positions, sizeof *m->n, "moments", err));
+  LCT_TRY(lct_calloc(&m->mean, (size_t)a->n_streams, sizeof *m->mean, "moments", err));
+  LCT_TRY(lct_calloc(&m->m2, (size_t)a->n_streams, sizeof *m->m2, "moments", err));
+  for (int i = 0; i < a->n_streams; i++) {
+    LCT_TRY(lct_calloc(&m->mean[i], sweep_moments_values(a, i), sizeof(double), "moments", err));
+    LCT_TRY(lct_calloc(&m->m2[i], sweep_moments_values(a, i), sizeof(double), "moments", err));
   }
   return LCT_OK;
 }
 
-void sweep_moments_free(const sweep *s, sweep_moments *m) {
-  for (int i = 0; i < s->n_streams; i++) {
+void sweep_moments_free(const lct_axes *a, sweep_moments *m) {
+  for (int i = 0; a != NULL && i < a->n_streams; i++) {
     if (m->mean != NULL) free(m->mean[i]);
     if (m->m2 != NULL) free(m->m2[i]);
   }
@@ -62,36 +62,56 @@ static void welford(const float *v, int n, double inverse, double *mean, double 
   welford_base(v, n, inverse, mean, m2);
 }
 
+typedef struct {
+  const lct_axes *a;
+  sweep_moments *m;
+  const lct_unit *u;
+  const lct_pool *pool;
+  int stream;
+  int64_t from, to; /* items */
+} adding;
+
 /* Every element of a vector is NaN, or none. */
-static bool is_there(const sweep *s, int position, int64_t item) {
-  return !isnan(lct_pool_vectors(s->pool, 0, position, 0)[(size_t)item * (size_t)s->streams[0].s.width]);
+static bool is_there(const adding *x, int position, int64_t item) {
+  return !isnan(lct_pool_vectors(x->pool, 0, position, 0)[(size_t)item * (size_t)x->a->streams[0].s.width]);
 }
 
-static void add_plane(const sweep *s, const sweep_unit *u, sweep_moments *m, int stream, int position, int plane, int64_t from, int64_t to) {
-  const lct_stream *t = &s->streams[stream].s;
+static lct_role role_of(const lct_unit *u, int64_t item) { return u->items[item].roles[u->items[item].message]; }
+
+static void add_plane(const adding *x, int position, int plane) {
+  const lct_stream *t = &x->a->streams[x->stream].s;
+  sweep_moments *m = x->m;
   size_t width = (size_t)t->width, base = ((size_t)position * (size_t)t->n_planes + (size_t)plane) * LCT_N_ROLES * width;
-  const float *vectors = lct_pool_vectors(s->pool, stream, position, plane);
+  const float *vectors = lct_pool_vectors(x->pool, x->stream, position, plane);
   int64_t n[LCT_N_ROLES];
   memcpy(n, m->n[position].n, sizeof n);
-  for (int64_t i = from; i < to; i++) {
-    if (!is_there(s, position, i)) continue;
-    int role = u->items[i].role;
+  for (int64_t i = x->from; i < x->to; i++) {
+    if (!is_there(x, position, i)) continue;
+    lct_role role = role_of(x->u, i);
     size_t at = base + (size_t)role * width;
-    welford(vectors + (size_t)i * width, t->width, 1.0 / (double)++n[role], m->mean[stream] + at, m->m2[stream] + at);
+    welford(vectors + (size_t)i * width, t->width, 1.0 / (double)++n[role], m->mean[x->stream] + at, m->m2[x->stream] + at);
   }
 }
 
-void sweep_moments_add(sweep *s, const sweep_unit *u, int64_t from, int64_t to) {
-  for (int stream = 0; stream < s->n_streams; stream++) {
-    int n_planes = s->streams[stream].s.n_planes;
-#pragma omp parallel for schedule(static) collapse(2)
-    for (int position = 0; position < s->n_positions; position++) {
-      for (int plane = 0; plane < n_planes; plane++) add_plane(s, u, &s->part, stream, position, plane, from, to);
-    }
+static lct_status add_planes(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  const adding *x = ctx;
+  int n_planes = x->a->streams[x->stream].s.n_planes;
+  (void)thread;
+  (void)err;
+  for (int64_t k = from; k < to; k++) add_plane(x, (int)(k / n_planes), (int)(k % n_planes));
+  return LCT_OK;
+}
+
+lct_status sweep_moments_add(const lct_axes *a, sweep_moments *m, const lct_unit *u, const lct_pool *pool, lct_threads *threads, int64_t from,
+                             int64_t to, lct_error *err) {
+  adding x = {a, m, u, pool, 0, from, to};
+  for (; x.stream < a->n_streams; x.stream++) {
+    LCT_TRY(lct_threads_for(threads, (int64_t)a->n_positions * a->streams[x.stream].s.n_planes, 1, add_planes, &x, err));
   }
-  for (int position = 0; position < s->n_positions; position++) {
-    for (int64_t i = from; i < to; i++) s->part.n[position].n[u->items[i].role] += is_there(s, position, i);
+  for (int position = 0; position < a->n_positions; position++) {
+    for (int64_t i = from; i < to; i++) m->n[position].n[role_of(u, i)] += is_there(&x, position, i);
   }
+  return LCT_OK;
 }
 
 static void merge_values(size_t n, double share, double weight, double *mean, double *m2, const double *mean_b, const double *m2_b) {
@@ -102,10 +122,10 @@ static void merge_values(size_t n, double share, double weight, double *mean, do
   }
 }
 
-void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *part) {
-  for (int stream = 0; stream < s->n_streams; stream++) {
-    const lct_stream *t = &s->streams[stream].s;
-    for (int position = 0; position < s->n_positions; position++) {
+void sweep_moments_merge(const lct_axes *axes, sweep_moments *into, sweep_moments *part) {
+  for (int stream = 0; stream < axes->n_streams; stream++) {
+    const lct_stream *t = &axes->streams[stream].s;
+    for (int position = 0; position < axes->n_positions; position++) {
       for (int k = 0; k < t->n_planes * LCT_N_ROLES; k++) {
         int role = k % LCT_N_ROLES;
         double a = (double)into->n[position].n[role], b = (double)part->n[position].n[role];
@@ -116,30 +136,11 @@ void sweep_moments_merge(const sweep *s, sweep_moments *into, sweep_moments *par
         }
       }
     }
-    memset(part->mean[stream], 0, sweep_moments_values(s, stream) * sizeof(double));
-    memset(part->m2[stream], 0, sweep_moments_values(s, stream) * sizeof(double));
+    memset(part->mean[stream], 0, sweep_moments_values(axes, stream) * sizeof(double));
+    memset(part->m2[stream], 0, sweep_moments_values(axes, stream) * sizeof(double));
   }
-  for (int position = 0; position < s->n_positions; position++) {
+  for (int position = 0; position < axes->n_positions; position++) {
     for (int role = 0; role < LCT_N_ROLES; role++) into->n[position].n[role] += part->n[position].n[role];
     part->n[position] = (sweep_counts){0};
   }
-}
-
-/* n (position, role); mean and m2 (position, plane, role, width) of every stream. */
-lct_status sweep_moments_write(sweep *s, lct_error *err) {
-  for (int position = 0; position < s->n_positions; position++) {
-    for (int stream = -1; stream < s->n_streams; stream++) {
-      size_t bytes = stream < 0 ? sizeof(sweep_counts) : sweep_moments_values(s, stream) / (size_t)s->n_positions * sizeof(double);
-      for (int k = 0; k < (stream < 0 ? 1 : 2); k++) {
-        lct_zarr_out *out = stream < 0 ? s->moments_n : k == 0 ? s->moments_mean[stream] : s->moments_m2[stream];
-        const void *from = stream < 0 ? (const void *)s->whole.n : k == 0 ? s->whole.mean[stream] : s->whole.m2[stream];
-        void *to = NULL;
-        int64_t n = 0;
-        LCT_TRY(lct_zarr_reserve(out, 1, &to, &n, err));
-        memcpy(to, (const char *)from + (size_t)position * bytes, bytes);
-        LCT_TRY(lct_zarr_commit(out, 1, err));
-      }
-    }
-  }
-  return LCT_OK;
 }

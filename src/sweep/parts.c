@@ -1,40 +1,41 @@
-/* Moments of finished shards of rows, kept beside the store while it is made: a file a shard, written and flushed by a thread of its own while
+/* Moments of finished shards of rows, kept beside the store while it is made: a file a shard, written and flushed in the background while
  * the next rows are computed, since a disk that takes gigabytes of vectors answers a flush late. */
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
-#include "base/thread.h"
 #include "store/codec.h"
 #include "sweep/sweep_impl.h"
 
-static void part_path(const sweep *s, int64_t shard, char *out, size_t n) {
+static void part_path(const sweep_store *s, int64_t shard, char *out, size_t n) {
   (void)snprintf(out, n, "%s/parts/moments-%06lld", s->o->output, (long long)shard);
 }
 
 /* Counts, means, sums of squares, their CRC-32C. */
-static lct_status pack(const sweep *s, const sweep_moments *m, lct_buf *b, lct_error *err) {
-  LCT_TRY(lct_buf_append(b, m->n, (size_t)s->n_positions * sizeof *m->n, err));
-  for (int i = 0; i < s->n_streams; i++) {
-    LCT_TRY(lct_buf_append(b, m->mean[i], sweep_moments_values(s, i) * sizeof(double), err));
-    LCT_TRY(lct_buf_append(b, m->m2[i], sweep_moments_values(s, i) * sizeof(double), err));
+static lct_status pack(const sweep_store *s, const sweep_moments *m, lct_buf *b, lct_error *err) {
+  LCT_TRY(lct_buf_append(b, m->n, (size_t)s->axes->n_positions * sizeof *m->n, err));
+  for (int i = 0; i < s->axes->n_streams; i++) {
+    LCT_TRY(lct_buf_append(b, m->mean[i], sweep_moments_values(s->axes, i) * sizeof(double), err));
+    LCT_TRY(lct_buf_append(b, m->m2[i], sweep_moments_values(s->axes, i) * sizeof(double), err));
   }
   uint32_t crc = lct_crc32c(0, b->data, b->len);
   return lct_buf_append(b, &crc, sizeof crc, err);
 }
 
-static lct_status unpack(sweep *s, const char *path, const lct_buf *b, lct_error *err) {
-  size_t want = (size_t)s->n_positions * sizeof *s->part.n + sizeof(uint32_t);
-  for (int i = 0; i < s->n_streams; i++) want += 2 * sweep_moments_values(s, i) * sizeof(double);
+static lct_status unpack(sweep_store *s, const char *path, const lct_buf *b, lct_error *err) {
+  size_t want = (size_t)s->axes->n_positions * sizeof *s->part.n + sizeof(uint32_t);
+  for (int i = 0; i < s->axes->n_streams; i++) want += 2 * sweep_moments_values(s->axes, i) * sizeof(double);
   if (b->len != want) return lct_fail(err, LCT_E_FORMAT, "%s: expected %zu bytes, found %zu", path, want, b->len);
   uint32_t crc;
   memcpy(&crc, b->data + want - sizeof crc, sizeof crc);
   if (crc != lct_crc32c(0, b->data, want - sizeof crc)) return lct_fail(err, LCT_E_FORMAT, "%s: its checksum is wrong", path);
   const char *at = b->data;
-  memcpy(s->part.n, at, (size_t)s->n_positions * sizeof *s->part.n);
-  at += (size_t)s->n_positions * sizeof *s->part.n;
-  for (int i = 0; i < s->n_streams; i++) {
-    size_t bytes = sweep_moments_values(s, i) * sizeof(double);
+  memcpy(s->part.n, at, (size_t)s->axes->n_positions * sizeof *s->part.n);
+  at += (size_t)s->axes->n_positions * sizeof *s->part.n;
+  for (int i = 0; i < s->axes->n_streams; i++) {
+    size_t bytes = sweep_moments_values(s->axes, i) * sizeof(double);
     memcpy(s->part.mean[i], at, bytes);
     memcpy(s->part.m2[i], at + bytes, bytes);
     at += 2 * bytes;
@@ -43,7 +44,7 @@ static lct_status unpack(sweep *s, const char *path, const lct_buf *b, lct_error
 }
 
 /* Into a file that a resumed sweep reads back, then into the whole. */
-static lct_status keep(sweep *s, lct_error *err) {
+static lct_status keep(sweep_store *s, lct_error *err) {
   char path[4200];
   sweep_keeper *k = &s->keeper;
   part_path(s, k->shard, path, sizeof path);
@@ -53,40 +54,35 @@ static lct_status keep(sweep *s, lct_error *err) {
   if (st == LCT_OK && s->o->sync == LCT_SYNC_SHARD) st = lct_lines_sync(&s->messages, err);
   if (st == LCT_OK) st = lct_journal_shard(&s->journal, "moments", k->shard, (int64_t)b.len, err);
   lct_buf_free(&b);
-  if (st == LCT_OK) sweep_moments_merge(s, &s->whole, &k->moments);
+  if (st == LCT_OK) sweep_moments_merge(s->axes, &s->whole, &k->moments);
   return st;
 }
 
-static void *keeping(void *arg) {
-  sweep *s = arg;
-  lct_thread_give_way();
+static void keeping(void *arg) {
+  sweep_store *s = arg;
   s->keeper.status = keep(s, &s->keeper.error);
-  return NULL;
 }
 
-lct_status sweep_parts_join(sweep *s, lct_error *err) {
+lct_status sweep_parts_join(sweep_store *s, lct_error *err) {
   sweep_keeper *k = &s->keeper;
-  if (!k->running) return LCT_OK;
-  (void)pthread_join(k->thread, NULL);
-  k->running = false;
+  if (k->task == NULL) return LCT_OK;
+  lct_task_join(k->task);
+  k->task = NULL;
   if (k->status != LCT_OK && err != NULL) *err = k->error;
   return k->status;
 }
 
-lct_status sweep_parts_save(sweep *s, int64_t shard, lct_error *err) {
+lct_status sweep_parts_save(sweep_store *s, int64_t shard, lct_error *err) {
   sweep_keeper *k = &s->keeper;
   LCT_TRY(sweep_parts_join(s, err));
   sweep_moments empty = k->moments;
   k->moments = s->part;
   s->part = empty;
   k->shard = shard;
-  int rc = pthread_create(&k->thread, NULL, keeping, s);
-  if (rc != 0) return lct_fail_errno(err, rc, "cannot start a thread for the moments");
-  k->running = true;
-  return LCT_OK;
+  return lct_task_start(s->threads, keeping, s, &k->task, err);
 }
 
-lct_status sweep_parts_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_error *err) {
+lct_status sweep_parts_load(sweep_store *s, int64_t n_shards, int64_t *loaded, lct_error *err) {
   *loaded = 0;
   for (int64_t shard = 0; shard < n_shards; shard++) {
     char path[4200];
@@ -101,8 +97,22 @@ lct_status sweep_parts_load(sweep *s, int64_t n_shards, int64_t *loaded, lct_err
       return st;
     }
     if (st != LCT_OK) return LCT_OK; /* a part that is lost or damaged is computed again */
-    sweep_moments_merge(s, &s->whole, &s->part);
+    sweep_moments_merge(s->axes, &s->whole, &s->part);
     (*loaded)++;
   }
   return LCT_OK;
+}
+
+void sweep_parts_remove(const char *output) {
+  char path[4200];
+  int n = snprintf(path, sizeof path, "%s/parts", output);
+  DIR *d = opendir(path);
+  for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
+    if (strncmp(e->d_name, "moments-", 8) != 0) continue;
+    (void)snprintf(path + n, sizeof path - (size_t)n, "/%s", e->d_name);
+    (void)unlink(path);
+    path[n] = '\0';
+  }
+  if (d != NULL) (void)closedir(d);
+  (void)rmdir(path);
 }

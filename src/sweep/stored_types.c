@@ -97,3 +97,10 @@ void sweep_convert(lct_stored t, const float *v, int width, void *out, float *sc
   else if (t == LCT_STORED_INT8) to_int8(v, width, out, scales, loss);
   else to_half(t, v, width, out, loss);
 }
+
+void sweep_loss_add(sweep_loss *into, const sweep_loss *own) {
+  into->error2 += own->error2;
+  into->value2 += own->value2;
+  into->saturated += own->saturated;
+  if (own->max > into->max) into->max = own->max;
+}

@@ -1,68 +1,9 @@
 /* lct_sweep: the steps of a sweep in order, and how it ends. */
-#include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "sweep/sweep_impl.h"
-
-enum { MIN_ROWS = 64, TOKENS_A_ROW = 16 /* about: tokens computed for each snapshot */ };
-
-static void show(sweep *s, const char *phase, lct_sweep_state state) {
-  lct_sweep_result *r = s->result;
-  lct_sweep_progress p = {.phase = phase, .conversations = r->conversations, .rejected = r->rejected, .rows = s->rows,
-                          .tokens_computed = r->tokens_computed, .tokens_naive = r->tokens_naive, .bytes_read = s->bytes_read,
-                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds.input,
-                          .seconds_forward = r->seconds.forward, .seconds_gemm = r->seconds.gemm, .seconds_capture = r->seconds.sink};
-  if (s->writer != NULL) {
-    lct_zarr_write_stats w = lct_zarr_writer_stats(s->writer);
-    p.raw_bytes = w.raw_bytes;
-    p.stored_bytes = w.stored_bytes;
-    p.slots_taken = w.slots_taken;
-    p.n_slots = w.n_slots;
-    p.seconds_wait = r->seconds.input + w.seconds_wait;
-    p.seconds_store = w.seconds_compress + w.seconds_write;
-  }
-  lct_rates_update(&s->rates, &p);
-  if (s->o->progress != NULL) s->o->progress(s->o->progress_ctx, &p);
-  lct_error ignored; /* the metrics file is no reason to stop a sweep */
-  if (s->metrics_file.path != NULL) (void)!lct_metrics_file_update(&s->metrics_file, &p, state, &ignored);
-}
-
-void sweep_report(sweep *s, const char *phase) { show(s, phase, LCT_SWEEP_RUNNING); }
-
-/* Bytes that may be taken without driving the machine into the ground: of the GPU what is free now, of the host a quarter. */
-static int64_t free_bytes(const sweep *s) {
-  lct_gpu gpu;
-  if (s->device.gpu) return lct_cuda_gpu(s->device.number, &gpu, NULL) == LCT_OK ? gpu.bytes_free / 10 * 8 : (int64_t)1 << 30;
-  lct_buf b = {0};
-  long long kb = 4 << 20;
-  if (lct_file_read("/proc/meminfo", 1 << 16, &b, NULL) == LCT_OK) {
-    const char *at = strstr(b.data, "MemAvailable:");
-    if (at != NULL) kb = strtoll(at + 13, NULL, 10);
-  }
-  lct_buf_free(&b);
-  return (int64_t)kb * 1024 / 4;
-}
-
-/* Tokens a batch: what the budget holds of workspace, keys of all layers, pooled vectors and stored tokens. On a GPU the vectors stand for
- * the pool's buffer, which holds all of a batch or less; with the stored tokens they bound the host's share as well. */
-static void choose_batch(sweep *s) {
-  int64_t budget = s->o->memory_bytes > 0 ? s->o->memory_bytes : free_bytes(s);
-  int64_t slot = (int64_t)lct_engine_slot_bytes(s->engine), bytes = (int64_t)lct_engine_row_bytes(s->engine) + slot + slot / 2;
-  for (int i = 0; i < s->n_streams && s->o->keep != LCT_KEEP_NOTHING; i++) {
-    const lct_stream *t = &s->streams[i].s;
-    int64_t values = (int64_t)t->n_planes * t->width;
-    bytes += values * s->n_positions * (int64_t)sizeof(float) / TOKENS_A_ROW;
-    if (s->o->keep == LCT_KEEP_TOKENS && s->streams[i].stored) bytes += values * (int64_t)sweep_stored_bytes(s->o->store_dtype);
-  }
-  int64_t rows = budget / bytes;
-  s->max_rows = rows > s->device.batch_rows ? s->device.batch_rows : rows < MIN_ROWS ? MIN_ROWS : (int32_t)rows;
-  s->kv_slots = s->max_rows + s->max_rows / 2; /* a kept prefix and a batch */
-  s->result->batch_rows = s->max_rows;
-  s->max_tokens = s->o->max_tokens > 0 && s->o->max_tokens < s->cfg.max_positions ? s->o->max_tokens : s->cfg.max_positions;
-}
 
 static lct_status load_fingerprints(sweep *s, lct_error *err) {
   const char *path = s->o->fingerprints;
@@ -70,8 +11,9 @@ static lct_status load_fingerprints(sweep *s, lct_error *err) {
     if (s->o->keep == LCT_KEEP_SCORES) return lct_fail(err, LCT_E_USAGE, "--keep scores keeps nothing without --fingerprints");
     return LCT_OK;
   }
+  const lct_subject *x = s->subject;
   LCT_TRY(lct_fingerprints_open(path, &s->fingerprints, err));
-  LCT_TRY(lct_fingerprints_check(s->fingerprints, path, s->model->hash, s->template.hash, s->cfg.n_layers, s->cfg.hidden, err));
+  LCT_TRY(lct_fingerprints_check(s->fingerprints, path, x->model->hash, x->template.hash, x->cfg.n_layers, x->cfg.hidden, err));
   lct_map map;
   LCT_TRY(lct_map_open(path, &map, err));
   lct_sha256_hex(map.data, map.size, s->fingerprints_hash);
@@ -79,101 +21,132 @@ static lct_status load_fingerprints(sweep *s, lct_error *err) {
   return LCT_OK;
 }
 
-static lct_status open_model(sweep *s, lct_error *err) {
+static lct_status open_subject(sweep *s, lct_error *err) {
   const lct_sweep_options *o = s->o;
-  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &s->device, err));
-  lct_device_describe(&s->device, &s->result->device);
-  LCT_TRY(lct_model_resolve(o->model.id, o->model.gguf_file, &s->model_path, err));
-  LCT_TRY(lct_model_map(s->model_path, &s->model, err));
-  s->cfg = s->model->config;
-  LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
-  LCT_TRY(lct_template_choose(s->tokenizer, o->model.chat_template, o->model.no_thinking, s->model_path, &s->template, err));
+  LCT_TRY(lct_subject_open(&o->model, true, &s->subject, err));
+  lct_device_describe(&s->subject->device, &s->result->device);
+  int context = s->subject->cfg.max_positions;
+  s->max_tokens = o->max_tokens > 0 && o->max_tokens < context ? o->max_tokens : context;
   LCT_TRY(load_fingerprints(s, err));
-  LCT_TRY(sweep_axes(s, err));
-  LCT_TRY(lct_device_engine(&s->device, s->model, o->model.threads, &s->engine, err));
-  choose_batch(s);
+  const lct_axes_options ao = {.positions = o->positions, .sources = o->sources, .layers = o->layers, .metrics = o->metrics,
+                               .derive_residual = o->derive_residual};
+  LCT_TRY(lct_axes_new(&ao, &s->subject->cfg, s->fingerprints, o->fingerprints, &s->axes, err));
+  return sweep_check_derive(s->axes, o, &s->subject->device, err);
+}
+
+/* Bytes that --keep tokens holds of a token. */
+static int64_t token_bytes(const sweep *s) {
+  int64_t bytes = 0;
+  for (int i = 0; i < s->axes->n_streams && s->o->keep == LCT_KEEP_TOKENS; i++) {
+    const lct_axis_stream *t = &s->axes->streams[i];
+    if (t->stored) bytes += (int64_t)t->s.n_planes * t->s.width * (int64_t)sweep_stored_bytes(s->o->store_dtype);
+  }
+  return bytes;
+}
+
+static lct_status open_worker(sweep *s, lct_error *err) {
+  const lct_axes *a = s->axes;
+  bool captures = s->o->keep != LCT_KEEP_NOTHING;
+  const lct_worker_options wo = {.streams = a->pooled, .n_streams = captures ? a->n_streams : 0, .positions = a->positions,
+                                 .n_positions = a->n_positions, .memory_bytes = s->o->memory_bytes, .extra_row_bytes = token_bytes(s),
+                                 .keeps_prefix = s->o->keep != LCT_KEEP_TOKENS};
+  LCT_TRY(lct_worker_new(s->subject, &wo, &s->worker, err));
+  s->result->batch_rows = lct_worker_max_rows(s->worker);
   return LCT_OK;
 }
 
-static lct_status make_pool(sweep *s, lct_error *err) {
-  lct_stream *streams = lct_arena_alloc(&s->arena, (size_t)s->n_streams * sizeof *streams);
-  if (streams == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the pool");
-  size_t n = (size_t)s->n_streams;
-  LCT_TRY(lct_calloc(&s->memo, n, sizeof *s->memo, "memo", err));
-  LCT_TRY(lct_calloc(&s->token_rows, n, sizeof *s->token_rows, "token rows", err));
-  LCT_TRY(lct_calloc(&s->token_scales, n, sizeof *s->token_scales, "token rows", err));
-  LCT_TRY(lct_calloc(&s->error2, n, sizeof *s->error2, "errors", err));
-  LCT_TRY(lct_calloc(&s->value2, n, sizeof *s->value2, "errors", err));
-  LCT_TRY(lct_calloc(&s->error_max, n, sizeof *s->error_max, "errors", err));
-  for (int i = 0; i < s->n_streams; i++) {
-    streams[i] = s->streams[i].s;
-    size_t values = (size_t)s->n_positions * (size_t)streams[i].n_planes * (size_t)streams[i].width;
-    LCT_TRY(lct_calloc(&s->memo[i], values, sizeof(float), "memo", err));
-  }
-  return lct_pool_new(s->engine, streams, s->n_streams, s->n_positions, &s->pool, err);
+static lct_status open_store(sweep *s, lct_error *err) {
+  if (s->o->keep == LCT_KEEP_NOTHING) return LCT_OK;
+  s->store = (sweep_store){.o = s->o, .axes = s->axes, .fingerprints_hash = s->fingerprints_hash, .threads = s->subject->threads};
+  sweep_store_choose_sizes(&s->store);
+  LCT_TRY(sweep_describe(s, err));
+  LCT_TRY(sweep_store_open(&s->store, &s->asked, err));
+  return sweep_write_state(s, "running", NULL, err);
 }
 
 static void close_all(sweep *s) {
-  sweep_store_close(s);
-  lct_pool_free(s->pool);
-  for (int i = 0; i < s->n_streams; i++) {
-    if (s->memo != NULL) free(s->memo[i]);
-    if (s->token_rows != NULL) free(s->token_rows[i]);
-    if (s->token_scales != NULL) free(s->token_scales[i]);
-  }
-  free(s->memo);
-  free(s->token_rows);
-  free(s->token_scales);
-  free(s->token_of_row);
+  sweep_planner_free(s->planner);
+  sweep_store_close(&s->store);
+  sweep_tokens_free(s);
   free(s->score_buffer);
-  free(s->error2);
-  free(s->value2);
-  free(s->error_max);
-  sweep_axes_free(s);
-  if (s->engine != NULL) lct_kv_free(s->engine, s->kv);
-  lct_engine_free(s->engine);
+  lct_worker_free(s->worker);
+  lct_axes_free(s->axes);
   lct_fingerprints_free(s->fingerprints);
-  lct_tokenizer_free(s->tokenizer);
-  lct_model_unmap(s->model);
-  free(s->model_path);
+  lct_subject_free(s->subject);
   lct_arena_free(&s->arena);
 }
 
+static lct_status next_unit(void *ctx, lct_unit **out, lct_error *err) {
+  sweep *s = ctx;
+  double t0 = lct_seconds();
+  lct_status st = sweep_planner_next(s->planner, s->o->cancel, out, err);
+  s->result->seconds.input += lct_seconds() - t0;
+  return st;
+}
+
+static lct_status begin_pass(void *ctx, const lct_stage *stage, lct_pass *pass, lct_error *err) {
+  return sweep_tokens_begin(ctx, stage, pass, err);
+}
+
+static void layer_done(void *ctx, lct_stage_kind kind, int32_t n_rows) {
+  (void)kind;
+  (void)n_rows;
+  sweep_show(ctx, "sweep", LCT_SWEEP_RUNNING);
+}
+
+static lct_status run(sweep *s, lct_input *in, lct_error *err) {
+  const sweep_plan_options po = {.positions = s->axes->positions, .n_positions = s->axes->n_positions, .subject = s->subject,
+                                 .max_rows = lct_worker_max_rows(s->worker), .max_tokens = s->max_tokens, .too_long = s->o->too_long,
+                                 .stores_tokens = s->o->keep == LCT_KEEP_TOKENS, .row_frontier = s->store.row_frontier,
+                                 .token_frontier = s->store.token_frontier};
+  LCT_TRY(sweep_planner_start(&po, in, &s->planner, err));
+  const lct_client client = {.ctx = s, .begin = s->o->keep == LCT_KEEP_TOKENS ? begin_pass : NULL, .layer_done = layer_done,
+                             .cancel = s->o->cancel};
+  const lct_client *clients[] = {&client};
+  const lct_feed feed = {.ctx = s, .next = next_unit};
+  const lct_sink sink = {.ctx = s, .take = sweep_take_unit};
+  lct_status st = lct_pipeline_run(&s->worker, 1, clients, &feed, &sink, err);
+  sweep_planner_free(s->planner);
+  s->planner = NULL;
+  return st;
+}
+
 static void take_stats(sweep *s) {
-  if (s->writer == NULL) return;
-  lct_zarr_write_stats w = lct_zarr_writer_stats(s->writer);
+  s->result->rows = s->rows;
+  s->result->tokens_stored = s->tokens;
+  if (s->store.writer == NULL) return;
+  lct_zarr_write_stats w = lct_zarr_writer_stats(s->store.writer);
   s->result->raw_bytes = w.raw_bytes;
   s->result->stored_bytes = w.stored_bytes;
   s->result->seconds.wait = w.seconds_wait;
+  s->result->saturated = sweep_saturated(s);
 }
 
 /* With the store open: whatever happens, sweep.json says how it stands. */
-static lct_status run_and_finish(sweep *s, lct_error *err) {
+static lct_status run_and_finish(sweep *s, lct_input *in, lct_error *err) {
   lct_error own = {0}, ignored;
   if (err == NULL) err = &own;
-  lct_status st = sweep_run(s, err);
-  sweep_planner_stop(s);
+  bool stores = s->o->keep != LCT_KEEP_NOTHING;
+  lct_status st = run(s, in, err);
   double t0 = lct_seconds();
-  if (s->pool != NULL && st == LCT_OK) {
-    sweep_report(s, "finish");
-    st = sweep_store_finish(s, err);
+  if (stores && st == LCT_OK) {
+    sweep_show(s, "finish", LCT_SWEEP_RUNNING);
+    st = sweep_store_finish(&s->store, s->rows, err);
   }
   s->result->seconds.finish = lct_seconds() - t0;
   take_stats(s);
-  s->result->rows = s->rows;
-  s->result->tokens_stored = s->tokens;
-  if (s->pool == NULL) return st;
+  if (!stores) return st;
   bool cancelled = st == LCT_E_CANCELLED;
   if (st != LCT_OK) {
-    (void)!sweep_parts_join(s, &ignored);
-    lct_zarr_writer_free(s->writer); /* waits for shards that are complete */
-    s->writer = NULL;
+    (void)!sweep_parts_join(&s->store, &ignored);
+    lct_zarr_writer_free(s->store.writer); /* waits for shards that are complete */
+    s->store.writer = NULL;
   }
   lct_sweep_state state = st == LCT_OK ? LCT_SWEEP_DONE : cancelled ? LCT_SWEEP_INTERRUPTED : LCT_SWEEP_FAILED;
-  show(s, "finish", state);
+  sweep_show(s, "finish", state);
   lct_status said = sweep_write_state(s, lct_sweep_state_name(state), st == LCT_OK || cancelled ? NULL : err->message, st == LCT_OK ? err : &ignored);
   if (st != LCT_OK || said != LCT_OK) return st == LCT_OK ? said : st;
-  sweep_remove_parts(s->o->output);
+  sweep_parts_remove(s->o->output);
   s->result->complete = true;
   return LCT_OK;
 }
@@ -188,15 +161,11 @@ static lct_status check_options(const lct_sweep_options *o, lct_error *err) {
 static lct_status sweep_all(sweep *s, lct_error *err) {
   lct_input *in = NULL;
   LCT_TRY(lct_input_open(s->o->inputs, s->o->n_inputs, &in, err));
-  lct_status st = open_model(s, err);
-  if (st == LCT_OK && s->o->keep != LCT_KEEP_NOTHING) {
-    st = make_pool(s, err);
-    if (st == LCT_OK) st = sweep_store_open(s, err);
-  }
+  lct_status st = open_subject(s, err);
+  if (st == LCT_OK) st = open_worker(s, err);
+  if (st == LCT_OK) st = open_store(s, err);
   s->result->seconds.load = lct_seconds() - s->t_start;
-  if (st == LCT_OK) st = sweep_planner_start(s, in, err);
-  if (st == LCT_OK) st = run_and_finish(s, err);
-  sweep_planner_stop(s);
+  if (st == LCT_OK) st = run_and_finish(s, in, err);
   lct_input_free(in);
   return st;
 }
@@ -205,16 +174,13 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
   *result = (lct_sweep_result){0};
   LCT_TRY(check_options(o, err));
   if (o->resume && o->keep != LCT_KEEP_NOTHING && lct_sweep_read_done(o->output, result)) { /* there is nothing to resume */
-    sweep_remove_parts(o->output);
+    sweep_parts_remove(o->output);
     return LCT_OK;
   }
-  int caller_threads = omp_get_max_threads();
-  if (o->model.threads > 0) omp_set_num_threads(o->model.threads);
   sweep s = {.o = o, .result = result, .t_start = lct_seconds(), .metrics_file = {.path = o->metrics_file}};
-  sweep_report(&s, "load");
+  sweep_show(&s, "load", LCT_SWEEP_RUNNING);
   lct_status st = sweep_all(&s, err);
   close_all(&s);
   result->seconds.total = lct_seconds() - s.t_start;
-  omp_set_num_threads(caller_threads);
   return st;
 }

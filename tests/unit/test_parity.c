@@ -190,7 +190,9 @@ static void check_greedy(const char *like) {
   assert_ok(lct_kv_new(e, end, &kv, &err));
   lct_plan *p = plan_of((const int32_t *const[]){ids}, &n, 1, 4096);
   const lct_batch *prompt = lct_plan_batch(p, 0);
-  assert_ok(lct_pass_run(e, &(lct_pass){.batch = prompt, .kv = kv, .heads = {.rows = (const int32_t[]){n - 1}, .n = 1, .logits = logits}}, &err));
+  const lct_heads last = {.rows = (const int32_t[]){n - 1}, .n = 1, .logits = logits};
+  const lct_heads only = {.rows = (const int32_t[]){0}, .n = 1, .logits = logits};
+  assert_ok(lct_pass_run(e, &(lct_pass){.batch = prompt, .kv = kv, .heads = last}, &err));
   for (; n < end; n++) {
     assert_ok(lct_sample(&(lct_sampling){0}, logits, g.vocab, 0, 0, &ids[n], &err));
     assert_int_equal(ids[n], g.reply[n - g.n_tokens[g.reply_prompt]]);
@@ -198,7 +200,7 @@ static void check_greedy(const char *like) {
     lct_segment seg = {.row0 = 0, .n_rows = 1, .pos0 = n, .kv0 = n, .n_ranges = 1, .ranges = &before};
     lct_batch step = {
         .n_rows = 1, .n_segments = 1, .n_slots = n + 1, .decode = true, .tokens = &ids[n], .positions = &n, .segments = &seg};
-    assert_ok(lct_pass_run(e, &(lct_pass){.batch = &step, .kv = kv, .heads = {.rows = (const int32_t[]){0}, .n = 1, .logits = logits}}, &err));
+    assert_ok(lct_pass_run(e, &(lct_pass){.batch = &step, .kv = kv, .heads = only}, &err));
   }
   lct_plan_free(p);
   lct_kv_free(e, kv);
