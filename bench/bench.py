@@ -196,20 +196,23 @@ print(json.dumps(out[1:]))
     add("c", work, "ratio", "x", [x / y], "higher", "llmct-gpu / tokenizers")
 
 
-def machine():
+def computer():
     cpu = next((l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
     flags = next((l.split(":", 1)[1].split() for l in open("/proc/cpuinfo") if l.startswith("flags")), [])
     isa = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
     memory = next(int(l.split()[1]) for l in open("/proc/meminfo") if l.startswith("MemTotal")) // 1024
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     dirty = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True).stdout.strip()
+    return {"cpu": f"{cpu} (family {next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('cpu family')), '?')})", "cores": os.cpu_count(),
+            "isa": isa, "memory_mb": memory, "kernel": platform.release(), "commit": commit + ("+changes" if dirty else ""),
+            "date": time.strftime("%Y-%m-%d")}
+
+
+def machine():
     import tokenizers
     import torch
     import transformers
-    return {"cpu": f"{cpu} (family {next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('cpu family')), '?')})", "cores": os.cpu_count(),
-            "isa": isa, "memory_mb": memory, "kernel": platform.release(), "commit": commit + ("+changes" if dirty else ""),
-            "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__}
+    return computer() | {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
 
 
 def table(info, left_out):

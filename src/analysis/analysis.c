@@ -30,14 +30,21 @@ static double score_at(const lct_analysis *a, size_t snapshot, size_t source, si
   return s->values[at * s->n_metrics + (size_t)metric];
 }
 
-static int metric_of(const lct_scores *s, lct_stat stat) {
+static size_t row_index(const lct_analysis *a, size_t snapshot, size_t source, size_t layer) {
+  return (snapshot * a->scores->n_sources + source) * a->scores->n_layers + layer;
+}
+
+static double stat_at(const lct_analysis *a, size_t snapshot, size_t source, size_t layer, size_t reference, lct_stat stat) {
+  const lct_scores *s = a->scores;
   switch (stat) {
-    case LCT_STAT_COSINE: return s->metric.cosine;
-    case LCT_STAT_MAE: return s->metric.mae;
-    case LCT_STAT_JACCARD: return s->metric.jaccard;
+    case LCT_STAT_COSINE: return score_at(a, snapshot, source, layer, reference, s->metric.cosine);
+    case LCT_STAT_MAE: return score_at(a, snapshot, source, layer, reference, s->metric.mae);
+    case LCT_STAT_JACCARD: return score_at(a, snapshot, source, layer, reference, s->metric.jaccard);
+    case LCT_STAT_CONTRAST:
+      return score_at(a, snapshot, source, layer, reference, s->metric.cosine) - a->reference_mean[row_index(a, snapshot, source, layer)];
     case LCT_N_STATS: break;
   }
-  return -1;
+  return NAN;
 }
 
 static size_t stat_index(const lct_analysis *a, size_t row, size_t reference, lct_stat stat) {
@@ -68,12 +75,31 @@ double lct_average_message(const lct_analysis *a, const lct_role_average *r, siz
   return mean_get(m);
 }
 
+double lct_average_offset(const lct_analysis *a, const lct_role_average *r) {
+  mean_acc m = {0};
+  for (size_t ref = 0; ref < a->scores->n_references; ref++) mean_add(&m, lct_average_message(a, r, ref, LCT_STAT_COSINE));
+  return mean_get(m);
+}
+
 static lct_status take(lct_analysis *a, void *out_ptr, size_t n, size_t size, lct_error *err) {
   size_t bytes = 0;
   void *p = lct_mul_ok(n ? n : 1, size, &bytes) ? lct_arena_alloc(&a->arena, bytes) : NULL;
   if (p == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the analysis: %zu x %zu bytes", n, size);
   memcpy(out_ptr, &p, sizeof p);
   return LCT_OK;
+}
+
+static void fill_reference_mean(lct_analysis *a) {
+  const lct_scores *s = a->scores;
+  for (size_t i = 0; i < s->n_snapshots; i++) {
+    for (size_t src = 0; src < s->n_sources; src++) {
+      for (size_t l = 0; l < s->n_layers; l++) {
+        mean_acc m = {0};
+        for (size_t ref = 0; ref < s->n_references; ref++) mean_add(&m, stat_at(a, i, src, l, ref, LCT_STAT_COSINE));
+        a->reference_mean[row_index(a, i, src, l)] = mean_get(m);
+      }
+    }
+  }
 }
 
 static void fill_by_source(lct_analysis *a) {
@@ -83,8 +109,7 @@ static void fill_by_source(lct_analysis *a) {
       for (size_t ref = 0; ref < s->n_references; ref++) {
         for (int st = 0; st < LCT_N_STATS; st++) {
           mean_acc m = {0};
-          int metric = metric_of(s, (lct_stat)st);
-          for (size_t l = 0; l < s->n_layers; l++) mean_add(&m, score_at(a, i, src, l, ref, metric));
+          for (size_t l = 0; l < s->n_layers; l++) mean_add(&m, stat_at(a, i, src, l, ref, (lct_stat)st));
           a->by_source[stat_index(a, i * s->n_sources + src, ref, (lct_stat)st)] = mean_get(m);
         }
       }
@@ -142,7 +167,7 @@ static void fill_curves(const lct_analysis *a, const char *role, lct_role_averag
       for (size_t ref = 0; ref < s->n_references; ref++) {
         mean_acc m = {0};
         for (size_t i = 0; i < s->n_snapshots; i++) {
-          if (takes_part(&s->snapshots[i], role)) mean_add(&m, score_at(a, i, src, l, ref, s->metric.cosine));
+          if (takes_part(&s->snapshots[i], role)) mean_add(&m, stat_at(a, i, src, l, ref, LCT_STAT_COSINE));
         }
         r->curves[(src * s->n_layers + l) * s->n_references + ref] = mean_get(m);
       }
@@ -208,7 +233,9 @@ static lct_status build_intra(lct_analysis *a, lct_error *err) {
   if (s->intra == NULL) return LCT_OK;
   LCT_TRY(take(a, &a->intra, s->n_sources * LCT_N_STATS, sizeof *a->intra, err));
   for (size_t src = 0; src < s->n_sources; src++) {
-    const double *series[LCT_N_STATS] = {s->intra[src].cosine, s->intra[src].mae, s->intra[src].jaccard};
+    const lct_intra_run *run = &s->intra[src];
+    const double *series[LCT_N_STATS] = {
+        [LCT_STAT_COSINE] = run->cosine, [LCT_STAT_MAE] = run->mae, [LCT_STAT_JACCARD] = run->jaccard}; /* no references, no contrast */
     for (int st = 0; st < LCT_N_STATS; st++) {
       size_t n = series[st] != NULL ? s->n_layers : 0;
       LCT_TRY(lct_series_describe(series[st], n, &a->intra[src * LCT_N_STATS + (size_t)st], err));
@@ -222,15 +249,18 @@ static lct_status build(lct_analysis *a, lct_error *err) {
   for (int k = 0; k < LCT_N_RESIDUAL; k++) a->residual[k] = lct_label_find(s->sources, s->n_sources, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
   /* the scores file holds n_values >= each of these products unless an axis is empty, so none overflows in practice; take()
    * checks */
+  LCT_TRY(take(a, &a->reference_mean, s->n_snapshots * s->n_sources * s->n_layers, sizeof(double), err));
   LCT_TRY(take(a, &a->by_source, s->n_snapshots * s->n_sources * s->n_references * LCT_N_STATS, sizeof(double), err));
   LCT_TRY(take(a, &a->by_message, s->n_snapshots * s->n_references * LCT_N_STATS, sizeof(double), err));
   LCT_TRY(take(a, &a->best, s->n_snapshots, sizeof(int), err));
+  fill_reference_mean(a);
   fill_by_source(a);
   fill_by_message(a);
   LCT_TRY(build_average(a, NULL, &a->all, err));
   LCT_TRY(build_average(a, "user", &a->user, err));
   LCT_TRY(build_average(a, "assistant", &a->assistant, err));
   LCT_TRY(build_intra(a, err));
+  LCT_TRY(take(a, &a->findings.contrast.order, s->n_references, sizeof(int), err));
   LCT_TRY(take(a, &a->findings.wins_user, s->n_references, sizeof(int), err));
   LCT_TRY(take(a, &a->findings.wins_all, s->n_references, sizeof(int), err));
   return lct_findings_fill(a, err);

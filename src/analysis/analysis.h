@@ -1,4 +1,4 @@
-/* Statistics of a run's scores: the averages, the layers that separate references, and the numbers of the five findings.
+/* Statistics of a run's scores: the averages, the layers that separate references, and the numbers of the findings.
  *
  * Averages are Activation Lab's: first over layers, then over snapshots, then over sources, each step a plain mean. A NaN score
  * (a zero vector) is left out of its mean; a mean of nothing is NaN. Snapshots that contain the generated reply are shown per
@@ -9,7 +9,8 @@
 #include "analysis/scores.h"
 #include "engine/sources.h"
 
-typedef enum { LCT_STAT_COSINE, LCT_STAT_MAE, LCT_STAT_JACCARD, LCT_N_STATS } lct_stat;
+/* A contrast is a cosine less the mean of the cosines over the references of the same snapshot, source and layer (score/metrics.h). */
+typedef enum { LCT_STAT_COSINE, LCT_STAT_MAE, LCT_STAT_JACCARD, LCT_STAT_CONTRAST, LCT_N_STATS } lct_stat;
 
 /* Statistics of a series, NaN left out. std is the population's, the median of an even count the mean of the middle two. */
 typedef struct {
@@ -43,6 +44,16 @@ typedef struct {
   lct_layer_spread *spread_top; /* (source, layer) by falling spread; equal ones by layer, NaN last */
 } lct_role_average;
 
+/* What is left of the cosines without the offset that all references share. */
+typedef struct {
+  const lct_role_average *average;   /* over the user's snapshots, where there are any, else over all */
+  int *order;                        /* (n) references that have a contrast there, by falling contrast; equal ones as they stand */
+  size_t n;
+  double offset;                     /* mean cosine over references, of the average */
+  double backbone_min, backbone_max; /* as the finding's, of contrasts */
+  double first, last;                /* contrasts of the fading's first_ref and last_ref */
+} lct_contrast_findings;
+
 /* The published findings' numbers for this run. Values are NaN, indices -1, where the run has nothing to say. */
 typedef struct {
   double backbone_min, backbone_max; /* 1: mean cosine to a reference over all snapshots, hidden_in and hidden_out */
@@ -58,12 +69,14 @@ typedef struct {
   double first_value, last_value;    /* their cosines */
   double first_ref_at_last;          /* the first one's cosine at the last snapshot */
   lct_line_fit fade;                 /* best cosine over message index, user snapshots */
+  lct_contrast_findings contrast;
 } lct_findings;
 
 typedef struct {
   const lct_scores *scores; /* borrowed */
   int pooling;
   int residual[LCT_N_RESIDUAL]; /* those whose means make "the mean over sources": indexes in scores->sources; -1: not in this run */
+  double *reference_mean;       /* (snapshot, source, layer) f64: mean cosine over references */
   double *by_source;            /* (snapshot, source, reference, stat) f64: mean over layers */
   double *by_message;           /* (snapshot, reference, stat) f64: mean of the residual sources' means */
   int *best;                    /* (snapshot) reference of the highest mean cosine, the first of equals; -1: none */
@@ -84,5 +97,7 @@ double lct_average_source(const lct_analysis *a, const lct_role_average *r, size
 double lct_average_curve(const lct_analysis *a, const lct_role_average *r, size_t source, size_t layer, size_t reference);
 /* Mean over the residual sources of an average's by_source. */
 double lct_average_message(const lct_analysis *a, const lct_role_average *r, size_t reference, lct_stat stat);
+/* Mean cosine over the references of lct_average_message. */
+double lct_average_offset(const lct_analysis *a, const lct_role_average *r);
 
 #endif

@@ -5,10 +5,10 @@
 #include <string.h>
 
 /* Widens [*lo, *hi] by the all-snapshot means of one source; the references of the ends may be NULL. */
-static void widen(const lct_analysis *a, int source, double *lo, double *hi, int *lo_ref, int *hi_ref) {
+static void widen(const lct_analysis *a, int source, lct_stat stat, double *lo, double *hi, int *lo_ref, int *hi_ref) {
   if (source < 0) return;
   for (size_t ref = 0; ref < a->scores->n_references; ref++) {
-    double v = lct_average_source(a, &a->all, (size_t)source, ref, LCT_STAT_COSINE);
+    double v = lct_average_source(a, &a->all, (size_t)source, ref, stat);
     if (isnan(v)) continue;
     if (isnan(*lo) || v < *lo) {
       *lo = v;
@@ -24,10 +24,12 @@ static void widen(const lct_analysis *a, int source, double *lo, double *hi, int
 static void fill_backbone(lct_analysis *a) {
   lct_findings *f = &a->findings;
   f->backbone_min = f->backbone_max = f->sublayer_min = f->sublayer_max = NAN;
+  f->contrast.backbone_min = f->contrast.backbone_max = NAN;
   f->backbone_min_ref = f->backbone_max_ref = -1;
   for (int k = 0; k < 2; k++) {
-    widen(a, a->residual[k], &f->backbone_min, &f->backbone_max, &f->backbone_min_ref, &f->backbone_max_ref);
-    widen(a, a->residual[k + 2], &f->sublayer_min, &f->sublayer_max, NULL, NULL);
+    widen(a, a->residual[k], LCT_STAT_COSINE, &f->backbone_min, &f->backbone_max, &f->backbone_min_ref, &f->backbone_max_ref);
+    widen(a, a->residual[k], LCT_STAT_CONTRAST, &f->contrast.backbone_min, &f->contrast.backbone_max, NULL, NULL);
+    widen(a, a->residual[k + 2], LCT_STAT_COSINE, &f->sublayer_min, &f->sublayer_max, NULL, NULL);
   }
 }
 
@@ -35,6 +37,19 @@ static void fill_gaps(lct_analysis *a) {
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     int src = a->residual[k];
     a->findings.gap[k] = src < 0 ? NAN : a->user.source_mean[src] - a->assistant.source_mean[src];
+  }
+}
+
+static void fill_contrast(lct_analysis *a) {
+  lct_contrast_findings *c = &a->findings.contrast;
+  c->average = a->user.n_snapshots > 0 ? &a->user : &a->all;
+  c->offset = lct_average_offset(a, c->average);
+  for (size_t ref = 0; ref < a->scores->n_references; ref++) {
+    double v = lct_average_message(a, c->average, ref, LCT_STAT_CONTRAST);
+    if (isnan(v)) continue;
+    size_t at = c->n++;
+    for (; at > 0 && lct_average_message(a, c->average, (size_t)c->order[at - 1], LCT_STAT_CONTRAST) < v; at--) c->order[at] = c->order[at - 1];
+    c->order[at] = (int)ref;
   }
 }
 
@@ -70,7 +85,7 @@ static lct_status fill_fade(lct_analysis *a, lct_error *err) {
   lct_findings *f = &a->findings;
   size_t n = a->scores->n_snapshots, kept = 0;
   f->first = f->last = f->first_ref = f->last_ref = -1;
-  f->first_value = f->last_value = f->first_ref_at_last = NAN;
+  f->first_value = f->last_value = f->first_ref_at_last = f->contrast.first = f->contrast.last = NAN;
   double *x = NULL;
   LCT_TRY(lct_calloc(&x, 2 * n, sizeof *x, "the user turns", err));
   double *y = x + n;
@@ -89,6 +104,8 @@ static lct_status fill_fade(lct_analysis *a, lct_error *err) {
     f->last_ref = a->best[f->last];
     f->first_value = y[0];
     f->last_value = y[kept - 1];
+    f->contrast.first = lct_analysis_message(a, (size_t)f->first, (size_t)f->first_ref, LCT_STAT_CONTRAST);
+    f->contrast.last = lct_analysis_message(a, (size_t)f->last, (size_t)f->last_ref, LCT_STAT_CONTRAST);
     f->first_ref_at_last = lct_analysis_message(a, (size_t)f->last, (size_t)f->first_ref, LCT_STAT_COSINE);
   }
   free(x);
@@ -98,6 +115,7 @@ static lct_status fill_fade(lct_analysis *a, lct_error *err) {
 lct_status lct_findings_fill(lct_analysis *a, lct_error *err) {
   fill_backbone(a);
   a->findings.sharpest_source = a->residual[0] >= 0 ? a->residual[0] : a->scores->n_sources > 0 ? 0 : -1;
+  fill_contrast(a);
   fill_gaps(a);
   fill_default(a);
   return fill_fade(a, err);

@@ -42,7 +42,8 @@ int cli_devices(int argc, char **argv);
 int cli_fail(lct_status status, const lct_error *err);
 /* The text as a JSON string on stdout. */
 void cli_print_json_string(const char *s);
-/* Set by the first Ctrl-C; the second one ends the program at once. */
+/* From here on the first SIGINT or SIGTERM sets the flag, and the second one ends the program at once. */
+void cli_cancel_on_signals(void);
 const volatile int *cli_cancel_flag(void);
 
 #endif

@@ -194,7 +194,7 @@ static lct_status check_published_means(ctx *c, const double *role, const double
   double means[LCT_N_RESIDUAL];
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     double sum = 0;
-    for (size_t r = 0; r < c->pub->n_references; r++) sum += table[(r * LCT_N_RESIDUAL + (size_t)k) * LCT_N_STATS];
+    for (size_t r = 0; r < c->pub->n_references; r++) sum += table[(r * LCT_N_RESIDUAL + (size_t)k) * LCT_PUB_N_STATS];
     means[k] = sum / (double)c->pub->n_references;
     differs = differs || fabs(means[k] - role[k]) > 6e-4;
   }
@@ -223,19 +223,21 @@ static lct_status compare_roles(ctx *c) {
   return check_published_means(c, c->pub->role_assistant, c->pub->assistant, "assistant");
 }
 
+_Static_assert(LCT_STAT_COSINE == 0 && LCT_STAT_MAE == 1 && LCT_STAT_JACCARD == 2 && LCT_PUB_N_STATS == 3, "the published tables' order");
+
 /* Cosine, MAE and Jaccard of a role: too many numbers for a terminal, so the differences' size per source and metric. */
 static lct_status compare_metrics(ctx *c, const lct_role_average *avg, const double *table, const char *name) {
   static const char *const METRIC[] = {"cosine", "MAE", "Jaccard"};
   if (table == NULL) return LCT_OK;
   LCT_TRY(lct_buf_printf(c->out, c->err, "\n%s messages by reference: mean (largest) |difference| per source\n", name));
-  for (int st = 0; st < LCT_N_STATS; st++) {
+  for (int st = 0; st < LCT_PUB_N_STATS; st++) {
     LCT_TRY(lct_plain_pad(c->out, METRIC[st], NAME, false, c->err));
     for (int k = 0; k < LCT_N_RESIDUAL; k++) {
       double sum = 0, max = 0;
       size_t n = 0;
       for (size_t r = 0; r < c->pub->n_references; r++) {
         if (c->ours_of[r] < 0) continue;
-        double theirs = table[(r * LCT_N_RESIDUAL + (size_t)k) * LCT_N_STATS + (size_t)st];
+        double theirs = table[(r * LCT_N_RESIDUAL + (size_t)k) * LCT_PUB_N_STATS + (size_t)st];
         double d = fabs(our_source(c, avg, k, c->ours_of[r], (lct_stat)st) - theirs);
         if (isnan(d)) continue;
         sum += d;

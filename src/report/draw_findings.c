@@ -1,7 +1,10 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "report/page.h"
 #include "report/sentences.h"
+
+enum { MOST_ROWS = 12 };
 
 /* Plain text into HTML, a hyphen before a digit being a minus sign or a range. */
 static void typeset(lct_html *h, const char *text, bool range) {
@@ -30,6 +33,47 @@ static void typeset(lct_html *h, const char *text, bool range) {
   }
 }
 
+/* A card: what it is about, the figure, a sentence or two. */
+static void card(lct_html *h, const char *number, const lct_finding *f) {
+  lct_html_fmt(h, "<li><div class=\"what\">%s%s</div><div class=\"big\">", number, f->title);
+  typeset(h, f->figure.data, true);
+  lct_html_raw(h, "</div><p>");
+  typeset(h, f->body.data, false);
+  lct_html_raw(h, "</p></li>\n");
+}
+
+/* Contrast beside raw cosine, by falling contrast. */
+static void contrast_table(lct_html *h, const lct_analysis *a) {
+  const lct_contrast_findings *c = &a->findings.contrast;
+  lct_html_raw(h, "<li class=\"aside\"><div class=\"scroll\"><table class=\"plain\"><thead><tr><th class=\"l\">reference</th><th>contrast</th>"
+                  "<th>raw cosine</th></tr></thead><tbody>\n");
+  for (size_t i = 0; i < c->n && i < MOST_ROWS; i++) {
+    size_t ref = (size_t)c->order[i];
+    lct_html_raw(h, "<tr><th class=\"l\">");
+    lct_html_text_cut(h, a->scores->references[ref], 24);
+    lct_html_fmt(h, "</th><td%s>", i == 0 ? " class=\"max\"" : "");
+    lct_html_signed(h, lct_average_message(a, c->average, ref, LCT_STAT_CONTRAST), 4);
+    lct_html_raw(h, "</td><td>");
+    lct_html_num(h, lct_average_message(a, c->average, ref, LCT_STAT_COSINE), 4);
+    lct_html_raw(h, "</td></tr>\n");
+  }
+  lct_html_raw(h, "</tbody></table></div>");
+  if (c->n > MOST_ROWS) lct_html_fmt(h, "<p>and %zu more with lower contrasts</p>", c->n - MOST_ROWS);
+  lct_html_raw(h, "</li>\n");
+}
+
+void lct_page_headline(lct_html *h, const lct_analysis *a) {
+  lct_finding f = {0};
+  if (h->status == LCT_OK) h->status = lct_headline_write(a, &f, h->err);
+  if (h->status == LCT_OK) {
+    lct_html_raw(h, "<section><h2>What stands out</h2><ol class=\"findings\">\n");
+    card(h, "", &f);
+    if (a->findings.contrast.n > 1) contrast_table(h, a);
+    lct_html_raw(h, "</ol></section>\n");
+  }
+  lct_finding_free(&f);
+}
+
 void lct_page_findings(lct_html *h, const lct_analysis *a) {
   lct_html_raw(h,
                "<section><h2>Five numbers</h2><p class=\"lead\">The findings of the original experiment, asked of this run.</p>"
@@ -38,11 +82,9 @@ void lct_page_findings(lct_html *h, const lct_analysis *a) {
     lct_finding f = {0};
     h->status = lct_finding_write(a, i, &f, h->err);
     if (h->status == LCT_OK) {
-      lct_html_fmt(h, "<li><div class=\"what\">%d · %s</div><div class=\"big\">", i + 1, f.title);
-      typeset(h, f.figure.data, true);
-      lct_html_raw(h, "</div><p>");
-      typeset(h, f.body.data, false);
-      lct_html_raw(h, "</p></li>\n");
+      char number[16];
+      (void)snprintf(number, sizeof number, "%d · ", i + 1);
+      card(h, number, &f);
     }
     lct_finding_free(&f);
   }

@@ -10,28 +10,17 @@ const char *lct_role_short(const char *role) {
   return "sys";
 }
 
-static double row_mean(const lct_analysis *a, size_t snapshot) {
-  double sum = 0;
-  size_t n = 0;
-  for (size_t r = 0; r < a->scores->n_references; r++) {
-    double v = lct_analysis_message(a, snapshot, r, LCT_STAT_COSINE);
-    if (isnan(v)) continue;
-    sum += v;
-    n++;
-  }
-  return n > 0 ? sum / (double)n : NAN;
-}
+static lct_stat shown(bool contrast) { return contrast ? LCT_STAT_CONTRAST : LCT_STAT_COSINE; }
 
-/* The colour scale's ends: smallest and largest cell, or the largest distance from its row's mean. */
-static void value_range(const lct_analysis *a, bool centred, double *lo, double *hi) {
+/* The colour scale's ends: smallest and largest cell, or the largest contrast by magnitude. */
+static void value_range(const lct_analysis *a, bool contrast, double *lo, double *hi) {
   *lo = NAN;
   *hi = NAN;
   for (size_t i = 0; i < a->scores->n_snapshots; i++) {
-    double mean = centred ? row_mean(a, i) : 0;
     for (size_t r = 0; r < a->scores->n_references; r++) {
-      double v = lct_analysis_message(a, i, r, LCT_STAT_COSINE) - mean;
+      double v = lct_analysis_message(a, i, r, shown(contrast));
       if (isnan(v)) continue;
-      if (centred) v = fabs(v);
+      if (contrast) v = fabs(v);
       if (isnan(*lo) || v < *lo) *lo = v;
       if (isnan(*hi) || v > *hi) *hi = v;
     }
@@ -63,13 +52,13 @@ static void row_label(lct_html *h, const lct_snapshot *snap) {
   lct_html_raw(h, "</td>");
 }
 
-static void cell(lct_html *h, double v, int color, bool max, bool centred) {
+static void cell(lct_html *h, double v, int color, bool max, bool contrast) {
   if (isnan(v)) {
     lct_html_raw(h, "<td class=\"v nan\">–</td>");
     return;
   }
-  lct_html_fmt(h, "<td class=\"v %c%d%s\">", centred ? 'd' : 'q', color, max ? " max" : "");
-  if (centred) {
+  lct_html_fmt(h, "<td class=\"v %c%d%s\">", contrast ? 'd' : 'q', color, max ? " max" : "");
+  if (contrast) {
     lct_html_signed(h, v, 3);
   } else {
     lct_html_num(h, v, 3);
@@ -77,33 +66,32 @@ static void cell(lct_html *h, double v, int color, bool max, bool centred) {
   lct_html_raw(h, "</td>");
 }
 
-static void heat_table(lct_html *h, const lct_analysis *a, bool centred, double lo, double hi) {
+static void heat_table(lct_html *h, const lct_analysis *a, bool contrast, double lo, double hi) {
   const lct_scores *s = a->scores;
   lct_html_raw(h, "<div class=\"scroll\"><table class=\"heat\" style=\"min-width:");
   lct_html_fmt(h, "%zupx\">", 240 + 58 * s->n_references);
   head(h, s);
   lct_html_raw(h, "<tbody>\n");
   for (size_t i = 0; i < s->n_snapshots; i++) {
-    double mean = centred ? row_mean(a, i) : 0;
     lct_html_raw(h, "<tr>");
     row_label(h, &s->snapshots[i]);
     for (size_t r = 0; r < s->n_references; r++) {
-      double v = lct_analysis_message(a, i, r, LCT_STAT_COSINE) - mean;
-      cell(h, v, centred ? lct_color_diverging(v, hi) : lct_color_sequential(v, lo, hi), a->best[i] == (int)r, centred);
+      double v = lct_analysis_message(a, i, r, shown(contrast));
+      cell(h, v, contrast ? lct_color_diverging(v, hi) : lct_color_sequential(v, lo, hi), a->best[i] == (int)r, contrast);
     }
     lct_html_raw(h, "</tr>\n");
   }
   lct_html_raw(h, "</tbody></table></div>\n");
 }
 
-static void legend(lct_html *h, bool centred, double lo, double hi) {
+static void legend(lct_html *h, bool contrast, double lo, double hi) {
   lct_html_raw(h, "<div class=\"legend\"><span>");
-  lct_html_num(h, centred ? -hi : lo, 3);
+  lct_html_num(h, contrast ? -hi : lo, 3);
   lct_html_raw(h, "</span><span class=\"ramp\">");
-  int n = centred ? LCT_N_DIVERGING : LCT_N_SEQUENTIAL;
-  for (int i = 0; i < n; i++) lct_html_fmt(h, "<i class=\"%c%d\"></i>", centred ? 'd' : 'q', i);
+  int n = contrast ? LCT_N_DIVERGING : LCT_N_SEQUENTIAL;
+  for (int i = 0; i < n; i++) lct_html_fmt(h, "<i class=\"%c%d\"></i>", contrast ? 'd' : 'q', i);
   lct_html_raw(h, "</span><span>");
-  if (centred) {
+  if (contrast) {
     lct_html_signed(h, hi, 3);
   } else {
     lct_html_num(h, hi, 3);
@@ -111,7 +99,7 @@ static void legend(lct_html *h, bool centred, double lo, double hi) {
   lct_html_raw(h, "</span><span><i class=\"ring\"></i> highest of its row</span></div>\n");
 }
 
-void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_centred) {
+void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_contrast) {
   double lo, hi;
   lct_html_raw(
       h,
@@ -123,10 +111,10 @@ void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_centred) {
   heat_table(h, a, false, lo, hi);
   if (!isnan(lo)) legend(h, false, lo, hi);
   lct_html_raw(h, "</section>\n");
-  if (!with_centred) return;
+  if (!with_contrast) return;
   lct_html_raw(h,
-               "<section><h2>The same, relative to each row</h2><p class=\"lead\">All cosines of a message move together; "
-               "what tells references apart is the rest. Each row's mean is taken out here.</p>\n");
+               "<section><h2>The same as contrast</h2><p class=\"lead\">All cosines of a message move together; "
+               "what tells references apart is the rest. Here each cosine is shown less its mean over the references.</p>\n");
   value_range(a, true, &lo, &hi);
   heat_table(h, a, true, lo, hi);
   if (!isnan(hi)) legend(h, true, lo, hi);

@@ -12,11 +12,12 @@ void lct_page_script(lct_html *h);
 /* header.c: name, state, what was computed, where, in what time. */
 void lct_page_header(lct_html *h, const lct_run *r);
 
-/* findings.c: the five numbers in words. */
+/* draw_findings.c: which references stand out, by contrast and beside it by raw cosine; the five numbers in words. */
+void lct_page_headline(lct_html *h, const lct_analysis *a);
 void lct_page_findings(lct_html *h, const lct_analysis *a);
 
-/* heatmap.c: message x reference; with_centred: and the same with each row's mean taken out. */
-void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_centred);
+/* heatmap.c: message x reference; with_contrast: and the same as contrasts. */
+void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_contrast);
 
 /* curves.c: over messages, over layers (with_centred: also relative to the references' mean; with_roles: also role by role), the
  * spread over layers. */

@@ -26,7 +26,7 @@ static lct_status read_turns(lct_published *p, const lct_json *root, lct_error *
   LCT_TRY(take(p, &p->turns, json_object_size(table.value), sizeof *p->turns, err));
   const char *key;
   json_t *unused;
-  json_object_foreach((json_t *)table.value, key, unused) {
+  json_object_foreach(lct_unconst(table.value), key, unused) {
     lct_json row;
     char *end = NULL;
     long turn = strtol(key, &end, 10);
@@ -142,9 +142,9 @@ static lct_status read_all(lct_published *p, const lct_json *root, lct_error *er
   LCT_TRY(lct_json_labels(&at, &p->arena, &p->references, &p->n_references, err));
   LCT_TRY(read_turns(p, root, err));
   LCT_TRY(read_reference_table(p, root, "reference_by_source_mean_cosine_all_messages", LCT_PUB_N_SOURCES, &p->by_source, err));
-  LCT_TRY(read_reference_table(p, root, "user_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_N_STATS, &p->user, err));
+  LCT_TRY(read_reference_table(p, root, "user_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_PUB_N_STATS, &p->user, err));
   LCT_TRY(
-      read_reference_table(p, root, "assistant_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_N_STATS, &p->assistant, err));
+      read_reference_table(p, root, "assistant_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_PUB_N_STATS, &p->assistant, err));
   LCT_TRY(read_roles(p, root, err));
   LCT_TRY(read_intra(p, root, err));
   return read_top(p, root, err);

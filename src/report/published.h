@@ -6,6 +6,7 @@
 
 #define LCT_PUB_N_SOURCES 4 /* the residual sources in their usual order */
 #define LCT_PUB_N_INTRA 4   /* mean, std, median, min */
+#define LCT_PUB_N_STATS 3   /* cosine, MAE, Jaccard: the first of lct_stat */
 
 typedef struct {
   int turn;
@@ -26,7 +27,7 @@ typedef struct {
   lct_pub_turn *turns;
   size_t n_turns;
   double *by_source;                  /* (n_references, source): mean cosine over all messages */
-  double *user, *assistant;           /* (n_references, source, metric) */
+  double *user, *assistant;           /* (n_references, source, LCT_PUB_N_STATS) */
   double *role_user, *role_assistant; /* (source) */
   double *intra;                      /* (source, LCT_PUB_N_INTRA) */
   lct_pub_layer *top;

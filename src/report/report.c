@@ -33,6 +33,7 @@ static void prompt_scores(lct_html *h, const lct_run_prompt *p, bool full) {
         h, "<section><p class=\"none\">No scores: the scenario has no references, or no message was scanned.</p></section>\n");
     return;
   }
+  lct_page_headline(h, a);
   lct_page_findings(h, a);
   lct_page_heatmaps(h, a, full);
   lct_page_message_curves(h, a, full);

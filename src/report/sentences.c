@@ -34,6 +34,28 @@ static lct_status nothing(lct_finding *f, const char *why, lct_error *err) {
   return lct_buf_puts(&f->body, why, err);
 }
 
+const char *lct_headline_messages(const lct_analysis *a) { return a->findings.contrast.average == &a->user ? "the user's" : "all"; }
+
+lct_status lct_headline_write(const lct_analysis *a, lct_finding *f, lct_error *err) {
+  const lct_contrast_findings *c = &a->findings.contrast;
+  f->title = "Contrast";
+  if (c->n == 0) return nothing(f, "No message has a cosine to any reference.", err);
+  if (a->scores->n_references == 1) return nothing(f, "It needs a second reference to tell the first one from.", err);
+  int ends[] = {c->order[0], c->order[c->n - 1]};
+  double contrasts[2], cosines[2];
+  for (int i = 0; i < 2; i++) {
+    contrasts[i] = lct_average_message(a, c->average, (size_t)ends[i], LCT_STAT_CONTRAST);
+    cosines[i] = lct_average_message(a, c->average, (size_t)ends[i], LCT_STAT_COSINE);
+  }
+  LCT_TRY(lct_buf_printf(&f->figure, err, "%s %s", ref_name(a, ends[0]), plus(contrasts[0]).text));
+  return lct_buf_printf(&f->body, err,
+                        "Highest of the mean contrasts over %s messages (raw cosine %s); %s is lowest with %s (raw cosine %s). A contrast is a "
+                        "cosine less its mean over the references of the same message, source and layer: raw cosines between residual vectors "
+                        "share an offset, here %s, that tells nothing about any one of them.",
+                        lct_headline_messages(a), num(cosines[0], 3).text, ref_name(a, ends[1]), plus(contrasts[1]).text,
+                        num(cosines[1], 3).text, num(c->offset, 3).text);
+}
+
 static lct_status backbone(const lct_analysis *a, lct_finding *f, lct_error *err) {
   const lct_findings *v = &a->findings;
   f->title = "Backbone";
@@ -42,9 +64,9 @@ static lct_status backbone(const lct_analysis *a, lct_finding *f, lct_error *err
   LCT_TRY(lct_buf_printf(
       &f->body, err,
       "Averaged over layers and messages, the residual stream (hidden_in, hidden_out) has a cosine between %s (%s) "
-      "and %s (%s) to every reference.",
-      num(v->backbone_min, 3).text, ref_name(a, v->backbone_min_ref), num(v->backbone_max, 3).text,
-      ref_name(a, v->backbone_max_ref)));
+      "and %s (%s) to every reference, a contrast between %s and %s.",
+      num(v->backbone_min, 3).text, ref_name(a, v->backbone_min_ref), num(v->backbone_max, 3).text, ref_name(a, v->backbone_max_ref),
+      plus(v->contrast.backbone_min).text, plus(v->contrast.backbone_max).text));
   if (isnan(v->sublayer_min)) return LCT_OK;
   return lct_buf_printf(&f->body, err, " What attention and MLP add to it lies between %s and %s.", num(v->sublayer_min, 3).text,
                         num(v->sublayer_max, 3).text);
@@ -151,9 +173,9 @@ static lct_status fading(const lct_analysis *a, lct_finding *f, lct_error *err) 
   return lct_buf_printf(
       &f->body, err,
       "Best reference of the first user message (%s) and of the last (%s); %s itself ends at %s. Over the %zu user "
-      "messages the best cosine changes by %s per message (r = %s).",
+      "messages the best cosine changes by %s per message (r = %s). Its contrast goes from %s to %s.",
       ref_name(a, v->first_ref), ref_name(a, v->last_ref), ref_name(a, v->first_ref), num(v->first_ref_at_last, 3).text,
-      v->fade.n, num(v->fade.slope, 4).text, num(v->fade.r, 2).text);
+      v->fade.n, num(v->fade.slope, 4).text, num(v->fade.r, 2).text, plus(v->contrast.first).text, plus(v->contrast.last).text);
 }
 
 lct_status lct_finding_write(const lct_analysis *a, int i, lct_finding *f, lct_error *err) {

@@ -41,7 +41,7 @@ static const char LAYOUT[] =
     ".key{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:4px}\n"
     "dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:14px 0 0;font-size:13px}\n"
     "dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere}\n"
-    ".findings{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:22px 30px;margin:18px 0 0;"
+    ".findings{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:22px 30px;margin:18px 0 0;"
     "padding:0;list-style:none}\n"
     ".findings li{border-top:3px solid var(--accent);padding-top:10px}.findings .big{font-size:24px;font-weight:650;"
     "line-height:1.25}\n"
@@ -55,6 +55,7 @@ static const char TABLES[] =
     "td{text-align:right;padding:5px 9px;white-space:nowrap}td.l,th.l{text-align:left}tbody th{color:var(--ink)}\n"
     "table.plain tbody tr{border-top:1px solid var(--grid)}table.plain thead tr:last-child{"
     "border-bottom:1px solid var(--rule)}\n"
+    "table.many{font-size:12.5px}table.many th,table.many td{padding:5px}\n"
     "table.plain td.max{font-weight:700}table.plain .sep{border-left:1px solid var(--rule)}\n"
     "table.plain th.group{text-align:center;color:var(--ink)}tr.sum td,tr.sum th{border-top:2px solid var(--rule);"
     "font-weight:600}\n"
@@ -76,7 +77,7 @@ static const char TABLES[] =
     "vertical-align:-2px}\n"
     "@media(max-width:1150px){.tile .big{font-size:22px}.heat col.c{width:64px}.heat th.r{font-size:11px}.heat td.v{"
     "font-size:13px}}\n"
-    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(400px,1fr));gap:18px 26px}.pair th,.pair td{"
+    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr));gap:18px 26px}.pair th,.pair td{"
     "padding:5px 6px}.pair table{font-size:13px}\n";
 
 static const char CHARTS[] =

@@ -7,11 +7,17 @@
 
 static const char *ref_name(const lct_scores *s, int ref) { return ref >= 0 ? s->references[ref] : "–"; }
 
-static void td_num(lct_html *h, double v, int digits, const char *cls) {
+static void td(lct_html *h, double v, int digits, bool plus, const char *cls) {
   lct_html_fmt(h, "<td%s%s%s>", cls[0] ? " class=\"" : "", cls, cls[0] ? "\"" : "");
-  lct_html_num(h, v, digits);
+  if (plus) {
+    lct_html_signed(h, v, digits);
+  } else {
+    lct_html_num(h, v, digits);
+  }
   lct_html_raw(h, "</td>");
 }
+
+static void td_num(lct_html *h, double v, int digits, const char *cls) { td(h, v, digits, false, cls); }
 
 static void source_code(lct_html *h, const char *name) {
   lct_html_raw(h, "<code>");
@@ -62,7 +68,10 @@ void lct_page_top_layers(lct_html *h, const lct_analysis *a) {
   lct_html_raw(h, "</div></section>\n");
 }
 
-/* Per stat the reference to be set in bold: the largest cosine and Jaccard, the smallest MAE. */
+/* Of a source's group in the table of averages. */
+static const lct_stat COLUMNS[LCT_N_STATS] = {LCT_STAT_COSINE, LCT_STAT_CONTRAST, LCT_STAT_MAE, LCT_STAT_JACCARD};
+
+/* Per stat the reference to be set in bold: that of the smallest MAE, of the largest anything else. */
 static int best_reference(const lct_analysis *a, const lct_role_average *avg, size_t src, lct_stat stat) {
   int best = -1;
   double best_v = NAN;
@@ -81,13 +90,13 @@ static void average_head(lct_html *h, const lct_analysis *a) {
   lct_html_raw(h, "<thead><tr><th></th>");
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
-    lct_html_raw(h, "<th class=\"group sep\" colspan=\"3\">");
+    lct_html_raw(h, "<th class=\"group sep\" colspan=\"4\">");
     source_code(h, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
     lct_html_raw(h, "</th>");
   }
   lct_html_raw(h, "</tr><tr><th class=\"l\">reference</th>");
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
-    if (a->residual[k] >= 0) lct_html_raw(h, "<th class=\"sep\">cosine</th><th>MAE</th><th>Jaccard</th>");
+    if (a->residual[k] >= 0) lct_html_raw(h, "<th class=\"sep\">cosine</th><th>contrast</th><th>MAE</th><th>Jaccard</th>");
   }
   lct_html_raw(h, "</tr></thead>");
 }
@@ -99,7 +108,7 @@ static void average_table(lct_html *h, const lct_analysis *a, const lct_role_ave
     lct_html_raw(h, "<p class=\"none\">None in this prompt.</p>");
     return;
   }
-  lct_html_raw(h, "<div class=\"scroll\"><table class=\"plain\">");
+  lct_html_raw(h, "<div class=\"scroll\"><table class=\"plain many\">");
   average_head(h, a);
   lct_html_raw(h, "<tbody>\n");
   for (size_t r = 0; r < s->n_references; r++) {
@@ -108,11 +117,11 @@ static void average_table(lct_html *h, const lct_analysis *a, const lct_role_ave
     lct_html_raw(h, "</th>");
     for (int k = 0; k < LCT_N_RESIDUAL; k++) {
       if (a->residual[k] < 0) continue;
-      for (int st = 0; st < LCT_N_STATS; st++) {
+      for (int i = 0; i < LCT_N_STATS; i++) {
         size_t src = (size_t)a->residual[k];
-        bool best = best_reference(a, avg, src, (lct_stat)st) == (int)r;
-        const char *cls = st == 0 ? (best ? "sep max" : "sep") : best ? "max" : "";
-        td_num(h, lct_average_source(a, avg, src, r, (lct_stat)st), 4, cls);
+        bool best = best_reference(a, avg, src, COLUMNS[i]) == (int)r;
+        const char *cls = i == 0 ? (best ? "sep max" : "sep") : best ? "max" : "";
+        td(h, lct_average_source(a, avg, src, r, COLUMNS[i]), 4, COLUMNS[i] == LCT_STAT_CONTRAST, cls);
       }
     }
     lct_html_raw(h, "</tr>\n");
@@ -140,8 +149,9 @@ void lct_page_role_averages(lct_html *h, const lct_analysis *a) {
   lct_html_raw(
       h,
       "<section><h2>User and assistant</h2><p class=\"lead\">Means over the messages of each role (all layers); the snapshot "
-      "with the generated reply is not among them. MAE is the mean absolute difference, Jaccard the overlap of the 1 % largest "
-      "values. Bold: closest reference.</p><div class=\"scroll\"><table class=\"plain\"><thead><tr>"
+      "with the generated reply is not among them. Contrast is the cosine less its mean over the references, MAE the mean absolute "
+      "difference, Jaccard the overlap of the 1 % largest values. Bold: closest reference.</p><div class=\"scroll\">"
+      "<table class=\"plain\"><thead><tr>"
       "<th class=\"l\">mean cosine over references</th>");
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
@@ -159,18 +169,6 @@ void lct_page_role_averages(lct_html *h, const lct_analysis *a) {
   lct_html_raw(h, "</section>\n");
 }
 
-static double mean_over_references(const lct_analysis *a, const lct_role_average *avg) {
-  double sum = 0;
-  size_t n = 0;
-  for (size_t r = 0; r < a->scores->n_references; r++) {
-    double v = lct_average_message(a, avg, r, LCT_STAT_COSINE);
-    if (isnan(v)) continue;
-    sum += v;
-    n++;
-  }
-  return n > 0 ? sum / (double)n : NAN;
-}
-
 static void same_winner(const lct_analysis *a, const lct_analysis *main, int *same, int *of) {
   *same = *of = 0;
   for (size_t i = 0; i < a->scores->n_snapshots; i++) {
@@ -182,7 +180,7 @@ static void same_winner(const lct_analysis *a, const lct_analysis *main, int *sa
 
 static void pooling_row(lct_html *h, const lct_analysis *a, const lct_analysis *main) {
   const lct_scores *s = a->scores;
-  double user = mean_over_references(a, &a->user), assistant = mean_over_references(a, &a->assistant);
+  double user = lct_average_offset(a, &a->user), assistant = lct_average_offset(a, &a->assistant);
   lct_html_raw(h, "<tr><th class=\"l\">");
   source_code(h, s->poolings[a->pooling]);
   lct_html_raw(h, "</th>");

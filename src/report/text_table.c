@@ -26,7 +26,7 @@ static lct_status title(lct_buf *out, const lct_run *r, int width, lct_error *er
       st = lct_buf_printf(&line, err, " (%.1fx)", (double)r->tokens_naive / (double)r->tokens_computed);
     }
   }
-  if (st == LCT_OK && !isnan(r->s_total)) st = lct_buf_printf(&line, err, "; %.1f s", r->s_total);
+  if (st == LCT_OK && !isnan(r->seconds.total)) st = lct_buf_printf(&line, err, "; %.1f s", r->seconds.total);
   if (st == LCT_OK) st = lct_plain_wrap(out, line.data, width, 2, err);
   lct_buf_free(&line);
   if (st != LCT_OK || strcmp(r->state, "done") == 0) return st;
@@ -68,6 +68,17 @@ static lct_status table_row(lct_buf *out, const lct_analysis *a, size_t i, const
   return lct_buf_puts(out, "\n", err);
 }
 
+/* A mean over messages below their rows. */
+static lct_status mean_row(lct_buf *out, const lct_analysis *a, const char *name, lct_stat stat, const columns *c, lct_error *err) {
+  LCT_TRY(lct_plain_pad(out, name, c->preview > 0 ? LEFT + c->preview + 1 : LEFT, false, err));
+  for (size_t r = c->from; r < c->to; r++) {
+    double v = lct_average_message(a, a->findings.contrast.average, r, stat);
+    LCT_TRY(lct_plain_num(out, v, c->cell - 1, 3, stat == LCT_STAT_CONTRAST, err));
+    if (r + 1 < c->to) LCT_TRY(lct_buf_puts(out, " ", err));
+  }
+  return lct_buf_puts(out, "\n", err);
+}
+
 /* Wide enough for the longest label where the line has room for it. */
 static int cell_width(const lct_scores *s, int width) {
   int cell = MIN_CELL;
@@ -83,8 +94,8 @@ static lct_status main_table(lct_buf *out, const lct_analysis *a, int width, lct
   const lct_scores *s = a->scores;
   lct_buf line = {0};
   lct_status st =
-      lct_buf_printf(&line, err, "Mean cosine over layers and sources, pooling %s; * marks a message's highest reference.",
-                     s->poolings[a->pooling]);
+      lct_buf_printf(&line, err, "Mean cosine over layers and sources, pooling %s; * marks a message's highest reference. Below: mean and "
+                     "contrast over %s messages.", s->poolings[a->pooling], lct_headline_messages(a));
   if (st == LCT_OK) st = lct_plain_wrap(out, line.data, width, 0, err);
   lct_buf_free(&line);
   LCT_TRY(st);
@@ -98,17 +109,21 @@ static lct_status main_table(lct_buf *out, const lct_analysis *a, int width, lct
     if (c.from > 0) LCT_TRY(lct_buf_puts(out, "\n", err));
     LCT_TRY(table_head(out, s, &c, err));
     for (size_t i = 0; i < s->n_snapshots; i++) LCT_TRY(table_row(out, a, i, &c, err));
+    LCT_TRY(mean_row(out, a, "mean", LCT_STAT_COSINE, &c, err));
+    LCT_TRY(mean_row(out, a, "contrast", LCT_STAT_CONTRAST, &c, err));
   }
   return LCT_OK;
 }
 
+/* The headline, then the five findings. */
 static lct_status findings(lct_buf *out, const lct_analysis *a, int width, lct_error *err) {
   lct_status st = lct_buf_puts(out, "\n", err);
-  for (int i = 0; i < LCT_N_FINDINGS && st == LCT_OK; i++) {
+  for (int i = -1; i < LCT_N_FINDINGS && st == LCT_OK; i++) {
     lct_finding f = {0};
     lct_buf line = {0};
-    st = lct_finding_write(a, i, &f, err);
-    if (st == LCT_OK) st = lct_buf_printf(&line, err, "%d. %s: %s. %s", i + 1, f.title, f.figure.data, f.body.data);
+    st = i < 0 ? lct_headline_write(a, &f, err) : lct_finding_write(a, i, &f, err);
+    if (st == LCT_OK && i >= 0) st = lct_buf_printf(&line, err, "%d. ", i + 1);
+    if (st == LCT_OK) st = lct_buf_printf(&line, err, "%s: %s. %s", f.title, f.figure.data, f.body.data);
     if (st == LCT_OK) st = lct_plain_wrap(out, line.data, width, 3, err);
     lct_buf_free(&line);
     lct_finding_free(&f);

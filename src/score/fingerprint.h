@@ -73,14 +73,15 @@ typedef struct {
 /* LCT_E_USAGE when a metric needs what f does not have (a neutral bank, whiten). f is borrowed. */
 lct_status lct_scorer_new(const lct_fingerprints *f, const lct_score_axes *axes, lct_scorer **out, lct_error *err) LCT_CHECKED;
 void lct_scorer_free(lct_scorer *s);
-/* What `z` needs of a row. */
+/* What `z` and its contrast need of a row. */
 typedef struct {
   int role;      /* 0 system, 1 user, 2 assistant */
   int32_t n_tokens; /* of the message's own text */
 } lct_score_row;
 /* vectors (n, hidden) f32 with leading dimension ld of one (pooling, source, layer), each an index into axes' lists;
- * out[i * out_ld + reference * n_metrics + metric]. The legacy metrics are lct_score_block's, bit for bit; all calibrated ones of a vector
- * with NaN or Inf, or of zeros, are NaN. rows may be NULL unless z is asked for. Results depend on the row alone, bit for bit. */
+ * out[i * out_ld + reference * n_metrics + metric]. The legacy metrics are lct_score_block's, bit for bit; those that need a bank are
+ * NaN of a vector with NaN or Inf, or of zeros. rows may be NULL unless z or its contrast is asked for. Results depend on the row alone, bit
+ * for bit. */
 lct_status lct_scorer_run(const lct_scorer *s, int pooling, int source, int layer, const float *vectors, int64_t ld, size_t n,
                           const lct_score_row *rows, float *out, int64_t out_ld, lct_error *err) LCT_CHECKED;
 

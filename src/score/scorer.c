@@ -319,25 +319,31 @@ static void put_dots(const lct_scorer *s, const float *labels, int metric, bool 
   }
 }
 
-/* The metrics of up to CHUNK mapped rows. */
+/* The metrics of one row x that was mapped so. */
+static void put_row(const lct_scorer *s, const place *p, lct_metric_map map, bool usable, const float *x, float *out) {
+  const metric_list *list = &s->of_map[map];
+  double norm = norm_of(x, s->f->hidden);
+  for (int k = 0; k < list->n; k++) put_dots(s, p->labels[list->metrics[k]], list->metrics[k], usable, x, norm, out);
+}
+
+/* The metrics of up to CHUNK mapped rows: row by row, while it is in the cache, but whitened together. */
 static void put_mapped(const lct_scorer *s, const place *p, const float *vectors, int64_t ld, int n_rows, const scratch *w, float *out,
                        int64_t out_ld) {
   int n = s->f->hidden;
   bool usable[CHUNK];
   for (int r = 0; r < n_rows; r++) {
+    float *centred = w->centred + (size_t)r * (size_t)n;
     double norm = norm_of(vectors + r * ld, n);
     usable[r] = norm > 0 && isfinite(norm);
-    subtract(vectors + r * ld, p->mean, n, w->centred + (size_t)r * (size_t)n);
-  }
-  for (int map = LCT_MAP_NONE + 1; map < LCT_N_MAPS; map++) {
-    const metric_list *list = &s->of_map[map];
-    const float *rows = list->n > 0 ? map_rows(p, (lct_metric_map)map, w->centred, n_rows, n, w->other) : NULL;
-    for (int r = 0; r < n_rows && list->n > 0; r++) {
-      const float *x = rows + (size_t)r * (size_t)n;
-      double norm = norm_of(x, n);
-      for (int k = 0; k < list->n; k++) put_dots(s, p->labels[list->metrics[k]], list->metrics[k], usable[r], x, norm, out + r * out_ld);
+    subtract(vectors + r * ld, p->mean, n, centred);
+    for (int map = LCT_MAP_NONE + 1; map < LCT_N_MAPS; map++) {
+      if (map == LCT_MAP_WHITEN || s->of_map[map].n == 0) continue;
+      put_row(s, p, (lct_metric_map)map, usable[r], map_rows(p, (lct_metric_map)map, centred, 1, n, w->other), out + r * out_ld);
     }
   }
+  if (s->of_map[LCT_MAP_WHITEN].n == 0) return;
+  const float *rows = map_rows(p, LCT_MAP_WHITEN, w->centred, n_rows, n, w->other);
+  for (int r = 0; r < n_rows; r++) put_row(s, p, LCT_MAP_WHITEN, usable[r], rows + (size_t)r * (size_t)n, out + r * out_ld);
 }
 
 /* The contrasts of one row, whose scores are there. */
@@ -371,7 +377,7 @@ lct_status lct_scorer_run(const lct_scorer *s, int pooling, int source, int laye
       put_raw(s, p, v + r * ld, rows != NULL ? &rows[i + (size_t)r] : NULL, &w, cells + r * out_ld);
     }
     if (s->mapped) put_mapped(s, p, v, ld, m, &w, cells, out_ld);
-    for (int r = 0; r < m; r++) put_contrasts(s, cells + r * out_ld);
+    for (int r = 0; r < m && s->contrasts.n > 0; r++) put_contrasts(s, cells + r * out_ld);
   }
   scratch_free(&w);
   return status;

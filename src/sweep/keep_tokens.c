@@ -123,9 +123,10 @@ static lct_status take_rows(void *ctx, lct_source src, int layer, int row0, int 
 
 lct_status sweep_tokens_begin(sweep *s, const lct_stage *stage, lct_pass *pass, lct_error *err) {
   const sweep_batch *b = stage->unit->client;
-  s->tokens_kept.n = unit_tokens(b);
-  if (s->tokens_kept.n == 0) return LCT_OK;
-  LCT_TRY(reserve(s, (size_t)s->tokens_kept.n, err));
+  int64_t n = unit_tokens(b);
+  if (n == 0) return LCT_OK;
+  LCT_TRY(reserve(s, (size_t)n, err));
+  s->tokens_kept.n = n;
   LCT_TRY(list_rows(s, stage, err));
   lct_taker taker = {.ctx = s, .layers = s->axes->tap_layers, .rows = take_rows};
   for (int i = 0; i < s->axes->n_streams; i++) {

@@ -40,14 +40,14 @@ lct_status lct_prompt_tokenise(const lct_template *t, lct_encoder *e, const lct_
 }
 
 void lct_prompts_begin(lct_prompts *p) {
-  p->rendered.text.len = p->rendered.n_spans = p->tokens.len = p->cuts.len = p->n_content = p->cap_content = 0;
+  p->rendered.text.len = p->rendered.n_spans = p->tokens.len = p->seams.len = p->n_content = p->cap_content = 0;
   p->content = NULL;
 }
 
 void lct_prompts_free(lct_prompts *p) {
   lct_rendered_free(&p->rendered);
   lct_tokens_free(&p->tokens);
-  lct_cuts_free(&p->cuts);
+  lct_seams_free(&p->seams);
   free(p->ids);
   free(p->placed);
   *p = (lct_prompts){0};
@@ -92,7 +92,7 @@ lct_status lct_prompts_next(lct_prompts *p, const lct_template *t, lct_encoder *
   size_t n_before = p->tokens.len, kept = 0;
   lct_same same;
   LCT_TRY(lct_template_render_on(t, messages, n, &p->rendered, &same, err));
-  LCT_TRY(lct_encode_again(e, p->rendered.text.data, p->rendered.text.len, same.n_bytes, &p->tokens, &p->cuts, &kept, err));
+  LCT_TRY(lct_encode_again(e, p->rendered.text.data, p->rendered.text.len, same.n_bytes, &p->tokens, &p->seams, &kept, err));
   if (p->tokens.len == 0) return no_tokens(err);
   LCT_TRY(place_again(p, same.n_messages, kept, arena, err));
   return take_tail(p, n_before, kept, arena, out, err);

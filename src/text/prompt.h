@@ -30,7 +30,7 @@ typedef struct {
 typedef struct {
   lct_rendered rendered;
   lct_tokens tokens;
-  lct_cuts cuts;
+  lct_seams seams;
   int32_t *ids; /* (tokens.len) */
   size_t cap_ids;
   lct_positions *content; /* (n_content), the arena's, room for cap_content */

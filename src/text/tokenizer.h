@@ -40,22 +40,22 @@ void lct_encoder_free(lct_encoder *e);
  * become their ids, as tokenizers does with added tokens. add_special: apply the post-processor (e.g. Llama 3's BOS). */
 lct_status lct_encode(lct_encoder *e, const char *text, size_t n, bool add_special, lct_tokens *out, lct_error *err) LCT_CHECKED;
 
-/* Places where a text was cut by an added token: what lies before is tokenised whatever lies behind. */
+/* A place behind an added token, where tokenising may begin again: what lies before it is tokenised whatever lies behind. */
 typedef struct {
   size_t begin, search; /* what follows the token begins here; the next token is looked for from here on */
-  size_t seen;          /* bytes that had a say in the cut and the tokens before it (n + 1: the end of the text, too) */
+  size_t seen;          /* bytes that had a say in it and in the tokens before it (n + 1: the end of the text, too) */
   size_t n_tokens;
-} lct_cut;
+} lct_seam;
 typedef struct {
-  lct_cut *data;
+  lct_seam *data;
   size_t len, cap;
-} lct_cuts;
-void lct_cuts_free(lct_cuts *c);
+} lct_seams;
+void lct_seams_free(lct_seams *c);
 
-/* Makes *tokens and *cuts those of text[0..n), as lct_encode without special tokens does. They hold those of a text that begins with the
- * same `same` bytes (or nothing): what was found of it before the last cut that these bytes decide is kept, the rest is tokenised.
+/* Makes *tokens and *seams those of text[0..n), as lct_encode without special tokens does. They hold those of a text that begins with the
+ * same `same` bytes (or nothing): what was found of it before the last seam that these bytes decide is kept, the rest is tokenised.
  * *kept: how many tokens stayed. On failure both are empty. */
-lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t same, lct_tokens *tokens, lct_cuts *cuts, size_t *kept,
+lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t same, lct_tokens *tokens, lct_seams *seams, size_t *kept,
                             lct_error *err) LCT_CHECKED;
 
 /* Appends the decoded bytes of ids to *out; invalid UTF-8 becomes U+FFFD as `decode` does; skip_special leaves special tokens

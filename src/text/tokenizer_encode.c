@@ -253,8 +253,8 @@ static lct_status put_ids(lct_encoder *e, const int32_t *ids, size_t n, lct_erro
   return LCT_OK;
 }
 
-/* Tokens of s[0..n) behind cut `from`, whose n_tokens stand in e->out behind the first `base`. Notes the cuts it makes, if asked. */
-static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, size_t base, lct_cut from, lct_cuts *cuts, lct_error *err) {
+/* Tokens of s[0..n) behind seam `from`, whose n_tokens stand in e->out behind the first `base`. Notes the seams it makes, if asked. */
+static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, size_t base, lct_seam from, lct_seams *seams, lct_error *err) {
   const lct_tokenizer *t = e->t;
   lct_added_match m;
   while (lct_added_next(&t->added, &t->added.raw, &t->classes, s, n, from.begin, &from.search, &m)) {
@@ -262,11 +262,11 @@ static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, 
     LCT_TRY(room(e, 1, err));
     e->out->data[e->out->len++] = (lct_token){.id = m.token->id, .begin = (uint32_t)m.begin, .end = (uint32_t)m.end};
     from.begin = m.end;
-    if (cuts == NULL) continue;
+    if (seams == NULL) continue;
     if (m.seen > from.seen) from.seen = m.seen;
-    LCT_TRY(lct_grow(&cuts->data, &cuts->cap, cuts->len + 1, sizeof *cuts->data, "cuts", err));
-    cuts->data[cuts->len] = from;
-    cuts->data[cuts->len++].n_tokens = e->out->len - base;
+    LCT_TRY(lct_grow(&seams->data, &seams->cap, seams->len + 1, sizeof *seams->data, "seams", err));
+    seams->data[seams->len] = from;
+    seams->data[seams->len++].n_tokens = e->out->len - base;
   }
   if (from.begin < n) LCT_TRY(encode_piece(e, s, from.begin, n, err));
   for (size_t i = base + from.n_tokens; t->trim_offsets && i < e->out->len; i++) trim_offsets(t, &e->out->data[i], s, i == base);
@@ -284,22 +284,22 @@ lct_status lct_encode(lct_encoder *e, const char *text, size_t n, bool add_speci
   e->out = out;
   lct_status s = LCT_OK;
   if (add_special) s = put_ids(e, e->t->prefix, e->t->n_prefix, err);
-  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, out->len, (lct_cut){0}, NULL, err);
+  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, out->len, (lct_seam){0}, NULL, err);
   if (s == LCT_OK && add_special) s = put_ids(e, e->t->suffix, e->t->n_suffix, err);
   if (s != LCT_OK) out->len = before; /* all or nothing */
   e->out = NULL;
   return s;
 }
 
-lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t same, lct_tokens *tokens, lct_cuts *cuts, size_t *kept,
+lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t same, lct_tokens *tokens, lct_seams *seams, size_t *kept,
                             lct_error *err) {
-  while (cuts->len > 0 && cuts->data[cuts->len - 1].seen > same) cuts->len--;
-  lct_cut from = cuts->len > 0 ? cuts->data[cuts->len - 1] : (lct_cut){0};
+  while (seams->len > 0 && seams->data[seams->len - 1].seen > same) seams->len--;
+  lct_seam from = seams->len > 0 ? seams->data[seams->len - 1] : (lct_seam){0};
   *kept = tokens->len = from.n_tokens;
   e->out = tokens;
   lct_status s = check_text(text, from.begin, n, err);
-  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, 0, from, cuts, err);
-  if (s != LCT_OK) tokens->len = cuts->len = 0;
+  if (s == LCT_OK) s = encode_text(e, (const unsigned char *)text, n, 0, from, seams, err);
+  if (s != LCT_OK) tokens->len = seams->len = 0;
   e->out = NULL;
   return s;
 }

@@ -5,8 +5,13 @@
 
 /* Whatever a file holds, scoring with it reads nothing beyond it. */
 static void score(const lct_fingerprints *f) {
-  static const int all[] = {0, 1, 2, 3, 4, 7, 6, 5};
-  const int n_metrics = f->n_neutral == 0 ? 3 : f->whiten == NULL ? 7 : 8, layers[] = {f->n_layers - 1};
+  int all[LCT_N_ALL_METRICS], n_metrics = 0;
+  for (int m = 0; m < LCT_N_ALL_METRICS; m++) {
+    lct_metric_needs needs = LCT_METRIC_RULES[m].needs;
+    bool has = needs == LCT_NEEDS_NOTHING || (f->n_neutral > 0 && (needs != LCT_NEEDS_WHITEN || f->whiten != NULL));
+    if (has) all[n_metrics++] = m;
+  }
+  const int layers[] = {f->n_layers - 1};
   const lct_score_axes axes = {.metrics = all,
                                .n_metrics = n_metrics,
                                .poolings = (const char *const *)f->poolings,

@@ -435,6 +435,18 @@ def encode_seeds():
     }
 
 
+def prompt_seeds():
+    return {
+        "plain": b"\0\2\2Be kind.\0\0Hello\0\1Hi, how are you?\0\0Fine",
+        "thinking": b"\0\3\0Why?\0\1<think>\nbecause\n</think>\n\nSo.\0\0And?\0\1</think>Then",
+        "tools": b"\1\2\0Call\0\1ok\0\3one\0\3two\0\1done\0\0<tool_response>x</tool_response>",
+        "marks": "\0\0\0<|im_end|>\n<|im_start|>\0\1<|im_\0\0start|>\0\1e\u0301 <|im_end|>\u0301",
+        "odd": "\3\0\0a [S]  \0\1[S [SS] cat\0\0cats \u2014  \n caf\u00e9\0\1dog\u212b x",
+        "llama": b"\2\x08\2 dated \0\0\n hi \0\4{\"a\": 1}\n\0\1<|eot_id|><|start_header_id|>",
+        "nothing": b"\0\2\5unheard\0\5of\0\0",
+    }
+
+
 def zstd_frame(data):
     """A frame of one stored block, as RFC 8878 has it."""
     return b"\x28\xb5\x2f\xfd\x60" + (len(data) - 256).to_bytes(2, "little") + (len(data) << 3 | 1).to_bytes(3, "little") + data
@@ -455,6 +467,7 @@ def input_seeds():
 def main():
     write("tokenizer", tokenizer_seeds())
     write("encode", encode_seeds())
+    write("prompt", prompt_seeds())
     write("npz", npz_seeds())
     write("safetensors", safetensors_seeds())
     write("fingerprint", fingerprint_seeds())

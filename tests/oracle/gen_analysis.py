@@ -54,6 +54,26 @@ def make_scores():
     return clean(doc)
 
 
+def contrast(v, res, given, roles, out):
+    """What the analysis says of contrasts; v (snapshot, source, layer, reference, stat)."""
+    cos = v[..., 0]
+    con = cos - np.nanmean(cos, axis=3, keepdims=True)
+    by_source = np.nanmean(con, axis=2)                               # snapshot, source, reference
+    by_message = np.nanmean(by_source[:, res], axis=1)
+    found = {"by_source": by_source.ravel(), "by_message": by_message.ravel()}
+    averages = {"all": given, "user": given & (roles == "user"), "assistant": given & (roles == "assistant")}
+    averages = {name: np.nanmean(by_source[mask], axis=0) for name, mask in averages.items()}   # source, reference
+    found |= {name: avg.ravel() for name, avg in averages.items()}
+    of_user = np.nanmean(averages["user"][res], axis=0)               # reference
+    raw = np.nanmean(np.nanmean(np.nanmean(cos, axis=2)[given & (roles == "user")], axis=0)[res], axis=0)
+    backbone = averages["all"][res[:2]]
+    first, last = out["fade"]["first"], out["fade"]["last"]
+    best = out["best"]
+    return found | {"mean": of_user, "order": np.argsort(-of_user, kind="stable"), "offset": np.nanmean(raw),
+                    "backbone": [backbone.min(), backbone.max()],
+                    "first": by_message[first, best[first]], "last": by_message[last, best[last]]}
+
+
 def expected(doc, pooling):
     names = doc["metrics"]
     order = [names.index(m) for m in ("cosine", "mae", "jaccard")]
@@ -105,6 +125,7 @@ def expected(doc, pooling):
     out["fade"] = {"first": int(turns[0]), "last": int(turns[-1]), "first_value": y[0], "last_value": y[-1],
                    "first_ref_at_last": cos[turns[-1], best[turns[0]]], "slope": slope, "intercept": intercept,
                    "r": np.corrcoef(index[turns], y)[0, 1]}
+    out["contrast"] = contrast(v, res, given, roles, out)
     return clean(out)
 
 
@@ -131,7 +152,7 @@ def main():
     write("analysis_expected.json", {p: expected(doc, p) for p in doc["poolings"]})
     run = json.loads((OUT / "run" / "prompt_0" / "scores.json").read_text(encoding="utf-8"))
     want = expected(run, "last")
-    write("run_expected.json", {k: want[k] for k in ("by_message", "best", "gap", "backbone", "fade", "user")})
+    write("run_expected.json", {k: want[k] for k in ("by_message", "best", "gap", "backbone", "fade", "user", "contrast")})
     write("published_small.json", published(run, want))
 
 

@@ -1,11 +1,18 @@
 #!/bin/bash
-# check.sh RULE [ROOT]: one rule of the project's structure over the source tree; prints every breach as FILE:LINE: what.
+# check.sh RULE [ROOT [BUILD]]: one rule of the project's structure over the source tree; prints every breach as FILE:LINE: what.
 #   includes  which folder of src/ may include which
+#   calls     which folder of src/ may call which, and circles of calls within a folder, by the symbols of the objects in BUILD
+#   circles   headers that include each other
+#   names     a file's name once in src/
 #   sizes     at most 500 lines a file, 60 a function
+#   structs   at most 25 members a struct
+#   casts     from one enum to another only beside a _Static_assert
 #   words     no notes to ourselves in the code
 set -euo pipefail
 rule=$1
-cd "${2:-$(dirname "${BASH_SOURCE[0]}")/../..}"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "${2:-$here/../..}"
+build=${3:-build}
 
 # The way of the data, one direction: a folder includes its own headers and those of folders before it. The writers (score, store)
 # stand before capture, which feeds its rows to them; src/cpu fills the table of src/engine/ops.h.
@@ -61,6 +68,11 @@ case $rule in
 includes) found=$(check_includes) ;;
 sizes) found=$(check_sizes) ;;
 words) found=$(check_words) ;;
+circles | names | structs | casts) found=$(python3 "$here/source_rules.py" "$rule" .) ;;
+calls)
+  command -v nm >/dev/null || { echo "skipped: no nm here to read the objects' symbols with"; exit 77; }
+  found=$(python3 "$here/objects.py" . "$build" "$order")
+  ;;
 *) echo "unknown rule $rule" >&2; exit 2 ;;
 esac
 [ -z "$found" ] && exit 0

@@ -14,11 +14,13 @@
 /* The same tests run over both backends: the CPU's, and with TEST_CUDA the GPU's (or the host shim of it). A backend has two precisions;
  * TEST_TYPE is the oracle's type whose error bounds it: 0 bfloat16, 1 float16. */
 #ifdef TEST_CUDA
+#define TEST_THREADS 1 /* a GPU's results have no number of threads to depend on */
 #define TEST_OPS lct_cuda_ops()
 #define TEST_DEVICE "cuda:0"
 #define TEST_FIRST LCT_PRECISION_F16
 #define TEST_SECOND LCT_PRECISION_BF16
 #else
+#define TEST_THREADS 2
 #define TEST_OPS lct_cpu_ops()
 #define TEST_DEVICE "cpu"
 #define TEST_FIRST LCT_PRECISION_EXACT

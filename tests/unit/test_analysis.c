@@ -42,6 +42,18 @@ static void check_array(const double *got, size_t n, const json_t *want, const c
   for (size_t i = 0; i < n; i++) check_near(got[i], item(want, i), 1e-12, what, i);
 }
 
+/* (n, LCT_N_STATS): the file's metrics, three a cell, and the contrasts, one. */
+static void check_stats(const double *got, size_t n, const json_t *metrics, const json_t *contrasts, const char *what) {
+  assert_int_equal(json_array_size(metrics), n * LCT_STAT_CONTRAST);
+  assert_int_equal(json_array_size(contrasts), n);
+  for (size_t i = 0; i < n; i++) {
+    for (size_t st = 0; st < LCT_STAT_CONTRAST; st++) {
+      check_near(got[i * LCT_N_STATS + st], item(metrics, i * LCT_STAT_CONTRAST + st), 1e-12, what, i);
+    }
+    check_near(got[i * LCT_N_STATS + LCT_STAT_CONTRAST], item(contrasts, i), 1e-12, what, i);
+  }
+}
+
 static lct_scores *load_scores(const char *path) {
   lct_error err = {0};
   lct_scores *s = NULL;
@@ -56,11 +68,12 @@ static lct_analysis *run_analysis(const lct_scores *s, const char *pooling) {
   return a;
 }
 
-static void check_average(const lct_analysis *a, const lct_role_average *r, const json_t *want, const char *name) {
+static void check_average(const lct_analysis *a, const lct_role_average *r, const json_t *golden, const char *name) {
+  const json_t *want = at(golden, name);
   const lct_scores *s = a->scores;
   size_t n_rows = s->n_sources * s->n_layers;
   assert_int_equal(r->n_snapshots, json_integer_value(at(want, "n_snapshots")));
-  check_array(r->by_source, s->n_sources * s->n_references * LCT_N_STATS, at(want, "by_source"), name);
+  check_stats(r->by_source, s->n_sources * s->n_references, at(want, "by_source"), at(at(golden, "contrast"), name), name);
   check_array(r->curves, n_rows * s->n_references, at(want, "curves"), name);
   check_array(r->source_mean, s->n_sources, at(want, "source_mean"), name);
   for (size_t i = 0; i < n_rows; i++) {
@@ -94,6 +107,21 @@ static void check_findings(const lct_analysis *a, const json_t *want) {
   check_near(f->fade.r, num(at(fade, "r")), 1e-10, "r", 0);
 }
 
+static void check_contrast(const lct_analysis *a, const json_t *want) {
+  const lct_contrast_findings *c = &a->findings.contrast;
+  assert_ptr_equal(c->average, &a->user);
+  assert_int_equal(c->n, a->scores->n_references);
+  for (size_t i = 0; i < c->n; i++) {
+    assert_int_equal(c->order[i], (int)item(at(want, "order"), i));
+    check_near(lct_average_message(a, c->average, i, LCT_STAT_CONTRAST), item(at(want, "mean"), i), 1e-12, "mean contrast", i);
+  }
+  const double ends[] = {c->backbone_min, c->backbone_max};
+  check_array(ends, 2, at(want, "backbone"), "backbone's contrasts");
+  check_near(c->offset, num(at(want, "offset")), 1e-12, "offset", 0);
+  check_near(c->first, num(at(want, "first")), 1e-12, "first contrast", 0);
+  check_near(c->last, num(at(want, "last")), 1e-12, "last contrast", 0);
+}
+
 static void against_numpy(void **state) {
   (void)state;
   lct_scores *s = load_scores(GOLDENS "/analysis_scores.json");
@@ -101,15 +129,16 @@ static void against_numpy(void **state) {
   for (size_t p = 0; p < s->n_poolings; p++) {
     const json_t *want = at(doc, s->poolings[p]);
     lct_analysis *a = run_analysis(s, s->poolings[p]);
-    size_t cell = s->n_references * LCT_N_STATS;
+    const json_t *contrast = at(want, "contrast");
     assert_int_equal(s->n_nan, json_integer_value(at(want, "n_nan")));
-    check_array(a->by_source, s->n_snapshots * s->n_sources * cell, at(want, "by_source"), "by_source");
-    check_array(a->by_message, s->n_snapshots * cell, at(want, "by_message"), "by_message");
+    check_stats(a->by_source, s->n_snapshots * s->n_sources * s->n_references, at(want, "by_source"), at(contrast, "by_source"), "by_source");
+    check_stats(a->by_message, s->n_snapshots * s->n_references, at(want, "by_message"), at(contrast, "by_message"), "by_message");
     for (size_t i = 0; i < s->n_snapshots; i++) assert_int_equal(a->best[i], (int)item(at(want, "best"), i));
-    check_average(a, &a->all, at(want, "all"), "all");
-    check_average(a, &a->user, at(want, "user"), "user");
-    check_average(a, &a->assistant, at(want, "assistant"), "assistant");
+    check_average(a, &a->all, want, "all");
+    check_average(a, &a->user, want, "user");
+    check_average(a, &a->assistant, want, "assistant");
     check_findings(a, want);
+    check_contrast(a, contrast);
     for (size_t src = 0; src < s->n_sources; src++) {
       const lct_series_stats *st = &a->intra[src * LCT_N_STATS + LCT_STAT_COSINE];
       const double got[] = {st->mean, st->std, st->median, st->min, st->max, st->argmin, (double)st->n_nan};

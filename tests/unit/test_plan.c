@@ -68,6 +68,62 @@ static int64_t count_prefixes(int32_t *const *seqs, const int32_t *lens, int n_s
   return n;
 }
 
+static int32_t common(int32_t *const *seqs, const int32_t *lens, int a, int b) {
+  int32_t i = 0;
+  while (i < lens[a] && i < lens[b] && seqs[a][i] == seqs[b][i]) i++;
+  return i;
+}
+
+/* Rows are the sequences in lexicographic order, each from where it leaves the one before it. */
+static void check_order(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
+  int order[17];
+  for (int i = 0; i < n_seqs; i++) {
+    int k = i;
+    for (; k > 0; k--) {
+      int32_t same = common(seqs, lens, i, order[k - 1]);
+      bool before = same == lens[i] || (same < lens[order[k - 1]] && seqs[i][same] < seqs[order[k - 1]][same]);
+      if (!before) break;
+      order[k] = order[k - 1];
+    }
+    order[k] = i;
+  }
+  int32_t batch = 0, row = 0;
+  for (int i = 0; i < n_seqs; i++) {
+    int32_t from = i > 0 ? common(seqs, lens, order[i - 1], order[i]) : prefix;
+    for (int32_t k = from; k < lens[order[i]]; k++, row++) {
+      if (row == lct_plan_batch(p, batch)->n_rows) batch++, row = 0;
+      assert_in_range(batch, 0, lct_plan_n_batches(p) - 1);
+      assert_int_equal(lct_plan_batch(p, batch)->tokens[row], seqs[order[i]][k]);
+    }
+  }
+  assert_int_equal(batch, lct_plan_n_batches(p) - 1);
+  assert_int_equal(row, lct_plan_batch(p, batch)->n_rows);
+}
+
+/* Segments end where a sequence does or where two part, and nowhere else: counted the slow way. */
+static int32_t count_segments(int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
+  int32_t n = 0;
+  for (int s = 0; s < n_seqs; s++) {
+    for (int32_t len = prefix + 1; len <= lens[s]; len++) {
+      bool seen = false, ends = len == lens[s], parts = false;
+      for (int t = 0; t < n_seqs && !seen; t++) {
+        if (common(seqs, lens, s, t) < len) continue;
+        seen = t < s;
+        ends = ends || lens[t] == len;
+        parts = parts || (lens[t] > len && lens[s] > len && seqs[t][len] != seqs[s][len]);
+      }
+      n += !seen && (ends || parts);
+    }
+  }
+  return n;
+}
+
+static int32_t all_segments(const lct_plan *p) {
+  int32_t n = 0;
+  for (int32_t i = 0; i < lct_plan_n_batches(p); i++) n += lct_plan_batch(p, i)->n_segments;
+  return n;
+}
+
 static void random_sets(void **state) {
   (void)state;
   lct_error err;
@@ -86,12 +142,20 @@ static void random_sets(void **state) {
         rng = rng * 1664525u + 1013904223u;
         seqs[s][i] = i < prefix || (int32_t)(rng >> 28) < 12 ? 7 : (int32_t)(rng >> 25) % 3;
       }
-      int32_t id = -1;
-      assert_ok(lct_plan_add(p, seqs[s], (size_t)lens[s], &id, &err));
+      int32_t id = -1, before = -1, shared = 0;
+      if (round % 2 && s > 0) { /* behind another: as much as it has in common with it, or less */
+        before = (int32_t)(rng >> 16) % s;
+        shared = common(seqs, lens, before, s);
+        if (round % 4 == 1) shared = shared * (int32_t)(rng >> 28) / 16;
+      }
+      if (before < 0) assert_ok(lct_plan_add(p, seqs[s], (size_t)lens[s], &id, &err));
+      else assert_ok(lct_plan_add_behind(p, before, shared, seqs[s] + shared, (size_t)(lens[s] - shared), &id, &err));
       assert_int_equal(id, s);
     }
     assert_ok(lct_plan_build(p, 1 + round % 40, &err));
     check_plan(p, seqs, lens, n_seqs, prefix);
+    check_order(p, seqs, lens, n_seqs, prefix);
+    assert_int_equal(all_segments(p), count_segments(seqs, lens, n_seqs, prefix));
     assert_int_equal(lct_plan_n_tokens(p), count_prefixes(seqs, lens, n_seqs) - prefix);
     for (int s = 0; s < n_seqs; s++) free(seqs[s]);
     lct_plan_free(p);

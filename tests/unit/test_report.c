@@ -67,13 +67,16 @@ static double item(const json_t *array, size_t i) { return json_number_value(jso
 #define N_SNAP 7
 #define N_REF 4
 
-/* Rows of the first heatmap against numpy: the three digits in each cell, and where the ring is. */
-static void heatmap_values(void **state) {
-  (void)state;
-  run_copy r = copy_run();
-  json_t *want = golden("run_expected.json");
-  size_t n = 0;
-  char *page = html_of(&r, &n);
+/* A cell's number; a minus sign is U+2212. */
+static double shown_number(const char *text) {
+  bool minus = strncmp(text, "−", strlen("−")) == 0;
+  double v = strtod(minus ? text + strlen("−") : text, NULL);
+  return minus ? -v : v;
+}
+
+/* Rows of a heatmap against numpy: the three digits in each cell, and where the ring is. cells: (snapshot, reference), stride apart.
+ * Returns where the next one begins. */
+static const char *check_heatmap(const char *page, const json_t *cells, size_t stride, const json_t *best) {
   const char *p = strstr(page, "<table class=\"heat\"");
   for (size_t i = 0; i < N_SNAP; i++) {
     for (size_t ref = 0; ref < N_REF; ref++) {
@@ -81,10 +84,50 @@ static void heatmap_values(void **state) {
       assert_non_null(p);
       p += strlen("<td class=\"v ");
       bool ring = strstr(p, "max") != NULL && strstr(p, "max") < strchr(p, '>');
-      double shown = strtod(strchr(p, '>') + 1, NULL);
-      double v = item(json_object_get(want, "by_message"), (i * N_REF + ref) * 3);
+      double shown = shown_number(strchr(p, '>') + 1);
+      double v = item(cells, (i * N_REF + ref) * stride);
       if (fabs(shown - v) > 5.0001e-4) fail_msg("cell %zu %zu: expected %.3f, found %.3f", i, ref, v, shown);
-      assert_int_equal(ring, (size_t)item(json_object_get(want, "best"), i) == ref);
+      assert_int_equal(ring, (size_t)item(best, i) == ref);
+    }
+  }
+  return p;
+}
+
+static void heatmap_values(void **state) {
+  (void)state;
+  run_copy r = copy_run();
+  json_t *want = golden("run_expected.json");
+  size_t n = 0;
+  char *page = html_of(&r, &n);
+  const json_t *best = json_object_get(want, "best"), *contrast = json_object_get(want, "contrast");
+  const char *next = check_heatmap(page, json_object_get(want, "by_message"), 3, best);
+  (void)check_heatmap(next, json_object_get(contrast, "by_message"), 1, best);
+  json_decref(want);
+  free(page);
+  drop_run(&r);
+}
+
+/* The headline: references by falling contrast over the user's messages, each beside its raw cosine. */
+static void headline(void **state) {
+  (void)state;
+  run_copy r = copy_run();
+  json_t *want = golden("run_expected.json");
+  const json_t *contrast = json_object_get(want, "contrast"), *cosines = json_object_get(json_object_get(want, "user"), "by_source");
+  size_t n = 0;
+  char *page = html_of(&r, &n);
+  assert_non_null(strstr(page, "<h2>What stands out</h2>"));
+  assert_non_null(strstr(page, "residual vectors share an offset, here 0.735"));
+  const char *p = strstr(page, "<th>contrast</th><th>raw cosine</th>");
+  for (size_t i = 0; i < N_REF; i++) {
+    size_t ref = (size_t)item(json_object_get(contrast, "order"), i);
+    double raw = 0;
+    for (size_t source = 0; source < 4; source++) raw += item(cosines, (source * N_REF + ref) * 3) / 4;
+    p = strstr(p + 1, "</th><td");
+    assert_non_null(p);
+    const double shown[] = {shown_number(strchr(strchr(p, '>') + 1, '>') + 1), shown_number(strstr(p, "</td><td>") + strlen("</td><td>"))};
+    const double expected[] = {item(json_object_get(contrast, "mean"), ref), raw};
+    for (int k = 0; k < 2; k++) {
+      if (fabs(shown[k] - expected[k]) > 5.0001e-5) fail_msg("row %zu: expected %.4f, found %.4f", i, expected[k], shown[k]);
     }
   }
   json_decref(want);
@@ -120,8 +163,22 @@ static void text_values(void **state) {
       assert_int_equal(*after == '*', (size_t)item(json_object_get(want, "best"), i) == ref);
     }
   }
-  /* the five numbers */
+  /* below them the means over the user's messages, and the headline */
+  const json_t *mean = json_object_get(json_object_get(want, "contrast"), "mean");
+  const char *contrasts = strstr(text, "\ncontrast ");
+  assert_non_null(contrasts);
+  const char *number = contrasts + strlen("\ncontrast");
+  for (size_t ref = 0; ref < N_REF; ref++) {
+    char *after = NULL;
+    double shown = strtod(number, &after);
+    if (fabs(shown - item(mean, ref)) > 5.0001e-4) fail_msg("contrast %zu: expected %.3f, found %.3f", ref, item(mean, ref), shown);
+    number = after;
+  }
+  assert_int_equal(*number, '\n');
   char figure[64];
+  (void)snprintf(figure, sizeof figure, "\nContrast: apathy %+.3f. Highest of", item(mean, 2));
+  assert_non_null(strstr(text, figure));
+  /* the five numbers */
   const json_t *fade = json_object_get(want, "fade"), *backbone = json_object_get(want, "backbone");
   (void)snprintf(figure, sizeof figure, "5. Fading: %.3f to %.3f.", json_number_value(json_object_get(fade, "first_value")),
                  json_number_value(json_object_get(fade, "last_value")));
@@ -132,6 +189,14 @@ static void text_values(void **state) {
   assert_non_null(strstr(text, figure));
   assert_non_null(strstr(text, "\n2. Sharpest layers: layers 0-3."));
   assert_non_null(strstr(text, "\n4. Default emotion: apathy, 1 of 3."));
+  free(text);
+  text = text_of(GOLDENS "/run", 1000); /* a finding a line */
+  const json_t *contrast = json_object_get(want, "contrast"), *ends = json_object_get(contrast, "backbone");
+  (void)snprintf(figure, sizeof figure, "a contrast between %+.3f and %+.3f.", item(ends, 0), item(ends, 1));
+  assert_non_null(strstr(text, figure));
+  (void)snprintf(figure, sizeof figure, "Its contrast goes from %+.3f to %+.3f.", json_number_value(json_object_get(contrast, "first")),
+                 json_number_value(json_object_get(contrast, "last")));
+  assert_non_null(strstr(text, figure));
   json_decref(want);
   free(text);
 }
@@ -416,7 +481,7 @@ static void escaping(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(page_is_sound),  cmocka_unit_test(heatmap_values),   cmocka_unit_test(text_values),
+      cmocka_unit_test(page_is_sound),  cmocka_unit_test(heatmap_values),   cmocka_unit_test(text_values), cmocka_unit_test(headline),
       cmocka_unit_test(text_width),     cmocka_unit_test(beside_published), cmocka_unit_test(damaged_published),
       cmocka_unit_test(published_file), cmocka_unit_test(partial_run),      cmocka_unit_test(poor_runs),
       cmocka_unit_test(damaged_run),    cmocka_unit_test(missing_run),      cmocka_unit_test(escaping),

@@ -259,7 +259,8 @@ static void errors(void **state) {
   axes = axes_of(z, 1);
   check_refused(&g, &axes, "metric \"z\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)");
   axes = axes_of(contrast_z, 2);
-  check_refused(&g, &axes, "metric \"contrast:z\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)");
+  check_refused(&g, &axes,
+                "metric \"contrast:z\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)");
   lct_scorer_free(scorer_new(&g, contrast_z, 1));
   golden_close(&g);
 }
