@@ -1,120 +1,84 @@
-/* Prefill and decode, timed on the whole engine. */
-#include <stdio.h>
-#include <stdlib.h>
-
+/* Prefill and decode, timed on a worker: units of prompts with replies that run on, whose results nobody takes. */
 #include "base/clock.h"
-#include "engine/pass.h"
-#include "subject/device.h"
-#include "plan/plan.h"
+#include "run/worker.h"
 
 typedef struct {
-  lct_device device;
-  char *path;
-  lct_model *model;
-  lct_threads *threads;
-  lct_engine *engine;
-  float *logits;
+  lct_subject *subject;
+  lct_worker *worker;
 } bench;
 
-static lct_status open_bench(const lct_bench_options *o, int n_logits, bench *b, lct_bench_result *result, lct_error *err) {
-  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &b->device, err));
-  lct_device_describe(&b->device, &result->device);
-  LCT_TRY(lct_model_resolve(o->model.id, o->model.gguf_file, &b->path, err));
-  LCT_TRY(lct_model_map(b->path, &b->model, err));
-  LCT_TRY(lct_threads_new(o->model.threads, &b->threads, err));
-  LCT_TRY(lct_device_engine(&b->device, b->model, b->threads, &b->engine, err));
-  return lct_alloc_aligned(&b->logits, (size_t)n_logits * (size_t)b->model->config.vocab, sizeof *b->logits, "logits", err);
+static lct_status open_bench(const lct_bench_options *o, bench *b, lct_bench_result *result, lct_error *err) {
+  LCT_TRY(lct_subject_open(&o->model, false, &b->subject, err));
+  lct_device_describe(&b->subject->device, &result->device);
+  return lct_worker_new(b->subject, &(lct_worker_options){.max_rows = b->subject->device.batch_rows}, &b->worker, err);
 }
 
 static void close_bench(bench *b) {
-  lct_engine_free(b->engine);
-  lct_threads_free(b->threads);
-  lct_model_unmap(b->model);
-  free(b->path);
-  free(b->logits);
+  lct_worker_free(b->worker);
+  lct_subject_free(b->subject);
 }
 
 /* Token k of prompt p: spread over the vocabulary, different from prompt to prompt from the first token on. */
-static int32_t token(const lct_model *m, int p, int k) {
+static int32_t token(const lct_config *c, int p, int k) {
   uint32_t x = (uint32_t)(p * 7919 + k + 1) * 2654435761u;
-  return (int32_t)(x % (uint32_t)m->config.vocab);
+  return (int32_t)(x % (uint32_t)c->vocab);
 }
 
-static lct_status add_prompts(const bench *b, lct_plan *plan, int n_prompts, int n_tokens, lct_error *err) {
-  int32_t *ids = NULL, seq = 0;
-  LCT_TRY(lct_calloc(&ids, (size_t)n_tokens, sizeof *ids, "token ids", err));
-  lct_status s = LCT_OK;
-  for (int p = 0; p < n_prompts && s == LCT_OK; p++) {
-    for (int k = 0; k < n_tokens; k++) ids[k] = token(b->model, p, k);
-    s = lct_plan_add(plan, ids, (size_t)n_tokens, &seq, err);
-  }
-  free(ids);
-  return s == LCT_OK ? lct_plan_build(plan, b->device.batch_rows, err) : s;
+/* A prompt, and a reply of max_tokens tokens behind it: the first one is chosen from the prompt's last row. */
+static lct_status add_prompt(const bench *b, lct_unit *u, int number, int n_tokens, int max_tokens, lct_error *err) {
+  static const lct_role role = LCT_ROLE_USER;
+  int32_t *ids = lct_arena_alloc(&u->arena, (size_t)n_tokens * sizeof *ids);
+  lct_positions *content = lct_arena_alloc(&u->arena, sizeof *content);
+  lct_generation *g = &u->generations[number];
+  *g = (lct_generation){.item = number, .reply = -1, .max_tokens = max_tokens, .runs_on = true};
+  g->choices = lct_arena_alloc(&u->arena, (size_t)max_tokens * sizeof *g->choices);
+  if (ids == NULL || content == NULL || g->choices == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt of %d tokens", n_tokens);
+  for (int k = 0; k < n_tokens; k++) ids[k] = token(&b->subject->cfg, number, k);
+  *content = (lct_positions){0, n_tokens};
+  const lct_item x = {.n_tokens = n_tokens, .tail = ids, .content = content, .roles = &role, .seq = -1};
+  LCT_TRY(lct_unit_begin_part(u, err));
+  return lct_unit_add(u, &x, NULL, 0, err);
 }
 
-/* One pass over every batch of the plan; the logits of each prompt's last token are computed as generation would need them. */
-static lct_status prefill_once(bench *b, const lct_plan *plan, int n_prompts, lct_error *err) {
-  int32_t *rows = NULL;
-  LCT_TRY(lct_calloc(&rows, (size_t)n_prompts, sizeof *rows, "rows", err));
-  lct_status s = LCT_OK;
-  for (int32_t i = 0; i < lct_plan_n_batches(plan) && s == LCT_OK; i++) {
-    int n = 0;
-    for (int p = 0; p < n_prompts; p++) {
-      if (lct_plan_seq_batch(plan, p) == i) rows[n++] = lct_plan_seq_row(plan, p, lct_plan_seq_len(plan, p) - 1);
-    }
-    lct_pass pass = {.batch = lct_plan_batch(plan, i), .heads = {.rows = rows, .n = n, .logits = b->logits}};
-    s = lct_pass_run(b->engine, &pass, err);
+static lct_status make_unit(const bench *b, int n_prompts, int n_tokens, int max_tokens, lct_unit *u, lct_error *err) {
+  static const lct_sampling greedy = {0};
+  u->generations = lct_arena_alloc(&u->arena, (size_t)n_prompts * sizeof *u->generations);
+  if (u->generations == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %d prompts", n_prompts);
+  u->n_generations = n_prompts;
+  u->sampling = &greedy;
+  for (int p = 0; p < n_prompts; p++) LCT_TRY(add_prompt(b, u, p, n_tokens, max_tokens, err));
+  return lct_unit_plan(u, NULL, 0, lct_worker_max_rows(b->worker), err);
+}
+
+/* *seconds: of the whole unit, and of its decode steps. */
+static lct_status run_once(const bench *b, int n_prompts, int n_tokens, int max_tokens, double *seconds, double *decode, lct_error *err) {
+  lct_unit *u = NULL;
+  LCT_TRY(lct_unit_new(&u, err));
+  lct_status s = make_unit(b, n_prompts, n_tokens, max_tokens, u, err);
+  double before = lct_worker_get_stats(b->worker)->seconds_decode, t0 = lct_seconds();
+  if (s == LCT_OK) s = lct_worker_run(b->worker, u, NULL, err);
+  *seconds = lct_seconds() - t0;
+  *decode = lct_worker_get_stats(b->worker)->seconds_decode - before;
+  lct_unit_free(u);
+  return s;
+}
+
+static lct_status measure(const lct_bench_options *o, int n_prompts, int max_tokens, bool decodes, lct_bench_result *result, lct_error *err) {
+  bench b = {0};
+  lct_status s = open_bench(o, &b, result, err);
+  for (int r = -1; r < o->repeats && s == LCT_OK; r++) {
+    double all = 0, decode = 0;
+    s = run_once(&b, n_prompts, o->n_tokens, max_tokens, &all, &decode, err);
+    if (r >= 0) result->seconds[r] = decodes ? decode : all;
   }
-  free(rows);
+  close_bench(&b);
   return s;
 }
 
 lct_status lct_bench_prefill(const lct_bench_options *o, lct_bench_result *result, lct_error *err) {
-  bench b = {0};
-  lct_plan *plan = NULL;
-  lct_status s = open_bench(o, o->n_prompts, &b, result, err);
-  if (s == LCT_OK) s = lct_plan_new(&plan, err);
-  if (s == LCT_OK) s = add_prompts(&b, plan, o->n_prompts, o->n_tokens, err);
-  for (int r = -1; r < o->repeats && s == LCT_OK; r++) {
-    double t0 = lct_seconds();
-    s = prefill_once(&b, plan, o->n_prompts, err);
-    if (r >= 0) result->seconds[r] = lct_seconds() - t0;
-  }
-  lct_plan_free(plan);
-  close_bench(&b);
-  return s;
-}
-
-/* Decode steps over the keys of a prompt already in kv; the tokens fed are fixed, so that every repeat does the same work. */
-static lct_status decode_once(bench *b, lct_kv *kv, int n_prompt, int n_tokens, lct_error *err) {
-  for (int i = 0; i < n_tokens; i++) {
-    int32_t id = token(b->model, 1, i), position = n_prompt + i, row = 0;
-    lct_kv_range path = {0, n_prompt + i};
-    lct_segment segment = {.n_rows = 1, .pos0 = position, .kv0 = position, .n_ranges = 1, .ranges = &path};
-    lct_batch batch = {.n_rows = 1, .n_segments = 1, .n_slots = position + 1, .decode = true, .tokens = &id, .positions = &position,
-                       .segments = &segment};
-    lct_pass pass = {.batch = &batch, .kv = kv, .heads = {.rows = &row, .n = 1, .logits = b->logits}};
-    LCT_TRY(lct_pass_run(b->engine, &pass, err));
-  }
-  return LCT_OK;
+  return measure(o, o->n_prompts, 1, false, result, err);
 }
 
 lct_status lct_bench_decode(const lct_bench_options *o, lct_bench_result *result, lct_error *err) {
-  bench b = {0};
-  lct_plan *plan = NULL;
-  lct_kv *kv = NULL;
-  lct_status s = open_bench(o, 1, &b, result, err);
-  if (s == LCT_OK) s = lct_plan_new(&plan, err);
-  if (s == LCT_OK) s = add_prompts(&b, plan, 1, o->n_tokens, err);
-  if (s == LCT_OK) s = lct_kv_new(b.engine, o->n_tokens + o->n_decode, &kv, err);
-  if (s == LCT_OK) s = lct_pass_run(b.engine, &(lct_pass){.batch = lct_plan_batch(plan, 0), .kv = kv}, err);
-  for (int r = -1; r < o->repeats && s == LCT_OK; r++) {
-    double t0 = lct_seconds();
-    s = decode_once(&b, kv, o->n_tokens, o->n_decode, err);
-    if (r >= 0) result->seconds[r] = lct_seconds() - t0;
-  }
-  if (b.engine != NULL) lct_kv_free(b.engine, kv);
-  lct_plan_free(plan);
-  close_bench(&b);
-  return s;
+  return measure(o, 1, o->n_decode + 1, true, result, err);
 }

@@ -103,9 +103,36 @@ static void prefix_cuts_between_characters(void **state) {
   assert_true(lct_utf8_valid("", 0));
 }
 
+/* Read as it comes, byte after byte, each time what is settled: the same text as read at once, at most three bytes late. */
+static void settled_bytes_read_the_same(void **state) {
+  (void)state;
+  static const unsigned char bytes[] = {'a', 0x80, 0xA9, 0xBD, 0x98, 0xC3, 0xE4, 0xED, 0xF0, 0xF4, 0xFF};
+  enum { N = sizeof bytes, LENGTH = 5 };
+  for (int number = 0; number < N * N * N * N * N; number++) {
+    char s[LENGTH];
+    for (int i = 0, rest = number; i < LENGTH; i++, rest /= N) s[i] = (char)bytes[rest % N];
+    lct_buf whole = {0}, pieces = {0};
+    size_t done = 0;
+    for (size_t n = 1; n <= LENGTH; n++) {
+      size_t settled = lct_utf8_settled(s + done, n - done);
+      assert_true(done + settled <= n && n - done - settled <= 3);
+      assert_int_equal(lct_utf8_replace(s + done, settled, &pieces, NULL, NULL), LCT_OK);
+      done += settled;
+    }
+    if (lct_utf8_valid(s, LENGTH)) assert_int_equal(done, LENGTH);
+    assert_int_equal(lct_utf8_replace(s + done, LENGTH - done, &pieces, NULL, NULL), LCT_OK);
+    assert_int_equal(lct_utf8_replace(s, LENGTH, &whole, NULL, NULL), LCT_OK);
+    assert_int_equal(whole.len, pieces.len);
+    assert_memory_equal(whole.data, pieces.data, whole.len);
+    lct_buf_free(&whole);
+    lct_buf_free(&pieces);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(replaces_as_python_does),
+      cmocka_unit_test(settled_bytes_read_the_same),
       cmocka_unit_test(appends_and_counts_optionally),
       cmocka_unit_test(prefix_cuts_between_characters),
   };
