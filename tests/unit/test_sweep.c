@@ -125,7 +125,7 @@ static lct_sweep_options options(void) {
   static const char *inputs[1];
   inputs[0] = input;
   return (lct_sweep_options){.inputs = inputs, .n_inputs = 1, .model = model.path, .output = store, .device = TEST_DEVICE, .keep = LCT_KEEP_POOLED,
-                             .threads = 1, .chat_template = chat_template, .sources = "hidden_in,hidden_out,attn_out,mlp_down_out", .store_dtype = LCT_STORED_F32,
+                             .threads = 2, .chat_template = chat_template, .sources = "hidden_in,hidden_out,attn_out,mlp_down_out", .store_dtype = LCT_STORED_F32,
                              .sync = LCT_SYNC_OFF};
 }
 
@@ -392,7 +392,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   (void)snprintf(file, sizeof file, "%s/f.safetensors", model.dir);
   write_text(references, REFERENCES);
   lct_fingerprint_result made;
-  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.references = references, .model = model.path, .output = file, .device = TEST_DEVICE, .threads = 1}, &made, &err));
+  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.references = references, .model = model.path, .output = file, .device = TEST_DEVICE, .threads = 2}, &made, &err));
   lct_sweep_options o = options();
   o.keep = LCT_KEEP_SCORES;
   o.sources = "attn_out,hidden_out"; /* the fingerprints have hidden_out alone */
