@@ -27,8 +27,6 @@ say "building into build/"
 configure release -DLCT_TESTS=ON -DLCT_SUITE=ON
 build release
 
-# Threads that spin while they wait take the processor from the tests beside them.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 say "testing; the other builds are tests too and take some minutes each"
 log=build/Testing/Temporary/LastTest.log
 out=build/test-output.log
