@@ -110,7 +110,7 @@ def main():
         if (a.work / "before").exists():
             call("git", "-C", ROOT, "worktree", "remove", "--force", a.work / "before")
         shutil.rmtree(a.work, ignore_errors=True)
-    info = bench.computer()
+    info = bench.computer() | {"load": [round(x, 1) for x in os.getloadavg()]}
     text = table(a, info)
     if a.out:
         Path(a.out + ".jsonl").write_text("".join(json.dumps(r) + "\n" for r in [{"machine": info}] + bench.ROWS))
