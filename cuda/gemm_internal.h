@@ -1,4 +1,4 @@
-/* What gemm.c (running) and gemm_choose.c (choosing) share. */
+/* What gemm.c (running), gemm_choose.c (choosing) and gemm_product.c (one product) share. */
 #ifndef LCT_CUDA_GEMM_INTERNAL_H
 #define LCT_CUDA_GEMM_INTERNAL_H
 

@@ -45,7 +45,7 @@ struct lct_backend {
 /* devices.c: what machine code this build has, for messages */
 const char *lct_cuda_targets(void);
 
-/* OK while the backend lives; afterwards its first failure again. Every op starts with it. */
+/* failures.c: OK while the backend lives; afterwards its first failure again. Every op starts with it. */
 lct_status lct_cuda_alive(const lct_backend *be, lct_error *err) LCT_CHECKED;
 /* Turns a CUDA error of `what` into a status: out of memory is LCT_E_NOMEM and leaves the backend alive, anything else poisons it. */
 lct_status lct_cuda_check(lct_backend *be, cudaError_t code, const char *what, lct_error *err) LCT_CHECKED;

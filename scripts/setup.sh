@@ -54,6 +54,7 @@ test_needs() {
   need_tool "clang-$v" "clang-$v"
   need_library "libclang-rt-$v-dev"
   need_library "libomp-$v-dev"
+  have clang-format-14 || need_tool clang-format clang-format # scripts/format.sh
   need_tool npm npm
 }
 

@@ -11,24 +11,25 @@ typedef struct {
   lct_device device;
   char *path;
   lct_model *model;
+  lct_threads *threads;
   lct_engine *engine;
   float *logits;
 } bench;
 
 static lct_status open_bench(const lct_bench_options *o, int n_logits, bench *b, lct_bench_result *result, lct_error *err) {
-  LCT_TRY(lct_device_resolve(o->device, o->precision, &b->device, err));
-  result->precision = b->device.precision;
-  (void)snprintf(result->device, sizeof result->device, "%s", b->device.label);
-  (void)snprintf(result->device_name, sizeof result->device_name, "%s", b->device.name);
-  LCT_TRY(lct_model_resolve(o->model, NULL, &b->path, err));
-  LCT_TRY(lct_model_open(b->path, &b->model, err));
-  LCT_TRY(lct_device_engine(&b->device, b->model, o->threads, &b->engine, err));
+  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &b->device, err));
+  lct_device_describe(&b->device, &result->device);
+  LCT_TRY(lct_model_resolve(o->model.id, o->model.gguf_file, &b->path, err));
+  LCT_TRY(lct_model_map(b->path, &b->model, err));
+  LCT_TRY(lct_threads_new(o->model.threads, &b->threads, err));
+  LCT_TRY(lct_device_engine(&b->device, b->model, b->threads, &b->engine, err));
   return lct_alloc_aligned(&b->logits, (size_t)n_logits * (size_t)b->model->config.vocab, sizeof *b->logits, "logits", err);
 }
 
 static void close_bench(bench *b) {
   lct_engine_free(b->engine);
-  lct_model_free(b->model);
+  lct_threads_free(b->threads);
+  lct_model_unmap(b->model);
   free(b->path);
   free(b->logits);
 }

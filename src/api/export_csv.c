@@ -8,19 +8,14 @@
 #include <unistd.h>
 
 #include "api/export_impl.h"
+#include "base/csv.h"
 
-/* Quoted where RFC 4180 wants it. */
-static void put_text(FILE *out, const char *text) {
-  if (strpbrk(text, ",\"\r\n") == NULL) {
-    (void)fputs(text, out);
-    return;
-  }
-  (void)putc('"', out);
-  for (; *text != '\0'; text++) {
-    if (*text == '"') (void)putc('"', out);
-    (void)putc(*text, out);
-  }
-  (void)putc('"', out);
+static lct_status put_text(FILE *out, const char *text, lct_error *err) {
+  lct_buf b = {0};
+  lct_status s = lct_csv_put(&b, text, err);
+  if (s == LCT_OK) (void)fwrite(b.data, 1, b.len, out);
+  lct_buf_free(&b);
+  return s;
 }
 
 static void put_number(FILE *out, float v) {
@@ -33,11 +28,11 @@ static lct_status put_row(exporter *e, int64_t row, FILE *out, lct_error *err) {
   lct_archive_row_info r;
   LCT_TRY(lct_archive_row(e->a, row, &r, err));
   (void)fprintf(out, "%" PRId64 ",", r.row);
-  put_text(out, r.id);
+  LCT_TRY(put_text(out, r.id, err));
   (void)fprintf(out, ",%d,", r.message);
-  put_text(out, r.role);
+  LCT_TRY(put_text(out, r.role, err));
   (void)putc(',', out);
-  put_text(out, r.label != NULL ? r.label : "");
+  LCT_TRY(put_text(out, r.label != NULL ? r.label : "", err));
   (void)putc(',', out);
   return LCT_OK;
 }
@@ -49,7 +44,7 @@ static lct_status scores_of_row(exporter *e, int64_t i, const float *v, FILE *ou
         for (int r = 0; r < e->f->references.n; r++) {
           LCT_TRY(put_row(e, e->s.first + i, out, err));
           (void)fprintf(out, "%s,%s,%d,", export_position(e, p), export_source(e, k), export_layer(e, l));
-          put_text(out, e->f->references.names[r]);
+          LCT_TRY(put_text(out, e->f->references.names[r], err));
           for (int m = 0; m < e->f->metrics.n; m++) {
             (void)putc(',', out);
             put_number(out, *v++);
@@ -68,7 +63,7 @@ static lct_status write_scores(exporter *e, FILE *out, lct_error *err) {
   (void)fputs("row,conversation,message,role,label,position,source,layer,reference", out);
   for (int m = 0; m < e->f->metrics.n; m++) {
     (void)putc(',', out);
-    put_text(out, e->f->metrics.names[m]);
+    LCT_TRY(put_text(out, e->f->metrics.names[m], err));
   }
   (void)putc('\n', out);
   lct_status s = lct_alloc_aligned(&all, (size_t)e->f->n_scored, sizeof *all, "scores", err);

@@ -45,11 +45,11 @@ lct_status lct_tokenize(const char *model, const char *text, size_t len, bool ad
   lct_tokenizer *t = NULL;
   lct_buf b = {0};
   lct_status s = lct_model_resolve(model, NULL, &path, err);
-  if (s == LCT_OK) s = lct_model_open(path, &m, err);
+  if (s == LCT_OK) s = lct_model_map(path, &m, err);
   if (s == LCT_OK) s = lct_tokenizer_for_model(m, &t, err);
   if (s == LCT_OK) s = encode(t, text, len, add_special, &b, err);
   lct_tokenizer_free(t);
-  lct_model_free(m);
+  lct_model_unmap(m);
   free(path);
   *out = NULL;
   if (s == LCT_OK) *out = b.data;

@@ -205,8 +205,8 @@ bool lct_sweep_read_done(const char *dir, lct_sweep_result *r) {
   bool done = strcmp(text(root, "state"), "done") == 0;
   for (size_t i = 0; done && i < sizeof counts / sizeof *counts; i++) *counts[i].to = json_integer_value(json_object_get(counts[i].in, counts[i].key));
   if (done) {
-    (void)snprintf(r->device, sizeof r->device, "%s", text(root, "device"));
-    (void)snprintf(r->device_name, sizeof r->device_name, "%s", text(json_object_get(root, "machine"), "device_name"));
+    (void)snprintf(r->device.label, sizeof r->device.label, "%s", text(root, "device"));
+    (void)snprintf(r->device.name, sizeof r->device.name, "%s", text(json_object_get(root, "machine"), "device_name"));
     r->rows_resumed = r->rows;
     r->complete = r->was_complete = true;
   }

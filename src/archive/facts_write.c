@@ -79,7 +79,7 @@ static json_t *asked_json(const lct_sweep_facts *f) {
   const lct_sweep_asked *q = f->asked;
   return json_pack("{s:s, s:i, s:s, s:s, s:O, s:{s:s, s:s}, s:s, s:s, s:o, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "format", "llmct-sweep",
                    "version", 1, "state", f->state, "llmct_version", f->llmct_version, "model", f->model, "template", "name", q->template_name,
-                   "hash", q->template_hash, "precision", q->precision, "device", f->result->device, "inputs", names_json(&q->inputs), "keep",
+                   "hash", q->template_hash, "precision", q->precision, "device", f->result->device.label, "inputs", names_json(&q->inputs), "keep",
                    lct_keep_name(q->keep), "store_dtype", lct_stored_name(q->store_dtype), "derive", q->derive_residual ? "residual" : NULL,
                    "positions", names_json(&q->positions), "sources", names_json(&q->sources), "layers", layers_json(q), "metrics",
                    names_json(&q->metrics), "fingerprints", fingerprints_json(q));
@@ -91,8 +91,8 @@ static json_t *stands_json(const lct_sweep_facts *f) {
                    (json_int_t)r->rows, "tokens_stored", (json_int_t)r->tokens_stored, "conversations", (json_int_t)r->conversations, "rejected",
                    (json_int_t)r->rejected, "truncated", (json_int_t)r->truncated, "arrays", arrays_json(f), "tokens", "computed",
                    (json_int_t)r->tokens_computed, "naive", (json_int_t)r->tokens_naive, "from_prefix", (json_int_t)r->tokens_from_prefix,
-                   "seconds", "load", r->seconds_load, "forward", r->seconds_forward, "gemm", r->seconds_gemm, "sink", r->seconds_sink,
-                   "finish", r->seconds_finish, "total", r->seconds_total, "raw_bytes", (json_int_t)r->raw_bytes, "stored_bytes",
+                   "seconds", "load", r->seconds.load, "forward", r->seconds.forward, "gemm", r->seconds.gemm, "sink", r->seconds.sink,
+                   "finish", r->seconds.finish, "total", r->seconds.total, "raw_bytes", (json_int_t)r->raw_bytes, "stored_bytes",
                    (json_int_t)r->stored_bytes, "store_error", errors_json(f), "saturated", (json_int_t)r->saturated, "utf8_replaced",
                    (json_int_t)r->utf8_replaced, "machine", f->machine);
 }

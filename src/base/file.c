@@ -40,7 +40,7 @@ lct_status lct_map_open(const char *path, lct_map *out, lct_error *err) {
 
 void lct_map_close(lct_map *m) {
   if (m == NULL || m->data == NULL) return;
-  (void)munmap((void *)m->data, m->size);
+  (void)munmap(lct_unconst(m->data), m->size);
   *m = (lct_map){0};
 }
 

@@ -6,6 +6,9 @@
 
 #define LCT_ALIGN 64
 
+/* A pointer for functions of other libraries that change nothing behind it and do not say so. */
+static inline void *lct_unconst(const void *p) { return (void *)(uintptr_t)p; }
+
 /* Zeroed array of n elements; n*size is checked. n == 0 gives a valid non-NULL pointer. Free with free(). */
 lct_status lct_calloc(void *out_ptr, size_t n, size_t size, const char *what, lct_error *err) LCT_CHECKED;
 /* As lct_calloc without zeroing and aligned to LCT_ALIGN, rounded up to it. Free with free(). */

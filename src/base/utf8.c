@@ -81,6 +81,19 @@ lct_status lct_utf8_replace(const char *s, size_t n, lct_buf *out, size_t *n_rep
   return LCT_OK;
 }
 
+size_t lct_utf8_settled(const char *s, size_t n) {
+  const unsigned char *u = (const unsigned char *)s;
+  size_t i = 0;
+  while (i < n) {
+    unsigned char low, high;
+    bool ok;
+    size_t len = sequence(u + i, n - i, &ok);
+    if (!ok && i + len == n && len < lead_shape(u[i], &low, &high)) return i;
+    i += len;
+  }
+  return n;
+}
+
 bool lct_utf8_valid(const char *s, size_t n) { return n == 0 || valid_run((const unsigned char *)s, n) == n; }
 
 size_t lct_utf8_count(const char *s, size_t n) {

@@ -27,12 +27,12 @@ int cli_devices(int argc, char **argv);
 #define CLI_PRECISION_WHAT "auto|exact|fast|f16|bf16"
 #define CLI_PRECISION_HELP "CPU: exact (default), fast or bf16; GPU: f16 (default, fast) or bf16"
 
-/* Options of a command that runs a model over many prompts: a's o (device, chat_template, no_thinking), precision, threads, quiet, json. */
+/* Options of a command that runs a model over many prompts: a's o.model, precision, threads, quiet, json. */
 #define CLI_RUN_OPTIONS(a)                                                                                                    \
-  {"--device", "-d", ARG_STRING, &(a).o.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},                                            \
+  {"--device", "-d", ARG_STRING, &(a).o.model.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},                                            \
       {"--precision", NULL, ARG_CHOICE, &(a).precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},                              \
-      {"--chat-template", NULL, ARG_STRING, &(a).o.chat_template, "NAME", "instead of the recognised one"},                   \
-      {"--no-thinking", NULL, ARG_FLAG, &(a).o.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},                \
+      {"--chat-template", NULL, ARG_STRING, &(a).o.model.chat_template, "NAME", "instead of the recognised one"},                   \
+      {"--no-thinking", NULL, ARG_FLAG, &(a).o.model.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},                \
       {"--threads", "-t", ARG_INT, &(a).threads, "N", "threads of the CPU (default: all)"},                                   \
       {"--quiet", "-q", ARG_FLAG, &(a).quiet, NULL, "print errors only"}, {                                                   \
     "--json", NULL, ARG_FLAG, &(a).json, NULL, "print the summary as one JSON object"                                         \
@@ -42,7 +42,8 @@ int cli_devices(int argc, char **argv);
 int cli_fail(lct_status status, const lct_error *err);
 /* The text as a JSON string on stdout. */
 void cli_print_json_string(const char *s);
-/* Set by the first Ctrl-C; the second one ends the program at once. */
+/* From here on the first SIGINT or SIGTERM sets the flag, and the second one ends the program at once. */
+void cli_cancel_on_signals(void);
 const volatile int *cli_cancel_flag(void);
 
 #endif

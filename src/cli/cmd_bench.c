@@ -15,7 +15,7 @@ static void print_line(const char *what, const lct_bench_result *r, int repeats,
   double median = seconds[repeats / 2];
   printf("{\"what\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"tokens\": %.0f, \"repeats\": %d, \"seconds_median\": %.6f, "
          "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.2f}\n",
-         what, r->device, lct_precision_name(r->precision), tokens, repeats, median, seconds[0], seconds[repeats - 1], tokens / median);
+         what, r->device.label, lct_precision_name(r->device.precision), tokens, repeats, median, seconds[0], seconds[repeats - 1], tokens / median);
 }
 
 int cli_bench(int argc, char **argv) {
@@ -42,7 +42,7 @@ int cli_bench(int argc, char **argv) {
   double *seconds = calloc((size_t)repeats, sizeof *seconds);
   if (seconds == NULL) return EXIT_FAILED;
   lct_error err = {0};
-  lct_bench_options o = {.model = args[0], .device = device, .precision = (lct_precision)precision, .threads = (int)threads,
+  lct_bench_options o = {.model = {.id = args[0], .device = device, .precision = (lct_precision)precision, .threads = (int)threads},
                          .n_prompts = (int)prompts, .n_tokens = (int)tokens, .n_decode = (int)decode, .repeats = (int)repeats};
   lct_bench_result r = {.seconds = seconds};
   lct_status s = lct_bench_prefill(&o, &r, &err);

@@ -24,19 +24,19 @@ static void show_rejected(void *ctx, const char *where, const char *why) {
 static void print_json(const lct_fingerprint_result *r, const fingerprint_args *a) {
   printf("{\"output\": ");
   cli_print_json_string(a->o.output);
-  printf(", \"device\": \"%s\", \"device_name\": ", r->device);
-  cli_print_json_string(r->device_name);
+  printf(", \"device\": \"%s\", \"device_name\": ", r->device.label);
+  cli_print_json_string(r->device.name);
   printf(", \"precision\": \"%s\", \"labels\": %d, \"prompts\": %lld, \"rejected\": %lld, \"neutral\": %lld, \"neutral_kept\": %lld, "
          "\"pcs\": %d, \"whiten\": %s, \"layers\": %d, \"hidden\": %d, \"tokens_computed\": %lld, \"tokens_naive\": %lld, "
          "\"utf8_replaced\": %zu, \"seconds_load\": %.4f, \"seconds_prompts\": %.4f, \"seconds_calibrate\": %.4f, \"seconds_total\": %.4f}\n",
-         lct_precision_name(r->precision), r->n_labels, (long long)r->prompts, (long long)r->rejected, (long long)r->neutral,
+         lct_precision_name(r->device.precision), r->n_labels, (long long)r->prompts, (long long)r->rejected, (long long)r->neutral,
          (long long)r->neutral_kept, r->n_pcs, a->o.whiten ? "true" : "false", r->n_layers, r->hidden, (long long)r->tokens_computed,
-         (long long)r->tokens_naive, r->utf8_replaced, r->seconds_load, r->seconds_prompts, r->seconds_calibrate, r->seconds_total);
+         (long long)r->tokens_naive, r->utf8_replaced, r->seconds.load, r->seconds.prompts, r->seconds.calibrate, r->seconds.total);
 }
 
 static void print_summary(const lct_fingerprint_result *r, const fingerprint_args *a) {
   printf("fingerprints   %s\n", a->o.output);
-  printf("device         %s (%s), %s\n", r->device, r->device_name, lct_precision_name(r->precision));
+  printf("device         %s (%s), %s\n", r->device.label, r->device.name, lct_precision_name(r->device.precision));
   printf("labels         %d, of %lld prompts; %d layers\n", r->n_labels, (long long)r->prompts, r->n_layers);
   if (r->neutral > 0) {
     printf("neutral bank   %lld prompts, %d principal components%s", (long long)r->neutral, r->n_pcs, a->o.whiten ? ", whitening" : "");
@@ -45,17 +45,17 @@ static void print_summary(const lct_fingerprint_result *r, const fingerprint_arg
   }
   printf("tokens         %lld computed; one prompt at a time it would be %lld (%.1fx)\n", (long long)r->tokens_computed,
          (long long)r->tokens_naive, r->tokens_computed > 0 ? (double)r->tokens_naive / (double)r->tokens_computed : 0.0);
-  printf("time           %.2f s: load %.2f, prompts %.2f, calibrate and write %.2f\n", r->seconds_total, r->seconds_load,
-         r->seconds_prompts, r->seconds_calibrate);
+  printf("time           %.2f s: load %.2f, prompts %.2f, calibrate and write %.2f\n", r->seconds.total, r->seconds.load,
+         r->seconds.prompts, r->seconds.calibrate);
   if (r->rejected > 0) printf("warning        %lld lines were left out\n", (long long)r->rejected);
   if (r->utf8_replaced > 0) printf("warning        %zu invalid UTF-8 sequences were replaced\n", r->utf8_replaced);
 }
 
 static int run(fingerprint_args *a) {
   a->progress = progress_new(a->quiet || a->json);
-  a->o.threads = (int)a->threads;
+  a->o.model.threads = (int)a->threads;
   a->o.pcs = (int)a->pcs;
-  a->o.precision = (lct_precision)a->precision;
+  a->o.model.precision = (lct_precision)a->precision;
   a->o.rejected = show_rejected;
   a->o.rejected_ctx = a;
   a->o.progress = progress_show;
@@ -75,7 +75,7 @@ static int run(fingerprint_args *a) {
 int cli_fingerprint(int argc, char **argv) {
   fingerprint_args a = {.pcs = -1};
   const arg_option options[] = {
-      {"--model", "-m", ARG_STRING, &a.o.model, "MODEL", "folder, .gguf file or Hub id (default: the scenario's model.id)"},
+      {"--model", "-m", ARG_STRING, &a.o.model.id, "MODEL", "folder, .gguf file or Hub id (default: the scenario's model.id)"},
       {"--output", "-o", ARG_STRING, &a.o.output, "FILE", "the .safetensors file to write"},
       {"--poolings", NULL, ARG_STRING, &a.o.poolings, "LIST", "default last,content_last,content_mean; also message:ROLE, range:FROM:TO"},
       {"--sources", NULL, ARG_STRING, &a.o.sources, "LIST", "default hidden_out; also hidden_in, attn_out, mlp_down_out"},

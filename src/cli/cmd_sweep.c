@@ -31,25 +31,25 @@ static bool parse_size(const char *text, int64_t *out) {
 static void print_json(const lct_sweep_result *r, const sweep_args *a, const char *state) {
   printf("{\"state\": \"%s\", \"output\": ", state);
   cli_print_json_string(a->o.output != NULL ? a->o.output : "");
-  printf(", \"device\": \"%s\", \"device_name\": ", r->device);
-  cli_print_json_string(r->device_name);
+  printf(", \"device\": \"%s\", \"device_name\": ", r->device.label);
+  cli_print_json_string(r->device.name);
   printf(", \"precision\": \"%s\", \"keep\": \"%s\", \"conversations\": %lld, \"rejected\": %lld, \"truncated\": %lld, \"rows\": %lld, "
          "\"rows_resumed\": %lld, \"tokens_computed\": %lld, \"tokens_naive\": %lld, \"tokens_from_prefix\": %lld, \"tokens_stored\": %lld, "
          "\"batches\": %lld, \"batch_rows\": %d, \"raw_bytes\": %lld, \"stored_bytes\": %lld, \"saturated\": %zu, \"utf8_replaced\": %zu",
-         lct_precision_name(r->precision), keeps[a->keep], (long long)r->conversations, (long long)r->rejected, (long long)r->truncated,
+         lct_precision_name(r->device.precision), keeps[a->keep], (long long)r->conversations, (long long)r->rejected, (long long)r->truncated,
          (long long)r->rows, (long long)r->rows_resumed, (long long)r->tokens_computed, (long long)r->tokens_naive,
          (long long)r->tokens_from_prefix, (long long)r->tokens_stored, (long long)r->batches, r->batch_rows, (long long)r->raw_bytes,
          (long long)r->stored_bytes, r->saturated, r->utf8_replaced);
   printf(", \"seconds_load\": %.4f, \"seconds_input\": %.4f, \"seconds_forward\": %.4f, \"seconds_gemm\": %.4f, \"seconds_sink\": %.4f, "
          "\"seconds_wait\": %.4f, \"seconds_finish\": %.4f, \"seconds_total\": %.4f}\n",
-         r->seconds_load, r->seconds_input, r->seconds_forward, r->seconds_gemm, r->seconds_sink, r->seconds_wait, r->seconds_finish,
-         r->seconds_total);
+         r->seconds.load, r->seconds.input, r->seconds.forward, r->seconds.gemm, r->seconds.sink, r->seconds.wait, r->seconds.finish,
+         r->seconds.total);
 }
 
 static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
-  double work = r->seconds_total - r->seconds_load;
+  double work = r->seconds.total - r->seconds.load;
   if (a->keep != LCT_KEEP_NOTHING) printf("sweep          %s\n", a->o.output);
-  printf("device         %s (%s), %s\n", r->device, r->device_name, lct_precision_name(r->precision));
+  printf("device         %s (%s), %s\n", r->device.label, r->device.name, lct_precision_name(r->device.precision));
   printf("conversations  %lld, %lld snapshots", (long long)r->conversations, (long long)r->rows);
   if (r->rows_resumed > 0) printf(" (%lld stood already)", (long long)r->rows_resumed);
   if (r->rejected + r->truncated > 0) printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
@@ -58,9 +58,9 @@ static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
     printf("; one prompt at a time it would be %lld (%.1fx)", (long long)r->tokens_naive, (double)r->tokens_naive / (double)r->tokens_computed);
   }
   putchar('\n');
-  printf("time           %.2f s: load %.2f, forward %.2f", r->seconds_total, r->seconds_load, r->seconds_forward);
-  if (r->seconds_gemm > 0) printf(" (matrix products %.2f)", r->seconds_gemm);
-  printf(", scores and store %.2f, finish %.2f; %.0f tokens/s\n", r->seconds_sink, r->seconds_finish,
+  printf("time           %.2f s: load %.2f, forward %.2f", r->seconds.total, r->seconds.load, r->seconds.forward);
+  if (r->seconds.gemm > 0) printf(" (matrix products %.2f)", r->seconds.gemm);
+  printf(", scores and store %.2f, finish %.2f; %.0f tokens/s\n", r->seconds.sink, r->seconds.finish,
          work > 0 ? (double)r->tokens_computed / work : 0.0);
   if (r->raw_bytes > 0) {
     printf("store          %.1f MB in %.1f MB (%.2fx)\n", (double)r->raw_bytes / 1e6, (double)r->stored_bytes / 1e6,
@@ -98,10 +98,10 @@ static int run(sweep_args *a, int n, const char **inputs) {
   progress_sweep p = progress_sweep_new(a->quiet || a->json);
   a->o.inputs = inputs;
   a->o.n_inputs = (size_t)n;
-  a->o.threads = (int)a->threads;
+  a->o.model.threads = (int)a->threads;
   a->o.max_tokens = (int)a->max_tokens;
   a->o.shard_rows = (int)a->shard_rows;
-  a->o.precision = (lct_precision)a->precision;
+  a->o.model.precision = (lct_precision)a->precision;
   a->o.keep = (lct_keep)a->keep;
   a->o.store_dtype = (lct_stored)a->store_dtype;
   a->o.derive_residual = a->derive == 1;
@@ -120,7 +120,7 @@ static int run(sweep_args *a, int n, const char **inputs) {
 int cli_sweep(int argc, char **argv) {
   sweep_args a = {.keep = LCT_KEEP_POOLED};
   const arg_option options[] = {
-      {"--model", "-m", ARG_STRING, &a.o.model, "MODEL", "folder, .gguf file or Hub id"},
+      {"--model", "-m", ARG_STRING, &a.o.model.id, "MODEL", "folder, .gguf file or Hub id"},
       {"--output", "-o", ARG_STRING, &a.o.output, "DIR", "the sweep's directory"},
       {"--fingerprints", "-f", ARG_STRING, &a.o.fingerprints, "FILE", "score against these (llmct-gpu fingerprint makes them)"},
       {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens|nothing", "what to store (default pooled); nothing: the bare forward pass"},

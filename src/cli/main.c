@@ -1,10 +1,9 @@
-/* llmct-gpu: finds the command, runs it, says what went wrong. The only place that prints errors and exits. */
+/* llmct-gpu: finds the command, runs it, and gives its exit code. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -30,34 +29,6 @@ static const command commands[] = {
     {"bench", cli_bench, "measure prefill and decode on this machine"},
     {"devices", cli_devices, "show what there is to compute on, and what would be used"},
 };
-
-/* A signal handler can reach nothing but a global. */
-static volatile int cancel_flag;
-
-static void on_interrupt(int signal_number) {
-  if (cancel_flag) {
-    (void)signal(signal_number, SIG_DFL);
-    (void)raise(signal_number);
-  }
-  cancel_flag = 1;
-}
-
-const volatile int *cli_cancel_flag(void) { return &cancel_flag; }
-
-int cli_fail(lct_status status, const lct_error *err) {
-  fprintf(stderr, "llmct-gpu: error: %s\n", err->message);
-  return status == LCT_E_USAGE ? EXIT_USAGE : EXIT_FAILED;
-}
-
-void cli_print_json_string(const char *s) {
-  putchar('"');
-  for (; *s != '\0'; s++) {
-    if (*s == '"' || *s == '\\') printf("\\%c", *s);
-    else if ((unsigned char)*s < 0x20) printf("\\u%04x", *s);
-    else putchar(*s);
-  }
-  putchar('"');
-}
 
 static int usage(FILE *out) {
   fprintf(out, "llmct-gpu %s: an MRI machine for Qwen-family language models\n\nusage: llmct-gpu COMMAND [options]\n\ncommands:\n",
@@ -89,18 +60,8 @@ static int run_command(int argc, char **argv) {
   return EXIT_USAGE;
 }
 
-/* The OpenMP runtime lets idle threads spin for milliseconds unless told otherwise before it starts, which costs a machine with anything
- * else to do several times the run time; microseconds are enough. It reads the setting when it is loaded, hence the second start. */
-static void restart_with_short_spins(char **argv) {
-  if (getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL) return;
-  if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) (void)execv("/proc/self/exe", argv);
-}
-
 int main(int argc, char **argv) {
-  restart_with_short_spins(argv);
-  struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
-  (void)sigaction(SIGINT, &action, NULL);
-  (void)sigaction(SIGTERM, &action, NULL);
+  cli_cancel_on_signals();
   /* a full disk or a closed pipe is an error to report, not a reason to die */
   (void)signal(SIGPIPE, SIG_IGN);
   (void)signal(SIGXFSZ, SIG_IGN);

@@ -49,15 +49,15 @@ static lct_status check_options(const maker *m, lct_error *err) {
 static lct_status open_subject(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
   char *own = NULL; /* the scenario's model */
-  if (o->model == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
+  if (o->model.id == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
   fp_report(m, "load", 0, 1);
-  if (o->model == NULL) LCT_TRY(fp_scenario_model(o->references, &own, err));
-  const lct_subject_options so = {.model = own != NULL ? own : o->model, .chat_template = o->chat_template, .no_thinking = o->no_thinking,
-                                  .device = o->device, .precision = o->precision, .threads = o->threads};
-  lct_status s = lct_subject_open(&so, &m->subject, err);
+  if (o->model.id == NULL) LCT_TRY(fp_scenario_model(o->references, &own, err));
+  lct_model_options mo = o->model;
+  if (own != NULL) mo.id = own;
+  lct_status s = lct_subject_open(&mo, true, &m->subject, err);
   free(own);
   LCT_TRY(s);
-  lct_subject_describe(m->subject, m->result->device, m->result->device_name, &m->result->precision);
+  lct_device_describe(&m->subject->device, &m->result->device);
   m->result->n_layers = m->axes.n_layers = m->subject->cfg.n_layers;
   m->result->hidden = m->axes.hidden = m->subject->cfg.hidden;
   if (o->pcs <= m->axes.hidden) return LCT_OK;
@@ -139,7 +139,7 @@ static lct_status finish(maker *m, lct_error *err) {
   if (s == LCT_OK && m->bank.n > 0) s = fp_finish_bank(m, f, err);
   if (s == LCT_OK) s = lct_fingerprints_save(f, m->o->output, err);
   lct_fingerprints_free(f);
-  m->result->seconds_calibrate = lct_seconds() - t0;
+  m->result->seconds.calibrate = lct_seconds() - t0;
   return s;
 }
 
@@ -162,13 +162,13 @@ lct_status lct_fingerprint(const lct_fingerprint_options *o, lct_fingerprint_res
   if (s == LCT_OK) s = open_subject(&m, err);
   if (s == LCT_OK) s = open_worker(&m, err);
   double t1 = lct_seconds();
-  result->seconds_load = t1 - t0;
+  result->seconds.load = t1 - t0;
   if (s == LCT_OK) s = run(&m, err);
-  result->seconds_prompts = lct_seconds() - t1;
+  result->seconds.prompts = lct_seconds() - t1;
   if (s == LCT_OK) s = finish(&m, err);
   result->n_labels = (int)m.n_labels;
   result->neutral_kept = (int64_t)m.bank.n_rows;
   close_all(&m);
-  result->seconds_total = lct_seconds() - t0;
+  result->seconds.total = lct_seconds() - t0;
   return s;
 }

@@ -158,7 +158,7 @@ static lct_status read_rope(const reader *r, lct_rope *out) {
   if (!json_is_object(rope)) return bad_value(r, key, "an object", rope);
   const char *item_key = NULL;
   json_t *item = NULL;
-  json_object_foreach((json_t *)rope, item_key, item) {
+  json_object_foreach(lct_unconst(rope), item_key, item) {
     if (json_is_object(item)) {
       return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: %s per layer type (%.60s) is not supported", r->name, key, item_key);
     }

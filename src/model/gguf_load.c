@@ -261,7 +261,7 @@ static lct_status bind_tensors(lct_model *m, lct_error *err) {
   return s;
 }
 
-/* What is set in m stays there on failure, for lct_model_free. */
+/* What is set in m stays there on failure, for lct_model_unmap. */
 lct_status lct_gguf_load(const char *path, lct_model *m, lct_error *err) {
   LCT_TRY(lct_calloc(&m->maps, 1, sizeof *m->maps, "file mapping", err));
   LCT_TRY(lct_map_open(path, &m->maps[0], err));

@@ -7,53 +7,17 @@
 #include <string.h>
 
 #include "model/config.h"
-#include "model/dequant.h"
 #include "model/gguf.h"
 #include "model/tensors.h"
 
 #define MAX_CONFIG_BYTES ((size_t)16 << 20)
 #define MAX_LISTED 8
 
-size_t lct_tensor_bytes(const lct_tensor *t) { return (size_t)t->rows * lct_dtype_row_bytes(t->dtype, t->cols); }
-
 /* All layers of the families known so far. */
 lct_layer_kind lct_config_layer_kind(const lct_config *c, int layer) {
   (void)c;
   (void)layer;
   return LCT_LAYER_ATTENTION;
-}
-
-const char *lct_arch_name(lct_arch a) {
-  static const char *const names[] = {"qwen2", "qwen3", "llama"};
-  return (unsigned)a < sizeof names / sizeof names[0] ? names[a] : "unknown";
-}
-
-/* Where Hugging Face's row lies in a file that interleaves the two halves of each head. */
-static int64_t file_row(int64_t row, int head_dim) {
-  int64_t head = row / head_dim, within = row % head_dim, half = head_dim / 2;
-  return head * head_dim + within % half * 2 + within / half;
-}
-
-void lct_tensor_row_f32(const lct_tensor *t, int64_t r, float *out) {
-  const unsigned char *data = t->data;
-  if (t->perm_head_dim > 0 && t->rows == 1) { /* a bias: its elements are the rows of its matrix */
-    size_t size = lct_dtype_row_bytes(t->dtype, 1);
-    for (int64_t i = 0; i < t->cols; i++) lct_dequant(t->dtype, data + (size_t)file_row(i, t->perm_head_dim) * size, 1, out + i);
-    return;
-  }
-  int64_t row = t->perm_head_dim > 0 ? file_row(r, t->perm_head_dim) : r;
-  lct_dequant(t->dtype, data + (size_t)row * lct_dtype_row_bytes(t->dtype, t->cols), t->cols, out);
-}
-
-const char *lct_model_file_of(const lct_model *m, const void *data) {
-  const unsigned char *p = data;
-  for (size_t i = 0; p != NULL && m->map_paths != NULL && i < m->n_maps; i++) {
-    const lct_map *map = &m->maps[i];
-    /* one past the end too: an empty tensor may lie there */
-    if (map->data != NULL && p >= map->data && p <= map->data + map->size && m->map_paths[i] != NULL) return m->map_paths[i];
-  }
-  if (p == NULL && m->n_maps == 1 && m->map_paths != NULL) return m->map_paths[0];
-  return m->path != NULL ? m->path : "model";
 }
 
 int64_t lct_model_n_params(const lct_model *m) {
@@ -65,7 +29,7 @@ int64_t lct_model_n_params(const lct_model *m) {
   return total;
 }
 
-void lct_model_free(lct_model *m) {
+void lct_model_unmap(lct_model *m) {
   if (m == NULL) return;
   lct_gguf_free(m->gguf);
   for (size_t i = 0; i < m->n_maps; i++) lct_map_close(&m->maps[i]);
@@ -159,14 +123,14 @@ static lct_status load(const char *path, lct_model *m, lct_error *err) {
   return folder ? load_folder(path, m, err) : load_only_gguf(path, m, err);
 }
 
-lct_status lct_model_open(const char *path, lct_model **out, lct_error *err) {
+lct_status lct_model_map(const char *path, lct_model **out, lct_error *err) {
   *out = NULL;
   lct_model *m = NULL;
   LCT_TRY(lct_calloc(&m, 1, sizeof *m, "the model", err));
   lct_status s = load(path, m, err);
   if (s == LCT_OK) s = lct_model_hash(m, err);
   if (s != LCT_OK) {
-    lct_model_free(m);
+    lct_model_unmap(m);
     return s;
   }
   *out = m;

@@ -7,6 +7,7 @@
 #define LCT_MODEL_MODEL_H
 
 #include "base/file.h"
+#include "base/threads.h"
 #include "model/dtype.h"
 
 typedef enum { LCT_ARCH_QWEN2, LCT_ARCH_QWEN3, LCT_ARCH_LLAMA } lct_arch;
@@ -75,13 +76,13 @@ typedef struct lct_model {
   lct_arena arena;
 } lct_model;
 
-/* Opens a Hugging Face folder or a .gguf file, checks every tensor's presence and shape against the config
+/* Maps a Hugging Face folder or a .gguf file, checks every tensor's presence and shape against the config
  * (LCT_E_FORMAT / LCT_E_UNSUPPORTED name file, tensor, expected, found). Does not read the weights. */
-lct_status lct_model_open(const char *path, lct_model **out, lct_error *err) LCT_CHECKED;
-void lct_model_free(lct_model *m);
+lct_status lct_model_map(const char *path, lct_model **out, lct_error *err) LCT_CHECKED;
+void lct_model_unmap(lct_model *m);
 
 /* Scans every weight for NaN and Inf: LCT_E_NUMERIC naming file, tensor, row and column. */
-lct_status lct_model_check_finite(const lct_model *m, lct_error *err) LCT_CHECKED;
+lct_status lct_model_check_finite(const lct_model *m, lct_threads *threads, lct_error *err) LCT_CHECKED;
 
 /* Turns what a scenario or a command line calls a model into a path: an existing folder or .gguf file as it is; a Hub id
  * ("Qwen/Qwen2.5-3B-Instruct") into its snapshot folder in the local cache ($HF_HUB_CACHE, $HF_HOME/hub,

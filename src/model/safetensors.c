@@ -111,7 +111,7 @@ static lct_status read_metadata(const reader *r, const json_t *meta, lct_st_file
   if (!json_is_object(meta)) return bad_entry(r, "__metadata__", "entry", "an object of strings", meta);
   f->metadata = lct_arena_alloc(r->arena, (json_object_size(meta) + 1) * sizeof *f->metadata);
   if (f->metadata == NULL) return lct_fail(r->err, LCT_E_NOMEM, "out of memory for the header of %s", r->file);
-  json_object_foreach((json_t *)meta, key, v) {
+  json_object_foreach(lct_unconst(meta), key, v) {
     if (!json_is_string(v)) return bad_entry(r, "__metadata__", key, "a string", v);
     lct_st_pair *pair = &f->metadata[f->n_metadata++];
     pair->key = lct_arena_strndup(r->arena, key, strlen(key));

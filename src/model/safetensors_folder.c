@@ -72,7 +72,7 @@ static lct_status shard_names(const json_t *map, const char *index, const char *
   LCT_TRY(lct_calloc(&names, n, sizeof *names, "the shard names", err));
   *out = names;
   n = 0;
-  json_object_foreach((json_t *)map, tensor, v) {
+  json_object_foreach(lct_unconst(map), tensor, v) {
     const char *name = json_string_value(v);
     char show[SHOW];
     if (name == NULL || name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL) {
@@ -93,7 +93,7 @@ static lct_status shard_names(const json_t *map, const char *index, const char *
 static lct_status check_index(const table *t, const json_t *map, const char *index, lct_error *err) {
   const char *name = NULL;
   json_t *v = NULL;
-  json_object_foreach((json_t *)map, name, v) {
+  json_object_foreach(lct_unconst(map), name, v) {
     const entry *e = lookup(t, name);
     const char *slash = e == NULL ? NULL : strrchr(e->file, '/');
     if (e == NULL) {

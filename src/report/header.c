@@ -73,9 +73,9 @@ static void seconds(lct_html *h, double s) {
 static void time_tile(lct_html *h, const lct_run *r) {
   static const char *const NAMES[] = {"load", "prefill", "decode", "write"};
   static const char *const COLORS[] = {"var(--faint)", "var(--o0)", "var(--o1)", "var(--o2)"};
-  const double parts[] = {r->s_load, r->s_prefill, r->s_decode, r->s_write};
+  const double parts[] = {r->seconds.load, r->seconds.prefill, r->seconds.decode, r->seconds.write};
   tile_open(h, "Time");
-  seconds(h, r->s_total);
+  seconds(h, r->seconds.total);
   tile_more(h);
   for (int i = 0; i < 4; i++) {
     lct_html_fmt(h, "%s<span><i class=\"key\" style=\"background:%s\"></i>%s ", i > 0 ? " &ensp;" : "", COLORS[i], NAMES[i]);

@@ -73,11 +73,11 @@ static lct_status read_groups(lct_run *r, const lct_json *root, const json_t *em
   LCT_TRY(opt_int(&at, "prefix_by_prefix", &r->tokens_naive, err));
   LCT_TRY(opt_int(&at, "generated", &r->tokens_generated, err));
   LCT_TRY(sub_object(root, "seconds", empty, &at, err));
-  LCT_TRY(opt_number(&at, "load", &r->s_load, err));
-  LCT_TRY(opt_number(&at, "prefill", &r->s_prefill, err));
-  LCT_TRY(opt_number(&at, "decode", &r->s_decode, err));
-  LCT_TRY(opt_number(&at, "write", &r->s_write, err));
-  LCT_TRY(opt_number(&at, "total", &r->s_total, err));
+  LCT_TRY(opt_number(&at, "load", &r->seconds.load, err));
+  LCT_TRY(opt_number(&at, "prefill", &r->seconds.prefill, err));
+  LCT_TRY(opt_number(&at, "decode", &r->seconds.decode, err));
+  LCT_TRY(opt_number(&at, "write", &r->seconds.write, err));
+  LCT_TRY(opt_number(&at, "total", &r->seconds.total, err));
   LCT_TRY(sub_object(root, "machine", empty, &at, err));
   LCT_TRY(opt_string(r, &at, "cpu", &r->cpu, err));
   LCT_TRY(opt_string(r, &at, "device", &r->device, err));

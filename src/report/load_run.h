@@ -37,7 +37,9 @@ typedef struct {
     const char *name, *hash;
   } chat_template;
   int64_t tokens_computed, tokens_naive, tokens_generated;
-  double s_load, s_prefill, s_decode, s_write, s_total;
+  struct {
+    double load, prefill, decode, write, total;
+  } seconds;
   const char *cpu, *device, *device_name; /* device: "cpu", "cuda:0"; NULL in older runs, which were the CPU's */
   const char *error;                      /* what ended a failed run */
   int64_t threads, saturated, utf8_replaced;

@@ -26,7 +26,7 @@ static lct_status read_turns(lct_published *p, const lct_json *root, lct_error *
   LCT_TRY(take(p, &p->turns, json_object_size(table.value), sizeof *p->turns, err));
   const char *key;
   json_t *unused;
-  json_object_foreach((json_t *)table.value, key, unused) {
+  json_object_foreach(lct_unconst(table.value), key, unused) {
     lct_json row;
     char *end = NULL;
     long turn = strtol(key, &end, 10);

@@ -26,7 +26,7 @@ static lct_status title(lct_buf *out, const lct_run *r, int width, lct_error *er
       st = lct_buf_printf(&line, err, " (%.1fx)", (double)r->tokens_naive / (double)r->tokens_computed);
     }
   }
-  if (st == LCT_OK && !isnan(r->s_total)) st = lct_buf_printf(&line, err, "; %.1f s", r->s_total);
+  if (st == LCT_OK && !isnan(r->seconds.total)) st = lct_buf_printf(&line, err, "; %.1f s", r->seconds.total);
   if (st == LCT_OK) st = lct_plain_wrap(out, line.data, width, 2, err);
   lct_buf_free(&line);
   if (st != LCT_OK || strcmp(r->state, "done") == 0) return st;

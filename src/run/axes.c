@@ -225,17 +225,21 @@ typedef struct {
   const lct_pool *pool;
   int32_t n;
   const lct_score_row *rows;
+  int first; /* the cell that out begins with */
+  int at;    /* the pool's position where it is not the axes', else -1 */
+  int64_t ld;
   float *out;
 } scoring;
 
 /* One (position, source, layer) of all items. */
 static lct_status score_cell(const scoring *k, int number, lct_error *err) {
   const lct_axes *a = k->a;
-  int layer = number % a->n_layers, source = number / a->n_layers % a->n_scored_sources, position = number / a->n_layers / a->n_scored_sources;
+  int cell = k->first + number, layer = cell % a->n_layers, source = cell / a->n_layers % a->n_scored_sources;
+  int position = cell / a->n_layers / a->n_scored_sources;
   const lct_axis_source *x = &a->sources[a->scored_sources[source]];
-  const float *vectors = lct_pool_vectors(k->pool, x->stream, a->scored_positions[position], x->planes[layer]);
+  const float *vectors = lct_pool_vectors(k->pool, x->stream, k->at >= 0 ? k->at : a->scored_positions[position], x->planes[layer]);
   return lct_scorer_run(a->scorer, position, source, layer, vectors, a->streams[x->stream].s.width, (size_t)k->n, k->rows,
-                        k->out + (size_t)number * cell_floats(a), (int64_t)lct_axes_score_floats(a), err);
+                        k->out + (size_t)number * cell_floats(a), k->ld, err);
 }
 
 static lct_status score_cells(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
@@ -247,6 +251,13 @@ static lct_status score_cells(void *ctx, int64_t from, int64_t to, int thread, l
 lct_status lct_axes_score(const lct_axes *a, const lct_pool *pool, int32_t n, const lct_score_row *rows, lct_threads *threads, float *out,
                           lct_error *err) {
   if (a->scorer == NULL || n == 0) return LCT_OK;
-  scoring k = {.a = a, .pool = pool, .n = n, .rows = rows, .out = out};
+  scoring k = {.a = a, .pool = pool, .n = n, .rows = rows, .at = -1, .ld = (int64_t)lct_axes_score_floats(a), .out = out};
   return lct_threads_for(threads, n_cells(a), 1, score_cells, &k, err);
+}
+
+lct_status lct_axes_score_position(const lct_axes *a, int position, const lct_pool *pool, int at, const lct_score_row *row, lct_threads *threads,
+                                   float *out, lct_error *err) {
+  int n = a->n_scored_sources * a->n_layers;
+  scoring k = {.a = a, .pool = pool, .n = 1, .rows = row, .first = position * n, .at = at, .out = out};
+  return lct_threads_for(threads, n, 1, score_cells, &k, err);
 }

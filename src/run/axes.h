@@ -59,5 +59,8 @@ size_t lct_axes_score_floats(const lct_axes *a);
 /* Scores of items [0, n) of the pool: out (n, score floats). rows (n): what z needs. */
 lct_status lct_axes_score(const lct_axes *a, const lct_pool *pool, int32_t n, const lct_score_row *rows, lct_threads *threads, float *out,
                           lct_error *err) LCT_CHECKED;
+/* Those of item 0 of a pool, whose position `at` is scored as scored position `position`: out (scored source, layer, reference, metric). */
+lct_status lct_axes_score_position(const lct_axes *a, int position, const lct_pool *pool, int at, const lct_score_row *row, lct_threads *threads,
+                                   float *out, lct_error *err) LCT_CHECKED;
 
 #endif

@@ -37,11 +37,15 @@ lct_status run_stage(run_job *j, lct_stage *stage, const lct_pool_rows *rows, in
   return LCT_OK;
 }
 
-lct_status run_reserve_keys(lct_worker *w, int32_t n_slots, lct_error *err) {
-  if (n_slots <= w->kv_cap) return LCT_OK;
+void run_drop_keys(lct_worker *w) {
   lct_kv_free(w->engine, w->kv);
   w->kv = NULL;
   w->kv_cap = w->n_kept = 0;
+}
+
+lct_status run_reserve_keys(lct_worker *w, int32_t n_slots, lct_error *err) {
+  if (n_slots <= w->kv_cap) return LCT_OK;
+  run_drop_keys(w);
   int32_t n = w->o.keeps_prefix && n_slots < w->key_slots ? w->key_slots : n_slots;
   LCT_TRY(lct_kv_new(w->engine, n, &w->kv, err));
   w->kv_cap = n;

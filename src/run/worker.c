@@ -131,6 +131,7 @@ static lct_status run_known(run_batch *b, lct_error *err) {
   LCT_TRY(cut_known(b, skip, err));
   if (n > 0) {
     LCT_TRY(run_reserve_keys(w, b->cut.batch.n_slots, err));
+    if (b->cut.prefix == 0) w->n_kept = 0; /* its slots are written over, whether the pass is finished or not */
     LCT_TRY(run_prefill(b, w->kv, &stop, err));
     LCT_TRY(keep_prefix(b, err));
   }
@@ -172,9 +173,7 @@ static lct_status collect(run_batch *b, const int32_t *items, int32_t n, int32_t
     if (lct_plan_seq_batch(b->stage.plan, u->items[items[i]].seq) == number) own[b->stage.n_items++] = items[i];
   }
   for (int32_t i = 0; i < u->n_generations; i++) {
-    int32_t seq = u->items[u->generations[i].item].seq;
-    if (u->generations[i].finished || seq < 0 || lct_plan_seq_batch(b->stage.plan, seq) != number) continue;
-    for (int32_t k = 0; k < b->stage.n_items; k++) {
+    for (int32_t k = 0; k < b->stage.n_items && !u->generations[i].finished; k++) {
       if (own[k] != u->generations[i].item) continue;
       b->generations[b->n_generations++] = &u->generations[i];
       break;
@@ -247,7 +246,7 @@ static lct_status run_one(run_job *j, const lct_plan *plan, const int32_t *items
     s = run_prefill(&b, NULL, &stop, err);
   }
   if (s == LCT_E_NOMEM && w->subject->device.gpu) {
-    w->n_kept = 0;
+    run_drop_keys(w);
     b.stage.items = own;
     b.stage.n_items = n_own;
     return out_of_memory(&b, own, n_own, &before, err);

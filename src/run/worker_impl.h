@@ -52,6 +52,8 @@ lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_bat
 lct_status run_prefill(run_batch *b, lct_kv *kv, bool *stop, lct_error *err) LCT_CHECKED;
 /* Keys of at least n_slots, the same object as long as it is large enough. */
 lct_status run_reserve_keys(lct_worker *w, int32_t n_slots, lct_error *err) LCT_CHECKED;
+/* Their memory is free: batches that did not fit beside them may fit without. */
+void run_drop_keys(lct_worker *w);
 
 /* generate.c */
 /* Heads for the next token of each of n generations, whose rows these are; run_heads_take records what was chosen, or frees it all. */

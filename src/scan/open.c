@@ -1,9 +1,10 @@
-/* Opening: scenario, model, tokenizer, template, engine; and closing. */
+/* Opening: scenario, model, what is captured; and closing. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "scan/scan_impl.h"
 
 void scan_report(scan *s, const char *phase, int64_t done, int64_t total, int64_t tokens) {
@@ -24,17 +25,23 @@ char *scan_printf(scan *s, lct_error *err, const char *fmt, ...) {
   return copy;
 }
 
+const float *scan_vectors(const scan *s, const lct_pool *pool, int source, int position, int layer) {
+  const lct_axis_source *x = &s->axes->sources[source];
+  return lct_pool_vectors(pool, x->stream, position, x->planes[layer]);
+}
+
 static lct_status choose_layers(scan *s, lct_error *err) {
-  LCT_TRY(lct_calloc(&s->layers, (size_t)s->cfg.n_layers, 1, "layer list", err));
+  size_t n_layers = (size_t)s->subject->cfg.n_layers;
+  LCT_TRY(lct_calloc(&s->layers, n_layers, 1, "layer list", err));
   if (s->scenario->capture.layers == NULL) {
-    memset(s->layers, 1, (size_t)s->cfg.n_layers);
+    memset(s->layers, 1, n_layers);
     return LCT_OK;
   }
   for (size_t i = 0; i < s->scenario->capture.n_layers; i++) {
     int l = s->scenario->capture.layers[i];
-    if (l < 0 || l >= s->cfg.n_layers) {
+    if (l < 0 || l >= s->subject->cfg.n_layers) {
       return lct_fail(err, LCT_E_USAGE, "%s: capture.layers: layer %d out of range: the model has layers 0 to %d", s->o->scenario, l,
-                      s->cfg.n_layers - 1);
+                      s->subject->cfg.n_layers - 1);
     }
     s->layers[l] = 1;
   }
@@ -54,62 +61,76 @@ static uint32_t wanted_sources(const lct_scenario *sc) {
   return bits;
 }
 
-/* The model's end tokens: config, generation config and tokenizer each may know one the others do not. */
-static lct_status collect_eos(scan *s, lct_error *err) {
-  LCT_TRY(lct_calloc(&s->eos, LCT_MAX_EOS + 1, sizeof *s->eos, "end tokens", err));
-  for (int i = 0; i < s->cfg.n_eos; i++) s->eos[s->n_eos++] = s->cfg.eos[i];
-  int32_t t = lct_tokenizer_eos(s->tokenizer);
-  bool known = t < 0;
-  for (int i = 0; i < s->n_eos; i++) known = known || s->eos[i] == t;
-  if (!known) s->eos[s->n_eos++] = t;
+static lct_status open_fingerprints(scan *s, lct_error *err) {
+  const char *path = s->o->fingerprints;
+  const lct_subject *x = s->subject;
+  if (path == NULL) return LCT_OK;
+  LCT_TRY(lct_fingerprints_open(path, &s->prints.f, err));
+  LCT_TRY(lct_fingerprints_check(s->prints.f, path, x->model->hash, x->template.hash, x->cfg.n_layers, x->cfg.hidden, err));
+  lct_map map;
+  LCT_TRY(lct_map_open(path, &map, err));
+  lct_sha256_hex(map.data, map.size, s->prints.hash);
+  lct_map_close(&map);
   return LCT_OK;
 }
 
+/* What is pooled of every snapshot, and scored against fingerprints. */
+static lct_status choose_vectors(scan *s, lct_error *err) {
+  lct_buf sources = {0};
+  lct_status status = LCT_OK;
+  for (int i = 0; i < LCT_N_RESIDUAL && status == LCT_OK; i++) {
+    status = lct_buf_printf(&sources, err, "%s%s", i > 0 ? "," : "", lct_source_name(LCT_RESIDUAL_SOURCES[i]));
+  }
+  const lct_axes_options o = {.positions = LCT_DEFAULT_POSITIONS, .sources = sources.data, .metrics = s->o->metrics};
+  if (status == LCT_OK) status = lct_axes_new(&o, &s->subject->cfg, s->prints.f, s->o->fingerprints, &s->axes, err);
+  lct_buf_free(&sources);
+  return status;
+}
+
 lct_status scan_open(scan *s, lct_error *err) {
+  const lct_scan_options *o = s->o;
+  lct_scan_result *r = s->result;
+  lct_device device;
+  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &device, err)); /* what cannot run is refused before anything is read */
   scan_report(s, "load", 0, 1, 0);
-  LCT_TRY(lct_scenario_load(s->o->scenario, &s->scenario, err));
-  s->result->utf8_replaced = s->scenario->n_replaced;
-  const char *id = s->o->model != NULL ? s->o->model : s->scenario->model.id;
-  LCT_TRY(lct_model_resolve(id, s->o->model != NULL ? NULL : s->scenario->model.gguf_file, &s->model_path, err));
-  LCT_TRY(lct_model_open(s->model_path, &s->model, err));
-  s->cfg = s->model->config;
-  LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
-  LCT_TRY(lct_encoder_new(s->tokenizer, &s->encoder, err));
-  LCT_TRY(lct_template_choose(s->tokenizer, s->o->chat_template, s->o->no_thinking, s->model_path, &s->template, err));
+  LCT_TRY(lct_scenario_load(o->scenario, &s->scenario, err));
+  r->utf8_replaced = s->scenario->n_replaced;
+  lct_model_options model = o->model;
+  if (model.id == NULL) {
+    model.id = s->scenario->model.id;
+    model.gguf_file = s->scenario->model.gguf_file;
+  }
+  LCT_TRY(lct_subject_open(&model, true, &s->subject, err));
+  lct_device_describe(&s->subject->device, &r->device);
+  LCT_TRY(lct_encoder_new(s->subject->tokenizer, &s->encoder, err));
   LCT_TRY(choose_layers(s, err));
-  LCT_TRY(collect_eos(s, err));
+  LCT_TRY(open_fingerprints(s, err));
+  LCT_TRY(choose_vectors(s, err));
   s->sources = wanted_sources(s->scenario);
   return LCT_OK;
 }
 
-static void close_prompt(scan_prompt *p) {
-  for (int i = 0; i < p->n_steps; i++) {
-    free(p->steps[i].top);
-    free(p->steps[i].index);
-  }
-  free(p->steps);
-  lct_buf_free(&p->reply);
-  free(p->first_state);
-  free(p->last_state);
-}
-
 void scan_close(scan *s) {
-  for (size_t i = 0; i < s->n_prompts; i++) close_prompt(&s->prompts[i]);
-  for (int32_t i = 0; s->items != NULL && i < s->n_items; i++) {
-    lct_tokens_free(&s->items[i].tokens);
-    free(s->items[i].index);
+  for (size_t i = 0; i < s->n_prompts; i++) {
+    scan_prompt *p = &s->prompts[i];
+    for (int k = 0; p->indexes != NULL && k < s->scenario->generation.max_new_tokens; k++) free(p->indexes[k]);
+    free(p->indexes);
+    lct_buf_free(&p->reply);
+    free(p->first_state);
+    free(p->last_state);
   }
+  for (int32_t i = 0; s->items != NULL && i < s->unit->n_items; i++) free(s->items[i].index);
   free(s->prompts);
   free(s->items);
-  lct_files_free(s->files);
-  lct_pool_free(s->pool);
-  lct_engine_free(s->engine);
+  lct_files_free(s->files.open);
+  lct_worker_free(s->worker);
+  lct_unit_free(s->unit);
+  lct_axes_free(s->axes);
+  lct_fingerprints_free(s->prints.f);
+  free(s->prints.scores);
   lct_encoder_free(s->encoder);
-  lct_tokenizer_free(s->tokenizer);
-  lct_model_free(s->model);
+  lct_subject_free(s->subject);
   lct_scenario_free(s->scenario);
-  free(s->model_path);
   free(s->layers);
-  free(s->eos);
   lct_arena_free(&s->arena);
 }

@@ -6,10 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
-#include "base/utf8.h"
 #include "archive/facts.h"
-#include "cpu/cpu.h"
+#include "base/file.h"
 #include "scan/output_impl.h"
 
 /* A new folder: made here and by nobody else, also when two scans start within a second. */
@@ -97,30 +95,13 @@ static json_t *names(const scan *s, bool references) {
   return a;
 }
 
-static json_t *model_json(const scan *s) {
-  const lct_config *c = &s->cfg;
-  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", "path", s->model_path, "id",
-                   s->o->model != NULL ? s->o->model : s->scenario->model.id, "arch", lct_arch_name(c->arch), "format", s->model->format,
-                   "n_layers", c->n_layers, "hidden", c->hidden, "n_heads", c->n_heads, "n_kv_heads", c->n_kv_heads, "vocab", c->vocab,
-                   "n_params", (json_int_t)lct_model_n_params(s->model), "hash", s->model->hash);
-}
-
-/* What it ran on. */
-static lct_status machine_json(const scan *s, json_t **out, lct_error *err) {
-  char cpu[256];
-  lct_device_cpu_name(cpu, sizeof cpu);
-  lct_buf backend = {0};
-  LCT_TRY(s->device.gpu ? lct_buf_puts(&backend, lct_cuda_build(), err) : lct_cpu_describe(&backend, err));
-  *out = json_pack("{s:s, s:i, s:s, s:s, s:s}", "cpu", cpu, "threads", scan_threads(s), "device", s->device.label, "device_name",
-                   s->device.name, "backend", backend.data);
-  lct_buf_free(&backend);
-  return LCT_OK;
-}
-
 /* What is only said where it happened. */
 static void set_notes(const scan *s, json_t *root) {
   const lct_scan_result *r = s->result;
   if (root == NULL) return;
+  if (s->prints.f != NULL) {
+    json_object_set_new(root, "fingerprints", json_pack("{s:s, s:s}", "path", s->o->fingerprints, "hash", s->prints.hash));
+  }
   if (r->weights_overflow + r->weights_underflow + r->weights_nonfinite > 0) {
     json_object_set_new(root, "weights", json_pack("{s:I, s:I, s:I}", "overflow", (json_int_t)r->weights_overflow, "underflow",
                                                    (json_int_t)r->weights_underflow, "nonfinite", (json_int_t)r->weights_nonfinite));
@@ -134,17 +115,15 @@ static void set_notes(const scan *s, json_t *root) {
 
 lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
   const lct_scan_result *r = s->result;
-  json_t *machine = NULL;
-  LCT_TRY(machine_json(s, &machine, err));
   json_t *root = json_pack(
       "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:o, s:o, s:o, "
       "s:I, s:I, s:I}",
       "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
-      lct_version(), "precision", lct_precision_name(s->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
-      lct_keep_name(s->o->keep), "model", model_json(s), "template", "name", lct_template_name(s->template.kind), "hash",
-      s->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
-      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds_load, "prefill", r->seconds_prefill, "decode",
-      r->seconds_decode, "write", r->seconds_write, "total", r->seconds_total, "machine", machine, "references", names(s, true), "prompts",
+      lct_version(), "precision", lct_precision_name(s->subject->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
+      lct_keep_name(s->o->keep), "model", lct_subject_model_json(s->subject), "template", "name", lct_template_name(s->subject->template.kind), "hash",
+      s->subject->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
+      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds.load, "prefill", r->seconds.prefill, "decode",
+      r->seconds.decode, "write", r->seconds.write, "total", r->seconds.total, "machine", lct_subject_machine_json(s->subject), "references", names(s, true), "prompts",
       names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "tensor_bytes",
       (json_int_t)r->tensor_bytes);
   set_notes(s, root);

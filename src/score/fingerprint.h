@@ -18,7 +18,7 @@ enum { LCT_Z_ROLES = 3, LCT_Z_LENGTHS = 8 };
 
 enum { LCT_FINGERPRINT_VERSION = 1, LCT_FINGERPRINT_MAX_NAMES = 4096 /* labels */ };
 
-typedef struct {
+struct lct_fingerprints {
   char *model_hash, *template_hash, *model_id, *template_name, *precision;
   int n_layers, hidden, n_labels, n_poolings, n_sources;
   char **labels, **poolings, **sources;
@@ -33,7 +33,7 @@ typedef struct {
   float *whiten;        /* (n_poolings, n_sources, n_layers, hidden, hidden), NULL unless made */
   float *shrinkage;     /* (n_poolings, n_sources, n_layers) of whiten's covariance, NULL without it */
   float *z;             /* (n_poolings, n_sources, n_layers, n_labels, LCT_Z_ROLES * LCT_Z_LENGTHS, 2) */
-} lct_fingerprints;
+};
 
 /* Everything named and allocated: strings copied, vectors, split_half and, with n_neutral > 0, mean to z zeroed (pcs with n_pcs > 0, whiten
  * and shrinkage with `whiten`). The texts of `names` and the numbers n_* , hidden are read; its arrays of numbers are not. */
@@ -50,13 +50,11 @@ static inline float *lct_fingerprints_vector(const lct_fingerprints *f, int labe
 /* 0 .. LCT_Z_ROLES * LCT_Z_LENGTHS - 1. */
 int lct_z_bin(int role, int32_t n_tokens);
 
-/* Every name, shape and list is checked before anything is allocated by it; a vector with NaN or Inf is LCT_E_NUMERIC. */
-lct_status lct_fingerprints_load(const char *path, lct_fingerprints **out, lct_error *err) LCT_CHECKED;
-/* The same of bytes; `file` names them in messages. */
+/* What lct_fingerprints_open does with a file's bytes: every name, shape and list is checked before anything is allocated by it; a vector with
+ * NaN or Inf is LCT_E_NUMERIC. `file` names them in messages. */
 lct_status lct_fingerprints_parse(const unsigned char *data, size_t n, const char *file, lct_fingerprints **out,
                                   lct_error *err) LCT_CHECKED;
 lct_status lct_fingerprints_save(const lct_fingerprints *f, const char *path, lct_error *err) LCT_CHECKED;
-void lct_fingerprints_free(lct_fingerprints *f);
 /* LCT_E_USAGE says which of model, template, number of layers, hidden size, pooling, source differs or is missing. */
 lct_status lct_fingerprints_check(const lct_fingerprints *f, const char *path, const char *model_hash, const char *template_hash,
                                   int n_layers, int hidden, lct_error *err) LCT_CHECKED;

@@ -222,7 +222,7 @@ lct_status lct_fingerprints_parse(const unsigned char *data, size_t n, const cha
   return s;
 }
 
-lct_status lct_fingerprints_load(const char *path, lct_fingerprints **out, lct_error *err) {
+lct_status lct_fingerprints_open(const char *path, lct_fingerprints **out, lct_error *err) {
   lct_map map;
   *out = NULL;
   LCT_TRY(lct_map_open(path, &map, err));

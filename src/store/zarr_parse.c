@@ -156,7 +156,7 @@ static lct_status check_frame(const reader *r, const json_t *root) {
   if (v != NULL && (!json_is_array(v) || json_array_size(v) != 0)) return refuse(r, LCT_E_UNSUPPORTED, "storage_transformers", "[]", v);
   const char *key = NULL;
   json_t *value = NULL;
-  json_object_foreach((json_t *)root, key, value) {
+  json_object_foreach(lct_unconst(root), key, value) {
     bool is_known = json_is_false(json_object_get(value, "must_understand"));
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) is_known = is_known || strcmp(key, known[i]) == 0;
     if (!is_known) return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: zarr.json: unknown key \"%.64s\"", r->name, key);

@@ -78,7 +78,7 @@ static lct_status write_parts(const zarr_shard *s, struct iovec *part, int n, lc
 static lct_status append(zarr_shard *s, const void *data, size_t n, bool flush, lct_error *err) {
   s->at += n;
   if (!flush && s->tail.len + n < TAIL_BYTES) return lct_buf_append(&s->tail, data, n, err);
-  struct iovec parts[2] = {{s->tail.data, s->tail.len}, {(void *)data, n}};
+  struct iovec parts[2] = {{s->tail.data, s->tail.len}, {lct_unconst(data), n}};
   s->tail.len = 0;
   int skip = parts[0].iov_len == 0;
   return write_parts(s, parts + skip, 2 - skip, err);

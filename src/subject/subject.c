@@ -22,24 +22,24 @@ bool lct_subject_is_end(const lct_subject *s, int32_t token) {
   return false;
 }
 
-static lct_status open_all(const lct_subject_options *o, lct_subject *s, lct_error *err) {
+static lct_status open_all(const lct_model_options *o, bool texts, lct_subject *s, lct_error *err) {
   LCT_TRY(lct_device_resolve(o->device, o->precision, &s->device, err));
-  s->id = strdup(o->model);
+  s->id = strdup(o->id);
   if (s->id == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a model's name");
-  LCT_TRY(lct_model_resolve(o->model, o->gguf_file, &s->path, err));
-  LCT_TRY(lct_model_open(s->path, &s->model, err));
+  LCT_TRY(lct_model_resolve(o->id, o->gguf_file, &s->path, err));
+  LCT_TRY(lct_model_map(s->path, &s->model, err));
   s->cfg = s->model->config;
   LCT_TRY(lct_threads_new(o->threads, &s->threads, err));
-  if (o->no_text) return LCT_OK;
+  if (!texts) return LCT_OK;
   LCT_TRY(lct_tokenizer_for_model(s->model, &s->tokenizer, err));
   collect_ends(s);
   return lct_template_choose(s->tokenizer, o->chat_template, o->no_thinking, s->path, &s->template, err);
 }
 
-lct_status lct_subject_open(const lct_subject_options *o, lct_subject **out, lct_error *err) {
+lct_status lct_subject_open(const lct_model_options *o, bool texts, lct_subject **out, lct_error *err) {
   lct_subject *s = NULL;
   LCT_TRY(lct_calloc(&s, 1, sizeof *s, "a model", err));
-  lct_status status = open_all(o, s, err);
+  lct_status status = open_all(o, texts, s, err);
   if (status != LCT_OK) {
     lct_subject_free(s);
     return status;
@@ -52,14 +52,14 @@ void lct_subject_free(lct_subject *s) {
   if (s == NULL) return;
   lct_threads_free(s->threads);
   lct_tokenizer_free(s->tokenizer);
-  lct_model_free(s->model);
+  lct_model_unmap(s->model);
   free(s->path);
   free(s->id);
   free(s);
 }
 
 lct_status lct_subject_engine(const lct_subject *s, lct_engine **out, lct_error *err) {
-  return lct_device_engine(&s->device, s->model, lct_threads_count(s->threads), out, err);
+  return lct_device_engine(&s->device, s->model, s->threads, out, err);
 }
 
 int64_t lct_subject_free_bytes(const lct_subject *s) {
@@ -92,10 +92,4 @@ json_t *lct_subject_machine_json(const lct_subject *s) {
                                          s->device.label, "device_name", s->device.name, "backend", backend.data);
   lct_buf_free(&backend);
   return out;
-}
-
-void lct_subject_describe(const lct_subject *s, char device[24], char device_name[256], lct_precision *precision) {
-  (void)snprintf(device, 24, "%s", s->device.label);
-  (void)snprintf(device_name, 256, "%s", s->device.name);
-  *precision = s->device.precision;
 }

@@ -53,7 +53,7 @@ lct_status sweep_write_state(const sweep *s, const char *state, const char *erro
   now.rows = s->rows;
   now.tokens_stored = s->tokens;
   now.saturated = sweep_saturated(s);
-  now.seconds_total = lct_seconds() - s->t_start;
+  now.seconds.total = lct_seconds() - s->t_start;
   lct_store_error *errors = NULL;
   int n_errors = 0;
   LCT_TRY(store_errors(s, &errors, &n_errors, err));

@@ -10,8 +10,8 @@ static void take_stats(sweep *s) {
   r->tokens_naive = w->tokens_naive;
   r->tokens_from_prefix = w->tokens_from_prefix;
   r->batches = w->batches;
-  r->seconds_forward = w->seconds_prefill;
-  r->seconds_gemm = w->seconds_gemm;
+  r->seconds.forward = w->seconds_prefill;
+  r->seconds.gemm = w->seconds_gemm;
 }
 
 void sweep_show(sweep *s, const char *phase, lct_sweep_state state) {
@@ -19,15 +19,15 @@ void sweep_show(sweep *s, const char *phase, lct_sweep_state state) {
   take_stats(s);
   lct_sweep_progress p = {.phase = phase, .conversations = r->conversations, .rejected = r->rejected, .rows = s->rows,
                           .tokens_computed = r->tokens_computed, .tokens_naive = r->tokens_naive, .bytes_read = s->bytes_read,
-                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds_input,
-                          .seconds_forward = r->seconds_forward, .seconds_gemm = r->seconds_gemm, .seconds_capture = r->seconds_sink};
+                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds.input,
+                          .seconds_forward = r->seconds.forward, .seconds_gemm = r->seconds.gemm, .seconds_capture = r->seconds.sink};
   if (s->store.writer != NULL) {
     lct_zarr_write_stats w = lct_zarr_writer_stats(s->store.writer);
     p.raw_bytes = w.raw_bytes;
     p.stored_bytes = w.stored_bytes;
     p.slots_taken = w.slots_taken;
     p.n_slots = w.n_slots;
-    p.seconds_wait = r->seconds_input + w.seconds_wait;
+    p.seconds_wait = r->seconds.input + w.seconds_wait;
     p.seconds_store = w.seconds_compress + w.seconds_write;
   }
   lct_rates_update(&s->rates, &p);

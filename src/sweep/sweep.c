@@ -12,7 +12,7 @@ static lct_status load_fingerprints(sweep *s, lct_error *err) {
     return LCT_OK;
   }
   const lct_subject *x = s->subject;
-  LCT_TRY(lct_fingerprints_load(path, &s->fingerprints, err));
+  LCT_TRY(lct_fingerprints_open(path, &s->fingerprints, err));
   LCT_TRY(lct_fingerprints_check(s->fingerprints, path, x->model->hash, x->template.hash, x->cfg.n_layers, x->cfg.hidden, err));
   lct_map map;
   LCT_TRY(lct_map_open(path, &map, err));
@@ -23,10 +23,8 @@ static lct_status load_fingerprints(sweep *s, lct_error *err) {
 
 static lct_status open_subject(sweep *s, lct_error *err) {
   const lct_sweep_options *o = s->o;
-  const lct_subject_options so = {.model = o->model, .chat_template = o->chat_template, .no_thinking = o->no_thinking, .device = o->device,
-                                  .precision = o->precision, .threads = o->threads};
-  LCT_TRY(lct_subject_open(&so, &s->subject, err));
-  lct_subject_describe(s->subject, s->result->device, s->result->device_name, &s->result->precision);
+  LCT_TRY(lct_subject_open(&o->model, true, &s->subject, err));
+  lct_device_describe(&s->subject->device, &s->result->device);
   int context = s->subject->cfg.max_positions;
   s->max_tokens = o->max_tokens > 0 && o->max_tokens < context ? o->max_tokens : context;
   LCT_TRY(load_fingerprints(s, err));
@@ -82,7 +80,7 @@ static lct_status next_unit(void *ctx, lct_unit **out, lct_error *err) {
   sweep *s = ctx;
   double t0 = lct_seconds();
   lct_status st = sweep_planner_next(s->planner, s->o->cancel, out, err);
-  s->result->seconds_input += lct_seconds() - t0;
+  s->result->seconds.input += lct_seconds() - t0;
   return st;
 }
 
@@ -120,7 +118,7 @@ static void take_stats(sweep *s) {
   lct_zarr_write_stats w = lct_zarr_writer_stats(s->store.writer);
   s->result->raw_bytes = w.raw_bytes;
   s->result->stored_bytes = w.stored_bytes;
-  s->result->seconds_wait = w.seconds_wait;
+  s->result->seconds.wait = w.seconds_wait;
   s->result->saturated = sweep_saturated(s);
 }
 
@@ -135,7 +133,7 @@ static lct_status run_and_finish(sweep *s, lct_input *in, lct_error *err) {
     sweep_show(s, "finish", LCT_SWEEP_RUNNING);
     st = sweep_store_finish(&s->store, s->rows, err);
   }
-  s->result->seconds_finish = lct_seconds() - t0;
+  s->result->seconds.finish = lct_seconds() - t0;
   take_stats(s);
   if (!stores) return st;
   bool cancelled = st == LCT_E_CANCELLED;
@@ -155,7 +153,7 @@ static lct_status run_and_finish(sweep *s, lct_input *in, lct_error *err) {
 
 static lct_status check_options(const lct_sweep_options *o, lct_error *err) {
   if (o->n_inputs == 0) return lct_fail(err, LCT_E_USAGE, "a sweep needs a file of conversations");
-  if (o->model == NULL) return lct_fail(err, LCT_E_USAGE, "a sweep needs a model");
+  if (o->model.id == NULL) return lct_fail(err, LCT_E_USAGE, "a sweep needs a model");
   if (o->output == NULL && o->keep != LCT_KEEP_NOTHING) return lct_fail(err, LCT_E_USAGE, "a sweep needs a directory to write to");
   return LCT_OK;
 }
@@ -166,7 +164,7 @@ static lct_status sweep_all(sweep *s, lct_error *err) {
   lct_status st = open_subject(s, err);
   if (st == LCT_OK) st = open_worker(s, err);
   if (st == LCT_OK) st = open_store(s, err);
-  s->result->seconds_load = lct_seconds() - s->t_start;
+  s->result->seconds.load = lct_seconds() - s->t_start;
   if (st == LCT_OK) st = run_and_finish(s, in, err);
   lct_input_free(in);
   return st;
@@ -183,6 +181,6 @@ lct_status lct_sweep(const lct_sweep_options *o, lct_sweep_result *result, lct_e
   sweep_show(&s, "load", LCT_SWEEP_RUNNING);
   lct_status st = sweep_all(&s, err);
   close_all(&s);
-  result->seconds_total = lct_seconds() - s.t_start;
+  result->seconds.total = lct_seconds() - s.t_start;
   return st;
 }

@@ -4,9 +4,6 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "model/gguf.h"
-
-#define MAX_FILE ((size_t)1 << 30)
 
 void lct_tokens_free(lct_tokens *t) {
   if (t == NULL) return;
@@ -65,51 +62,19 @@ lct_status lct_tokenizer_set_template(lct_tokenizer *t, const char *text, size_t
   return LCT_OK;
 }
 
-/* Reads dir/name if it is there; *found tells. */
-static lct_status read_optional(const char *dir, const char *name, lct_buf *out, bool *found, lct_error *err) {
-  lct_buf path = {0};
-  lct_status s = lct_path_join(&path, dir, name, err);
-  *found = s == LCT_OK && lct_path_exists(path.data);
-  if (*found) s = lct_file_read(path.data, MAX_FILE, out, err);
-  lct_buf_free(&path);
-  return s;
-}
-
-lct_status lct_tokenizer_open_dir(const char *dir, lct_tokenizer **out, lct_error *err) {
-  lct_buf path = {0}, json = {0}, config = {0}, jinja = {0};
-  lct_tokenizer *t = NULL;
-  bool has_config = false, has_jinja = false;
-  lct_status s;
-  LCT_TRY_GOTO(s, lct_path_join(&path, dir, "tokenizer.json", err), done);
-  LCT_TRY_GOTO(s, lct_file_read(path.data, MAX_FILE, &json, err), done);
-  LCT_TRY_GOTO(s, read_optional(dir, "tokenizer_config.json", &config, &has_config, err), done);
-  LCT_TRY_GOTO(s, read_optional(dir, "chat_template.jinja", &jinja, &has_jinja, err), done);
-  LCT_TRY_GOTO(s, lct_tokenizer_parse(json.data, json.len, has_config ? config.data : NULL, config.len, path.data, &t, err),
-               done);
-  if (has_jinja) LCT_TRY_GOTO(s, lct_tokenizer_set_template(t, jinja.data, jinja.len, err), done);
-  *out = t;
-  t = NULL;
-done:
-  lct_tokenizer_free(t);
-  lct_buf_free(&path);
-  lct_buf_free(&json);
-  lct_buf_free(&config);
-  lct_buf_free(&jinja);
-  return s;
-}
-
-lct_status lct_tokenizer_for_model(const lct_model *m, lct_tokenizer **out, lct_error *err) {
-  return m->gguf != NULL ? lct_tokenizer_from_gguf(m->gguf, out, err) : lct_tokenizer_open_dir(m->path, out, err);
+lct_status lct_decode_bytes(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) {
+  LCT_TRY(lct_buf_append(out, "", 0, err));
+  for (size_t i = 0; i < n; i++) {
+    if (ids[i] < 0 || (size_t)ids[i] >= t->bpe.n_tokens) continue; /* tokenizers leaves ids out that it does not know */
+    if (skip_special && (t->kinds[ids[i]] & LCT_TOKEN_SPECIAL)) continue;
+    LCT_TRY(lct_buf_append(out, t->bpe.tokens[ids[i]].bytes, t->bpe.tokens[ids[i]].bytes_len, err));
+  }
+  return LCT_OK;
 }
 
 lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) {
   lct_buf raw = {0};
-  lct_status s = lct_buf_append(&raw, "", 0, err);
-  for (size_t i = 0; i < n && s == LCT_OK; i++) {
-    if (ids[i] < 0 || (size_t)ids[i] >= t->bpe.n_tokens) continue; /* tokenizers leaves ids out that it does not know */
-    if (skip_special && (t->kinds[ids[i]] & LCT_TOKEN_SPECIAL)) continue;
-    s = lct_buf_append(&raw, t->bpe.tokens[ids[i]].bytes, t->bpe.tokens[ids[i]].bytes_len, err);
-  }
+  lct_status s = lct_decode_bytes(t, ids, n, skip_special, &raw, err);
   if (s == LCT_OK) s = lct_utf8_replace(raw.data, raw.len, out, NULL, err);
   lct_buf_free(&raw);
   return s;

@@ -63,6 +63,9 @@ lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t s
 lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out,
                       lct_error *err) LCT_CHECKED;
 
+/* The same bytes as they are: a token may hold a part of a character. */
+lct_status lct_decode_bytes(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) LCT_CHECKED;
+
 int32_t lct_tokenizer_vocab(const lct_tokenizer *t);                 /* ids are 0 .. vocab-1 (added tokens included) */
 int32_t lct_tokenizer_id(const lct_tokenizer *t, const char *token); /* of an added or plain token's text, -1 if none */
 bool lct_tokenizer_is_special(const lct_tokenizer *t, int32_t id);

@@ -31,6 +31,17 @@ tail -n 1 cut/errors.jsonl >line
 same errors.jsonl '{"file":"odd.jsonl","line":7,"id":"long","reason":"messages[1]: the prompt up to it has 82 tokens, more than 80; the conversation is cut before it"}' line
 [ "$(wc -l <cut/messages.jsonl)" = 4 ] || fail "cut: not four rows"
 
+# what sweep.json and the lines of messages.jsonl say, in order
+sed -n 's/^ "\([a-z0-9_]*\)":.*/\1/p' skip/sweep.json | tr '\n' ' ' >keys
+same "keys of sweep.json" "format version state llmct_version model template precision device inputs keep store_dtype derive positions sources layers metrics \
+fingerprints rows tokens_stored conversations rejected truncated arrays tokens seconds raw_bytes stored_bytes store_error saturated utf8_replaced machine " keys
+echo '{"id": "two", "messages": [{"role": "user", "content": "Hello", "labels": ["joy", "rain"]}, {"role": "assistant", "content": "Hi", "labels": ["joy"]}]}' >two.jsonl
+run sweep two.jsonl -m "$m" -o two --keep tokens --quiet
+expect 0 "" ""
+sed 's/[0-9][0-9]*/N/g; s/"hash":"[0-9a-fN]*"/"hash":"H"/' two/messages.jsonl >rows
+same "lines of messages.jsonl" '{"row":N,"id":"two","message":N,"role":"user","label":"joy","labels":["joy","rain"],"n_tokens":N,"content":[N,N],"tokens":[N,N],"hash":"H"}
+{"row":N,"id":"two","message":N,"role":"assistant","label":"joy","n_tokens":N,"content":[N,N],"tokens":[N,N],"hash":"H"}' rows
+
 # standard input and .zst give the same store as the file
 run sweep - -m "$m" -o stdin --max-tokens 80 --quiet </dev/null
 expect 0 "" ""

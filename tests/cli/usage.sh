@@ -45,6 +45,8 @@ options:
   -m, --model MODEL                  folder, .gguf file or Hub id (default: the scenario's model.id)
   -o, --output DIR                   parent of the run directory (default: the scenario's output.dir)
   --keep scores|pooled|tokens        what to store (default pooled; tokens: whole tensors as .npz)
+  -f, --fingerprints FILE            score against these, too (llmct-gpu fingerprint makes them): fingerprint_scores.json, .csv
+  --metrics LIST                     of --fingerprints: default cosine,mae,jaccard; also centered, standardized, ...
   -d, --device auto|cpu|cuda:N       auto: a GPU when there is one (default: LCT_DEVICE, else auto)
   --precision auto|exact|fast|f16|bf16 CPU: exact (default), fast or bf16; GPU: f16 (default, fast) or bf16
   --chat-template NAME               instead of the recognised one: chatml, qwen2, qwen2.5, qwen3, smollm2, llama3, ...

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Runs every fuzz target for SECONDS on its seeds, building first if need be; fails on any finding.
-#   tests/fuzz/run.sh SECONDS BUILD_DIR [NAME...]
+#   tests/fuzz/run.sh SECONDS BUILD_DIR [NAME...]    (LCT_FUZZ_BUILT=1: they are built, so that several may run at a time)
+#   tests/fuzz/run.sh build BUILD_DIR                builds alone
 # Packages: clang, its compiler-rt (libclang-rt-NN-dev) and OpenMP (libomp-NN-dev). CC names another clang.
 set -eu
 if [ $# -lt 2 ]; then
-  echo "usage: $0 SECONDS BUILD_DIR [NAME...]" >&2
+  echo "usage: $0 SECONDS|build BUILD_DIR [NAME...]" >&2
   exit 2
 fi
 seconds=$1
@@ -16,10 +17,11 @@ if [ -z "${CC:-}" ]; then
     if command -v "$CC" >/dev/null; then break; fi
   done
 fi
-if [ ! -f "$build/build.ninja" ]; then
+if [ -z "${LCT_FUZZ_BUILT:-}" ] && [ ! -f "$build/build.ninja" ]; then
   cmake -S "$here/../.." -B "$build" -G Ninja -DCMAKE_C_COMPILER="$CC" -DLCT_FUZZ=ON -DLCT_WERROR=OFF >/dev/null
 fi
-cmake --build "$build" --target fuzz -- -j2 | tail -1
+[ -n "${LCT_FUZZ_BUILT:-}" ] || cmake --build "$build" --target fuzz -- -j2 | tail -1
+[ "$seconds" != build ] || exit 0
 
 if [ $# -eq 0 ]; then
   for src in "$here"/fuzz_*.c; do

@@ -1,13 +1,9 @@
 #!/bin/bash
-# What LCT_CUDA means: this build looked for nvcc by itself; OFF gives a complete program; ON without nvcc is an error. Where nvcc was
-# found, the programs for a GPU are built and linked; they run where one is (scripts/gpu-check.sh).
+# What LCT_CUDA means: this build looked for nvcc by itself; ON without nvcc is an error (that OFF gives a complete program is shown by
+# asan.sh, which runs the tests of one). Where nvcc was found, the programs for a GPU are built and linked; they run where one is
+# (scripts/gpu-check.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-build=build-nocuda
-cmake -S . -B $build -G Ninja -DLCT_CUDA=OFF -DLCT_TESTS=OFF | grep -x -- '-- CUDA: switched off: building the complete CPU program'
-cmake --build $build -j "$(nproc)" | tail -n 1
-$build/llmct-gpu --version | grep 'no CUDA'
-
 t=$(mktemp -d)
 trap 'rm -rf "$t"' EXIT
 if cmake -S . -B "$t/on" -G Ninja -DLCT_CUDA=ON -DLCT_NVCC= -DLCT_TESTS=OFF >"$t/log" 2>&1; then

@@ -206,7 +206,7 @@ static lct_status run(const options *o, const int32_t *ids, size_t n, lct_error 
   lct_engine *e = NULL;
   lct_plan *p = NULL;
   int n_seqs = 0;
-  lct_status status = lct_model_open(o->model, &m, err);
+  lct_status status = lct_model_map(o->model, &m, err);
   if (status == LCT_OK) status = lct_engine_new(m, o->ops, &o->backend, &e, err);
   if (status == LCT_OK && o->digest) {
     status = run_digests(e, ids, n, err);
@@ -216,7 +216,7 @@ static lct_status run(const options *o, const int32_t *ids, size_t n, lct_error 
   }
   lct_plan_free(p);
   lct_engine_free(e);
-  lct_model_free(m);
+  lct_model_unmap(m);
   return status;
 }
 

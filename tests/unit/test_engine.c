@@ -123,7 +123,7 @@ static void test_long_and_wide(void **state) {
   }
   tiny t = tiny_make("tiny-qwen2", SEED);
   lct_error err;
-  for (int threads = 1; threads <= 2; threads++) {
+  for (int threads = 1; threads <= TEST_THREADS; threads++) {
     lct_engine *e = open_engine(t.model, TEST_FIRST, threads);
     lct_plan *together = plan_of(p, n, N + 1, 1 << 20);
     shown runs[N + 2];
@@ -196,8 +196,8 @@ static void test_prefill_over_kept_keys(void **state) {
   fill_ids(ids, LONG, 0);
   for (int model = 0; model < 2; model++) {
     tiny t = tiny_make(model == 0 ? "tiny-qwen2" : "tiny-qwen3", SEED);
-    for (int mode = 0; mode < 4; mode++) {
-      lct_engine *e = open_engine(t.model, mode < 2 ? TEST_FIRST : TEST_SECOND, 1 + mode % 2);
+    for (int mode = 0; mode < 2 * TEST_THREADS; mode++) {
+      lct_engine *e = open_engine(t.model, mode < TEST_THREADS ? TEST_FIRST : TEST_SECOND, 1 + mode % TEST_THREADS);
       for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) check_pieces(e, ids, cuts[i][0], cuts[i][1], cuts[i][2]);
       lct_engine_free(e);
     }
@@ -257,8 +257,8 @@ static void check_decode(lct_engine *e) {
 static void test_decode(void **state) {
   (void)state;
   tiny t = tiny_make("tiny-qwen2", SEED);
-  for (int mode = 0; mode < 4; mode++) {
-    lct_engine *e = open_engine(t.model, mode < 2 ? TEST_FIRST : TEST_SECOND, 1 + mode % 2);
+  for (int mode = 0; mode < 2 * TEST_THREADS; mode++) {
+    lct_engine *e = open_engine(t.model, mode < TEST_THREADS ? TEST_FIRST : TEST_SECOND, 1 + mode % TEST_THREADS);
     check_decode(e);
     lct_engine_free(e);
   }

@@ -13,12 +13,12 @@ static tiny spoilt(const lct_tensor *(*pick)(const lct_model *), int64_t row, in
   tiny t = tiny_write("tiny-qwen2", SEED);
   lct_error err;
   char path[128];
-  assert_ok(lct_model_open(t.path, &t.model, &err));
+  assert_ok(lct_model_map(t.path, &t.model, &err));
   const lct_tensor *x = pick(t.model);
   assert_int_equal(x->dtype, LCT_DTYPE_BF16);
   assert_int_equal(t.model->n_maps, 1);
   long at = (long)((const unsigned char *)x->data - t.model->maps[0].data) + 2 * (long)(row * x->cols + col);
-  lct_model_free(t.model);
+  lct_model_unmap(t.model);
   t.model = NULL;
   (void)snprintf(path, sizeof path, "%s/model.safetensors", t.path);
   FILE *f = fopen(path, "r+b");
@@ -27,7 +27,7 @@ static tiny spoilt(const lct_tensor *(*pick)(const lct_model *), int64_t row, in
   assert_int_equal(fseek(f, at, SEEK_SET), 0);
   assert_int_equal(fwrite(nan, 1, 2, f), 2);
   assert_int_equal(fclose(f), 0);
-  assert_ok(lct_model_open(t.path, &t.model, &err));
+  assert_ok(lct_model_map(t.path, &t.model, &err));
   return t;
 }
 

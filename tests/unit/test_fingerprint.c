@@ -112,7 +112,7 @@ static void round_trip(void **state) {
     (void)snprintf(path, sizeof path, "%s/f%zu.safetensors", dir, i);
     lct_fingerprints *f = make(cases[i].n_labels, cases[i].neutral, cases[i].whiten), *g = NULL;
     assert_ok(lct_fingerprints_save(f, path, &err));
-    assert_ok(lct_fingerprints_load(path, &g, &err));
+    assert_ok(lct_fingerprints_open(path, &g, &err));
     check_same(f, g);
     lct_fingerprints_free(f);
     lct_fingerprints_free(g);
@@ -193,7 +193,7 @@ static void check_patched(const char *from, const char *to, lct_status status, c
   assert_int_equal(strlen(from), strlen(to));
   patch(path, from, to);
   (void)snprintf(expected, sizeof expected, "%s: %s", path, message);
-  assert_fails(lct_fingerprints_load(path, &g, &err), status, expected);
+  assert_fails(lct_fingerprints_open(path, &g, &err), status, expected);
   assert_null(g);
   lct_fingerprints_free(f);
 }
@@ -244,12 +244,12 @@ static void not_finite(void **state) {
   v[2] = NAN;
   assert_ok(lct_fingerprints_save(f, path, &err));
   (void)snprintf(message, sizeof message, "%s: tensor \"joy/content_mean/hidden_out\": layer 1 value 2 is NaN", path);
-  assert_fails(lct_fingerprints_load(path, &g, &err), LCT_E_NUMERIC, message);
+  assert_fails(lct_fingerprints_open(path, &g, &err), LCT_E_NUMERIC, message);
   v[2] = 0;
   f->sigma[0] = INFINITY;
   assert_ok(lct_fingerprints_save(f, path, &err));
   (void)snprintf(message, sizeof message, "%s: tensor \"neutral/last/hidden_out/sigma\": layer 0 value 0 is infinite", path);
-  assert_fails(lct_fingerprints_load(path, &g, &err), LCT_E_NUMERIC, message);
+  assert_fails(lct_fingerprints_open(path, &g, &err), LCT_E_NUMERIC, message);
   lct_fingerprints_free(f);
 }
 
@@ -274,7 +274,7 @@ static void no_file(void **state) {
   (void)state;
   lct_error err = {0};
   lct_fingerprints *g = NULL;
-  assert_fails(lct_fingerprints_load("/nowhere/f.safetensors", &g, &err), LCT_E_IO,
+  assert_fails(lct_fingerprints_open("/nowhere/f.safetensors", &g, &err), LCT_E_IO,
                "cannot open /nowhere/f.safetensors: No such file or directory");
   lct_fingerprints_free(NULL);
 }

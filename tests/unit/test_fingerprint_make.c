@@ -68,7 +68,7 @@ static void scan_prompts(void) {
   assert_ok(lct_buf_puts(&b, "]}", &err));
   write_text(yaml, b.data);
   lct_buf_free(&b);
-  lct_scan_options o = {.scenario = yaml, .model = model.path, .output = folder, .device = "cpu", .keep = LCT_KEEP_POOLED, .threads = 1};
+  lct_scan_options o = {.model = {.id = model.path, .device = "cpu", .threads = 1}, .scenario = yaml, .output = folder, .keep = LCT_KEEP_POOLED};
   lct_scan_result r;
   assert_ok(lct_scan(&o, &r, &err));
   (void)snprintf(pooled, sizeof pooled, "%s/prompt_0/pooled.npz", r.run_dir);
@@ -127,8 +127,8 @@ static int tear_down(void **state) {
 }
 
 static lct_fingerprint_options options(const char *references) {
-  return (lct_fingerprint_options){.references = references, .model = model.path, .output = output, .sources = FOUR, .pcs = -1,
-                                   .device = "cpu", .threads = 1};
+  return (lct_fingerprint_options){.model = {.id = model.path, .device = "cpu", .threads = 1}, .references = references, .output = output,
+                                   .sources = FOUR, .pcs = -1};
 }
 
 static lct_fingerprints *make(const lct_fingerprint_options *o, lct_fingerprint_result *r) {
@@ -136,7 +136,7 @@ static lct_fingerprints *make(const lct_fingerprint_options *o, lct_fingerprint_
   lct_fingerprints *f = NULL;
   assert_ok(lct_fingerprint(o, r, &err));
   assert_int_equal(r->rejected, 0);
-  assert_ok(lct_fingerprints_load(output, &f, &err));
+  assert_ok(lct_fingerprints_open(output, &f, &err));
   assert_int_equal(f->n_layers, layers);
   assert_int_equal(f->hidden, hidden);
   assert_int_equal(f->n_sources, N_SOURCES);
@@ -352,7 +352,7 @@ static void many_prompts_and_a_bank(void **state) {
     write_lines(neutral, 0, N, 1, "plain");
     o.neutral = way == 0 ? NULL : neutral;
     o.neutral_label = "plain";
-    o.threads = 2;
+    o.model.threads = 2;
     lct_fingerprints_free(make(&o, &r));
     other.len = 0;
     assert_ok(lct_file_read(output, 1 << 28, &other, &err));

@@ -86,7 +86,7 @@ static void check_params(const lct_model *m, const char *golden) {
 static lct_model *open_model(const char *path) {
   lct_model *m = NULL;
   lct_error err = {0};
-  if (lct_model_open(path, &m, &err) != LCT_OK) fail_msg("%s", err.message);
+  if (lct_model_map(path, &m, &err) != LCT_OK) fail_msg("%s", err.message);
   assert_string_equal(m->format, "gguf");
   assert_non_null(m->gguf);
   return m;
@@ -133,7 +133,7 @@ static void test_tiny_models(void **state) {
     assert_int_equal(c->bos, 3);
     (void)snprintf(path, sizeof path, "%s.sha", cases[i].stem);
     check_params(m, path);
-    lct_model_free(m);
+    lct_model_unmap(m);
   }
 }
 
@@ -153,7 +153,7 @@ static void test_smollm2_as_transformers(void **state) {
   assert_int_equal(m->config.n_eos, 1);
   assert_int_equal(m->config.eos[0], 2);
   check_params(m, GOLDENS "smollm2_hf.sha");
-  lct_model_free(m);
+  lct_model_unmap(m);
 }
 
 /* ---- what is refused ---- */
@@ -167,10 +167,10 @@ static void expect(const lct_buf *b, lct_status code, const char *message) {
   assert_true(fd >= 0);
   assert_int_equal(write(fd, b->data, b->len), b->len);
   close(fd);
-  lct_status s = lct_model_open(path, &m, &err);
+  lct_status s = lct_model_map(path, &m, &err);
   unlink(path);
   assert_true((m != NULL) == (code == LCT_OK));
-  lct_model_free(m);
+  lct_model_unmap(m);
   (void)snprintf(want, sizeof want, "%s%s", message != NULL ? path : "", message != NULL ? message : "");
   assert_string_equal(err.message, want);
   assert_int_equal(s, code);

@@ -29,9 +29,9 @@ static void end_with(const work *w, lct_status status, const char *format) {
     if (*p == '@') assert_ok(lct_buf_puts(&want, w->dir, &err));
     else assert_ok(lct_buf_append(&want, p, 1, &err));
   }
-  lct_status s = lct_model_open(w->dir, &m, &err);
-  if (s == LCT_OK) s = lct_model_check_finite(m, &err);
-  lct_model_free(m);
+  lct_status s = lct_model_map(w->dir, &m, &err);
+  if (s == LCT_OK) s = lct_model_check_finite(m, NULL, &err);
+  lct_model_unmap(m);
   remove_tree(w->root);
   if (s != status || strcmp(err.message, want.data) != 0) {
     fail_msg("status %d, \"%s\", expected %d, \"%s\"", s, err.message, status, want.data);
@@ -66,8 +66,8 @@ static void values(void **state) {
   while (fscanf(f, "%63s %lld %64s", name, &n_params, want) == 3) {
     lct_error err = {0};
     lct_model *m = NULL;
-    assert_ok(lct_model_open(at(GOLDENS, name), &m, &err));
-    assert_ok(lct_model_check_finite(m, &err));
+    assert_ok(lct_model_map(at(GOLDENS, name), &m, &err));
+    assert_ok(lct_model_check_finite(m, NULL, &err));
     assert_int_equal(lct_model_n_params(m), n_params);
     digest(m, have);
     assert_string_equal(have, want);
@@ -75,7 +75,7 @@ static void values(void **state) {
     assert_string_equal(m->path, at(GOLDENS, name));
     assert_int_equal(strlen(m->hash), 64);
     assert_null(m->gguf);
-    lct_model_free(m);
+    lct_model_unmap(m);
     n++;
   }
   (void)fclose(f);
@@ -86,21 +86,21 @@ static void configs(void **state) {
   (void)state;
   lct_error err = {0};
   lct_model *m = NULL;
-  assert_ok(lct_model_open(GOLDENS "/" LLAMA, &m, &err));
+  assert_ok(lct_model_map(GOLDENS "/" LLAMA, &m, &err));
   assert_int_equal(m->config.rope.kind, LCT_ROPE_LLAMA3);
   assert_true(m->config.rope.factor == 8 && m->config.rope.original_max_positions == 64 && m->config.rope.theta == 10000);
   assert_true(m->config.qkv_bias && m->config.o_bias && !m->config.tied_head && m->layers[1].o_bias.data != NULL);
   assert_true(m->head.data != m->embed.data && m->config.rms_eps == 1e-5f);
   assert_string_equal(m->layers[1].down.name, "model.layers.1.mlp.down_proj.weight");
-  lct_model_free(m);
-  assert_ok(lct_model_open(GOLDENS "/" QWEN3, &m, &err));
+  lct_model_unmap(m);
+  assert_ok(lct_model_map(GOLDENS "/" QWEN3, &m, &err));
   assert_int_equal(m->config.head_dim, 8);
   assert_int_equal(m->config.n_eos, 3); /* 3, 4 of config.json; 5 of generation_config.json */
   assert_int_equal(m->config.eos[2], 5);
   assert_int_equal(m->config.bos, -1);
   assert_true(m->head.data == m->embed.data && m->layers[0].q_norm.data != NULL && m->layers[0].q_bias.data == NULL);
   assert_int_equal(m->n_maps, 4);
-  lct_model_free(m);
+  lct_model_unmap(m);
 }
 
 /* The hash sees the configuration, the types and the numbers; not the folder's name. */
@@ -109,9 +109,9 @@ static void hashes(void **state) {
   char first[65];
   lct_error err = {0};
   lct_model *m = NULL;
-  assert_ok(lct_model_open(GOLDENS "/" LLAMA, &m, &err));
+  assert_ok(lct_model_map(GOLDENS "/" LLAMA, &m, &err));
   memcpy(first, m->hash, sizeof first);
-  lct_model_free(m);
+  lct_model_unmap(m);
   for (int change = 0; change < 3; change++) {
     work w = begin(LLAMA);
     if (change == 1) patch(at(w.dir, "config.json"), "\"factor\": 8.0", "\"factor\": 9.0");
@@ -121,10 +121,10 @@ static void hashes(void **state) {
       write_all(at(w.dir, "model.safetensors"), b.data, b.len);
       lct_buf_free(&b);
     }
-    assert_ok(lct_model_open(w.dir, &m, &err));
+    assert_ok(lct_model_map(w.dir, &m, &err));
     if (change == 0) assert_string_equal(m->hash, first);
     else assert_string_not_equal(m->hash, first);
-    lct_model_free(m);
+    lct_model_unmap(m);
     remove_tree(w.root);
   }
 }
@@ -322,9 +322,9 @@ static void largest_finite(void **state) {
     lct_model *m = NULL;
     work w = begin(cases[i].golden);
     poke(w.dir, cases[i].file, cases[i].tensor, 3, &cases[i].bits, cases[i].size);
-    assert_ok(lct_model_open(w.dir, &m, &err));
-    assert_ok(lct_model_check_finite(m, &err));
-    lct_model_free(m);
+    assert_ok(lct_model_map(w.dir, &m, &err));
+    assert_ok(lct_model_check_finite(m, NULL, &err));
+    lct_model_unmap(m);
     remove_tree(w.root);
   }
 }
@@ -341,13 +341,13 @@ static void not_finite_blocks(void **state) {
   lct_error err = {0};
   lct_model m = {.config = {.tied_head = true}, .path = (char *)"q.gguf"};
   m.embed = (lct_tensor){.name = "token_embd.weight", .dtype = LCT_DTYPE_Q6_K, .rows = ROWS, .cols = COLS, .data = data};
-  assert_fails(lct_model_check_finite(&m, &err), LCT_E_NUMERIC,
+  assert_fails(lct_model_check_finite(&m, NULL, &err), LCT_E_NUMERIC,
                "q.gguf: tensor \"token_embd.weight\": expected finite weights, found a NaN or Inf scale (Q6_K block at row 4000, "
                "column 0)");
   memset(data, 0, bytes);
   memcpy(data + 2 * (3 * 4 + 1), &inf, 2); /* file row 3 of a head of 6 is Hugging Face's row 4 */
   m.embed = (lct_tensor){.name = "q", .dtype = LCT_DTYPE_F16, .rows = 6, .cols = 4, .data = data, .perm_head_dim = 6};
-  assert_fails(lct_model_check_finite(&m, &err), LCT_E_NUMERIC,
+  assert_fails(lct_model_check_finite(&m, NULL, &err), LCT_E_NUMERIC,
                "q.gguf: tensor \"q\": expected finite weights, found Inf at row 4, column 1");
   free(data);
 }

@@ -51,7 +51,7 @@ static lct_status scan_on(const char *device, const char *folder, lct_keep keep,
   char output[128];
   (void)snprintf(output, sizeof output, "%s/%s", model.dir, folder);
   *err = (lct_error){0};
-  lct_scan_options o = {.scenario = scenario, .model = model.path, .output = output, .device = device, .keep = keep, .threads = 1};
+  lct_scan_options o = {.model = {.id = model.path, .device = device, .threads = 1}, .scenario = scenario, .output = output, .keep = keep};
   return lct_scan(&o, r, err);
 }
 
@@ -104,12 +104,12 @@ static void compare(lct_keep keep, const fake_gpu *faults, bool shrinks) {
   assert_ok(scan_on("cuda:0", "gpu", keep, &gpu, &err));
   assert_same_run(&cpu, &gpu);
   assert_true(cpu.written && gpu.written);
-  assert_string_equal(gpu.device, "cuda:0");
-  assert_string_equal(gpu.device_name, "Fake");
-  assert_int_equal(gpu.precision, LCT_PRECISION_F16);
+  assert_string_equal(gpu.device.label, "cuda:0");
+  assert_string_equal(gpu.device.name, "Fake");
+  assert_int_equal(gpu.device.precision, LCT_PRECISION_F16);
   assert_int_equal(fake.opened.precision, LCT_PRECISION_F16);
   assert_int_equal(gpu.batch_rows_failed > 0, shrinks);
-  assert_true(fake.n_pooled > 0); /* also where all rows come to the host for the files */
+  assert_true(fake.n_pooled > 0); /* whatever else comes to the host */
   assert_int_equal(gpu.batch_rows_shrunk_to, gpu.batch_rows_failed / 2);
   assert_in(&gpu, "scan.json", "\"state\": \"done\"");
   if (shrinks) assert_in(&gpu, "scan.json", "\"out_of_memory\": {");

@@ -24,7 +24,7 @@ static lct_scan_result scan_with(const tiny *t, lct_keep keep) {
   lct_scan_result r;
   (void)snprintf(scenario, sizeof scenario, "%s/s.yaml", t->dir);
   assert_ok(lct_file_write_atomic(scenario, SCENARIO, strlen(SCENARIO), &err));
-  lct_scan_options o = {.scenario = scenario, .model = t->path, .output = t->dir, .device = TEST_DEVICE, .keep = keep, .threads = 1};
+  lct_scan_options o = {.model = {.id = t->path, .device = TEST_DEVICE, .threads = 1}, .scenario = scenario, .output = t->dir, .keep = keep};
   assert_ok(lct_scan(&o, &r, &err));
   return r;
 }

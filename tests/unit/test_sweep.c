@@ -65,8 +65,8 @@ static void scan_talk(int talk, int *row) {
                            "\"generation\": {\"max_new_tokens\": 1}}", TALKS[talk]));
   write_text(path, b.data);
   lct_buf_free(&b);
-  lct_scan_options o = {.scenario = path, .model = model.path, .output = folder, .device = TEST_DEVICE, .keep = LCT_KEEP_POOLED, .threads = 1,
-                        .chat_template = chat_template};
+  lct_scan_options o = {.model = {.id = model.path, .device = TEST_DEVICE, .threads = 1, .chat_template = chat_template}, .scenario = path,
+                        .output = folder, .keep = LCT_KEEP_POOLED};
   lct_scan_result r;
   assert_ok(lct_scan(&o, &r, &err));
   (void)snprintf(pooled, sizeof pooled, "%s/prompt_0/pooled.npz", r.run_dir);
@@ -124,8 +124,8 @@ static void remove_store(void) {
 static lct_sweep_options options(void) {
   static const char *inputs[1];
   inputs[0] = input;
-  return (lct_sweep_options){.inputs = inputs, .n_inputs = 1, .model = model.path, .output = store, .device = TEST_DEVICE, .keep = LCT_KEEP_POOLED,
-                             .threads = 1, .chat_template = chat_template, .sources = "hidden_in,hidden_out,attn_out,mlp_down_out", .store_dtype = LCT_STORED_F32,
+  return (lct_sweep_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 1, .chat_template = chat_template}, .inputs = inputs, .n_inputs = 1,
+                             .output = store, .keep = LCT_KEEP_POOLED, .sources = "hidden_in,hidden_out,attn_out,mlp_down_out", .store_dtype = LCT_STORED_F32,
                              .sync = LCT_SYNC_OFF};
 }
 
@@ -392,7 +392,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   (void)snprintf(file, sizeof file, "%s/f.safetensors", model.dir);
   write_text(references, REFERENCES);
   lct_fingerprint_result made;
-  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.references = references, .model = model.path, .output = file, .device = TEST_DEVICE, .threads = 1}, &made, &err));
+  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 1}, .references = references, .output = file}, &made, &err));
   lct_sweep_options o = options();
   o.keep = LCT_KEEP_SCORES;
   o.sources = "attn_out,hidden_out"; /* the fingerprints have hidden_out alone */
@@ -401,7 +401,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   o.fingerprints = file;
   (void)run(&o);
   lct_fingerprints *f = NULL;
-  assert_ok(lct_fingerprints_load(file, &f, &err));
+  assert_ok(lct_fingerprints_open(file, &f, &err));
   lct_zarr_meta m;
   float *scores = read_all("scores", &m);
   const int64_t shape[] = {n_rows, 2, 1, 2, 2, 3};
