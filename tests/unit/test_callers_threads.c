@@ -61,11 +61,11 @@ static void with_a_model(void **state) {
     char out[192];
     double seconds[1];
     (void)snprintf(out, sizeof out, "%s/scans", model.dir);
-    const lct_scan_options scan = {.scenario = scenario, .model = model.path, .output = out, .device = "cpu", .precision = precisions[i],
-                                   .keep = LCT_KEEP_TOKENS, .threads = 2};
+    const lct_scan_options scan = {.scenario = scenario, .model = {.id = model.path, .device = "cpu", .precision = precisions[i], .threads = 2}, .output = out,
+                                   .keep = LCT_KEEP_TOKENS};
     lct_scan_result scanned;
     assert_leaves_threads_alone(lct_scan(&scan, &scanned, &err));
-    const lct_bench_options bench = {.model = model.path, .device = "cpu", .precision = precisions[i], .threads = 2, .n_prompts = 1, .n_tokens = 300,
+    const lct_bench_options bench = {.model = {.id = model.path, .device = "cpu", .precision = precisions[i], .threads = 2}, .n_prompts = 1, .n_tokens = 300,
                                      .n_decode = 2, .repeats = 1};
     lct_bench_result measured = {.seconds = seconds};
     assert_leaves_threads_alone(lct_bench_prefill(&bench, &measured, &err));
@@ -75,11 +75,11 @@ static void with_a_model(void **state) {
 
 static void with_a_store(void **state) {
   (void)state;
-  const lct_fingerprint_options making = {.references = references, .model = model.path, .output = prints, .device = "cpu", .threads = 2};
+  const lct_fingerprint_options making = {.references = references, .model = {.id = model.path, .device = "cpu", .threads = 2}, .output = prints};
   lct_fingerprint_result made;
   assert_leaves_threads_alone(lct_fingerprint(&making, &made, &err));
   const char *inputs[] = {input};
-  const lct_sweep_options sweep = {.inputs = inputs, .n_inputs = 1, .model = model.path, .output = store, .device = "cpu", .threads = 2,
+  const lct_sweep_options sweep = {.inputs = inputs, .n_inputs = 1, .model = {.id = model.path, .device = "cpu", .threads = 2}, .output = store,
                                    .keep = LCT_KEEP_POOLED, .store_dtype = LCT_STORED_F32, .sync = LCT_SYNC_OFF};
   lct_sweep_result swept;
   assert_leaves_threads_alone(lct_sweep(&sweep, &swept, &err));
