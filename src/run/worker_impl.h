@@ -43,22 +43,23 @@ typedef struct {
   int32_t reply0;               /* first slot of replies */
 } run_batch;
 
-/* prefill.c: runs stage->batch with the pool's entries (n), the client's takers and heads; kv as in lct_pass. */
+/* stage.c: runs stage->batch with the pool's entries (n), the client's takers and heads; kv as in lct_pass. */
 lct_status run_stage(run_job *j, lct_stage *stage, const lct_pool_rows *rows, int32_t n, const lct_heads *heads, lct_kv *kv,
                      lct_error *err) LCT_CHECKED;
 /* The rows that an item's places are: the pool's entries, the worker's arena's. */
 lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_batch *cut, int32_t item, lct_pool_rows *out, lct_error *err) LCT_CHECKED;
-/* The prefill of a batch, and the first tokens of its generations. */
-lct_status run_prefill(run_batch *b, lct_kv *kv, bool *stop, lct_error *err) LCT_CHECKED;
 /* Keys of at least n_slots, the same object as long as it is large enough. */
 lct_status run_reserve_keys(lct_worker *w, int32_t n_slots, lct_error *err) LCT_CHECKED;
 /* Their memory is free: batches that did not fit beside them may fit without. */
 void run_drop_keys(lct_worker *w);
 
-/* generate.c */
+/* heads.c */
 /* Heads for the next token of each of n generations, whose rows these are; run_heads_take records what was chosen, or frees it all. */
 lct_status run_heads(run_job *j, lct_generation *const *g, int32_t n, const int32_t *rows, lct_heads *out, lct_error *err) LCT_CHECKED;
 void run_heads_take(run_job *j, lct_generation *const *g, lct_heads *heads, bool chosen);
+/* prefill.c: the prefill of a batch, and the first tokens of its generations. */
+lct_status run_prefill(run_batch *b, lct_kv *kv, bool *stop, lct_error *err) LCT_CHECKED;
+/* generate.c */
 lct_status run_generate(run_batch *b, bool stop, lct_error *err) LCT_CHECKED;
 
 /* replies.c */
