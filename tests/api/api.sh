@@ -63,18 +63,23 @@ snapshots=$(($(wc -l <swept/messages.jsonl)))
 [ "$snapshots" -ge 200 ] || fail "only $snapshots snapshots"
 tail -n +2 swept-scores.csv | cut -d, -f1,6- >want-scores
 tail -n +2 swept-vectors.csv | cut -d, -f1,6- | sort >want-vectors # the export goes source by source, the program row by row
-cp -r tiny-qwen2 again && cp f.safetensors again.safetensors
+copies() { rm -rf again* && cp -r tiny-qwen2 again && cp f.safetensors again.safetensors; }
+copies
 ./observe again again.safetensors talks.txt $metrics scores.csv vectors.csv >told || fail "observe"
 [ "$(cat told)" = "$snapshots snapshots" ] || fail "observe says $(cat told), the sweep has $snapshots"
 cmp -s scores.csv want-scores || { fail "observed scores are not the sweep's"; diff scores.csv want-scores | head -n 6; }
 sort vectors.csv >vectors
 cmp -s vectors want-vectors || { fail "observed vectors are not the sweep's"; diff vectors want-vectors | cut -c1-100 | head -n 6; }
 
-# a scan's reply
+# a scan's scores and reply
 scenario talk 24 >s.yaml
 printf 'system\tYou are kind.\nuser\tWhat a lovely morning!\nassistant\tIt is.\nuser\tAnd now it rains.\n\n' >talk.txt
-run scan s.yaml -m tiny-qwen2 -o runs --keep scores --threads 1 --no-report -q
+run scan s.yaml -m tiny-qwen2 -f f.safetensors --metrics $metrics -o runs --keep scores --threads 1 --no-report -q
 done_well
+copies
+./observe again again.safetensors talk.txt $metrics scores.csv vectors.csv >told || fail "observe"
+tail -n +2 runs/talk_*/prompt_0/fingerprint_scores.csv | grep -v ^4, | cut -d, -f1,3- >want-scores # snapshot 4 has the reply
+[ -s want-scores ] && cmp -s scores.csv want-scores || { fail "observed scores are not the scan's"; diff scores.csv want-scores | head -n 6; }
 ./reply tiny-qwen2 f.safetensors talk.txt 24 >told || fail "reply"
 if command -v python3 >/dev/null; then
   python3 - runs/talk_*/prompt_0/steps.json told <<'END' || fail "the reply is not the scan's: $(cat told)"
