@@ -6,6 +6,13 @@
 
 static const lct_message TALK[] = {{"system", "You are kind.", 13}, {"user", "What a lovely morning!", 22}, {"assistant", "It is.", 6},
                                    {"user", "And now it rains.", 17}};
+/* Of a decode step against a prefill, whose matrices are multiplied in other tiles: float32's rounding, or that of f16 inputs through four layers. */
+#ifdef TEST_CUDA
+#define STATE_ERROR 4e-3f
+#else
+#define STATE_ERROR 2e-5f
+#endif
+
 /* TALK as the template renders it */
 #define TURN(role, text) "<|im_start|>" role "\n" text "<|im_end|>\n"
 static const char RENDERED[] = TURN("system", "You are kind.") TURN("user", "What a lovely morning!") TURN("assistant", "It is.")
@@ -194,7 +201,7 @@ static void test_reply_states(void **state) {
     run_ids(o, ids, prompt->n_tokens + k, want);
     for (size_t i = 0; i < h.floats; i++) {
       float d = fabsf(want[i] - h.states[(size_t)k * h.floats + i]);
-      if (d > 1e-4f * (1 + fabsf(want[i]))) fail_msg("token %d, value %zu: %g and %g", k, i, (double)want[i], (double)h.states[(size_t)k * h.floats + i]);
+      if (d > STATE_ERROR * (1 + fabsf(want[i]))) fail_msg("token %d, value %zu: %g and %g", k, i, (double)want[i], (double)h.states[(size_t)k * h.floats + i]);
     }
     ids[prompt->n_tokens + k] = h.ids[k];
   }
