@@ -127,8 +127,8 @@ static void bench_rows(int n, int hidden, int inter, int n_heads, int n_kv, int 
 }
 
 int main(int argc, char **argv) {
-  lct_backend_options o = {.precision = argc > 1 && strcmp(argv[1], "fast") == 0 ? LCT_PRECISION_FAST : LCT_PRECISION_EXACT,
-                           .n_threads = argc > 2 ? atoi(argv[2]) : 0};
+  lct_backend_options o = {.precision = argc > 1 && strcmp(argv[1], "fast") == 0 ? LCT_PRECISION_FAST : LCT_PRECISION_EXACT};
+  CHECK(lct_threads_new(argc > 2 ? atoi(argv[2]) : 0, &o.threads, &err));
   lct_buf text = {0};
   ops = lct_cpu_ops();
   CHECK(lct_cpu_describe(&text, &err));
@@ -149,6 +149,7 @@ int main(int argc, char **argv) {
   bench_rows(700, 576, 1536, 9, 3, 64);
   bench_rows(700, 2048, 11008, 16, 2, 128);
   ops->close(be);
+  lct_threads_free(o.threads);
   lct_buf_free(&text);
   return 0;
 }

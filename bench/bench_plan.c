@@ -3,6 +3,7 @@
  * TOKENIZER is a folder or a GGUF file. bench/plan_bench.py runs it, and its like of an earlier commit, in turns. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -45,9 +46,10 @@ int main(int argc, char **argv) {
   for (int i = argc > 5 ? atoi(argv[5]) : 1; i > 0; i--) {
     plan_counts c = {.lines = UINT64_C(0xcbf29ce484222325)};
     double start = lct_seconds();
+    clock_t cpu = clock();
     if (plan_units(t, &chat, argv[3], max_rows, &c, &err) != LCT_OK) die(argv[3], &err);
-    printf("{\"seconds\": %.6f, \"conversations\": %lld, \"prompts\": %lld, \"tokens\": %lld, \"tokens_naive\": %lld, \"units\": %lld, "
-           "\"lines\": \"%016llx\"}\n", lct_seconds() - start, (long long)c.conversations, (long long)c.items, (long long)c.tokens,
+    printf("{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"conversations\": %lld, \"prompts\": %lld, \"tokens\": %lld, \"tokens_naive\": %lld, \"units\": %lld, "
+           "\"lines\": \"%016llx\"}\n", lct_seconds() - start, (double)(clock() - cpu) / CLOCKS_PER_SEC, (long long)c.conversations, (long long)c.items, (long long)c.tokens,
            (long long)c.naive, (long long)c.units, (unsigned long long)c.lines);
   }
   lct_tokenizer_free(t);

@@ -32,7 +32,8 @@ static void check(lct_status s) {
 typedef struct {
   const char *dir;
   int64_t tokens, layers, hidden;
-  int threads, repeats;
+  int n_threads, repeats;
+  lct_threads *threads;
   const uint16_t *data;
   size_t raw_bytes;
 } bench;
@@ -79,7 +80,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void bench_write(const bench *b, int run) {
   lct_zarr_meta m = meta_of(b);
-  lct_zarr_write_options o = {.n_threads = b->threads, .budget_bytes = (size_t)64 << 20, .fsync = LCT_FSYNC_OFF};
+  lct_zarr_write_options o = {.threads = b->threads, .budget_bytes = (size_t)64 << 20, .fsync = LCT_FSYNC_OFF};
   lct_zarr_writer *w = NULL;
   lct_zarr_out *out;
   size_t row = (size_t)(b->layers * b->hidden);
@@ -153,9 +154,9 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: bench_store DIR [DATA|-] [TOKENS LAYERS HIDDEN [THREADS REPEATS]]\n");
     return 2;
   }
-  bench b = {.tokens = 4096, .layers = 24, .hidden = 2048, .threads = 1, .repeats = 3};
+  bench b = {.tokens = 4096, .layers = 24, .hidden = 2048, .n_threads = 1, .repeats = 3};
   if (argc >= 6) b.tokens = atoll(argv[3]), b.layers = atoll(argv[4]), b.hidden = atoll(argv[5]);
-  if (argc == 8) b.threads = atoi(argv[6]), b.repeats = atoi(argv[7]);
+  if (argc == 8) b.n_threads = atoi(argv[6]), b.repeats = atoi(argv[7]);
   if (b.tokens < CHUNK_ROWS || b.layers < 1 || b.hidden < 1 || b.repeats < 1) return 2;
   b.raw_bytes = (size_t)(b.tokens * b.layers * b.hidden) * 2;
   lct_map map = {0};
@@ -173,12 +174,14 @@ int main(int argc, char **argv) {
   lct_buf dir = {0};
   check(lct_path_join(&dir, argv[1], "bench.zarr", &err));
   b.dir = dir.data;
+  check(lct_threads_new(b.n_threads, &b.threads, &err));
   bench_codec(&b);
   for (int run = 0; run < b.repeats; run++) {
     bench_write(&b, run);
     bench_read(&b, run);
   }
   lct_buf_free(&dir);
+  lct_threads_free(b.threads);
   lct_map_close(&map);
   free(made);
   return 0;

@@ -58,21 +58,20 @@ def join(a):
 
 
 def measure(a, sides, tokenizer, template, path, what):
-    seconds, counts = {side: [] for side in sides}, {}
+    runs = {side: [] for side in sides}
     for _ in range(a.repeats):
         for side, program in sides.items():
-            r = json.loads(call(program, tokenizer, template, path, a.max_rows))
-            seconds[side].append(r.pop("seconds"))
-            counts[side] = r
-    now, before = counts["now"], counts["before"]
+            runs[side].append(json.loads(call(program, tokenizer, template, path, a.max_rows)))
+    now, before = runs["now"][0], runs["before"][0]
     for key in ("conversations", "prompts", "tokens_naive", "lines"):
         if now[key] != before[key]:
             sys.exit(f"{what}, {template}: {key} differ: {before[key]} before, {now[key]} now")
     work = f"{what}: {now['conversations']} conversations, {now['prompts']} prompts, {now['tokens_naive']} tokens one by one; {template}"
-    rates = {side: [now["conversations"] / s for s in seconds[side]] for side in sides}
-    m = {side: bench.add("plan", work, side, "conversations/s", rates[side], "higher", f"{counts[side]['units']} units") for side in sides}
-    pairs = [x / y for x, y in zip(rates["now"], rates["before"])]
-    bench.add("plan", work, "ratio", "x", pairs, "higher", f"now / before, turn by turn; medians {m['now'] / m['before']:.2f}")
+    for clock, unit, note in (("seconds", "conversations/s", "of wall time"), ("cpu_seconds", "conversations/CPU s", "of the process's processor time")):
+        rates = {side: [now["conversations"] / r[clock] for r in runs[side]] for side in sides}
+        for side in sides:
+            bench.add("plan", work, side, unit, rates[side], "higher", note)
+        bench.add("plan", work, "ratio", "x", [x / y for x, y in zip(rates["now"], rates["before"])], "higher", f"now / before, turn by turn, {note}")
 
 
 def table(a, info):
@@ -111,7 +110,7 @@ def main():
         if (a.work / "before").exists():
             call("git", "-C", ROOT, "worktree", "remove", "--force", a.work / "before")
         shutil.rmtree(a.work, ignore_errors=True)
-    info = bench.computer()
+    info = bench.computer() | {"load": [round(x, 1) for x in os.getloadavg()]}
     text = table(a, info)
     if a.out:
         Path(a.out + ".jsonl").write_text("".join(json.dumps(r) + "\n" for r in [{"machine": info}] + bench.ROWS))

@@ -48,6 +48,7 @@ static lct_status backend_open(const lct_backend_options *o, lct_backend **out, 
   lct_backend *be = NULL;
   LCT_TRY(lct_calloc(&be, 1, sizeof *be, "CUDA backend", err));
   be->device = o->device;
+  be->threads = o->threads;
   be->t = o->precision == LCT_PRECISION_BF16 ? LCT_DTYPE_BF16 : LCT_DTYPE_F16;
   const char *sync = getenv("LCT_CUDA_SYNC");
   be->sync = sync != NULL && strcmp(sync, "1") == 0;

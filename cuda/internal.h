@@ -28,6 +28,7 @@ typedef struct {
 struct lct_backend {
   int device;
   lct_dtype t; /* F16 or BF16 */
+  lct_threads *threads;
   cudaStream_t stream;
   lct_gemm *gemm;
   lct_attn_work work;

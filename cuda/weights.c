@@ -2,7 +2,6 @@
  *
  * Two pinned pieces take turns: while threads fill one from the mapped file, the other travels and is converted, behind each other on
  * the stream. F32, F16 and BF16 travel as they lie in the file; everything else is dequantised to f32 on the way into the piece. */
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +9,7 @@
 #include "internal.h"
 
 #define PIECE_BYTES ((size_t)16 << 20)
-#define BLOCK_BYTES ((size_t)1 << 18) /* of a thread's turn at filling a piece */
-#define MAX_THREADS 16                /* more do not copy faster than PCIe carries */
+#define BLOCK_BYTES ((int64_t)1 << 18) /* of a thread's turn at filling a piece */
 
 struct lct_weight {
   int64_t in, out;
@@ -91,18 +89,17 @@ static lct_status send(lct_backend *be, const piece *p, lct_dtype from, int64_t 
   return lct_cuda_check(be, cudaEventRecord(p->done, be->stream), "cudaEventRecord", err);
 }
 
-static int fill_threads(void) {
-  int n = omp_get_max_threads();
-  return n < MAX_THREADS ? n : MAX_THREADS;
-}
+/* Bytes on their way into a piece. */
+typedef struct {
+  char *dst;
+  const char *src;
+} copying;
 
-static void copy_parallel(char *dst, const char *src, size_t bytes) {
-  int64_t blocks = (int64_t)((bytes + BLOCK_BYTES - 1) / BLOCK_BYTES);
-#pragma omp parallel for num_threads(fill_threads()) schedule(static) if (blocks > 1)
-  for (int64_t b = 0; b < blocks; b++) {
-    size_t from = (size_t)b * BLOCK_BYTES;
-    memcpy(dst + from, src + from, bytes - from < BLOCK_BYTES ? bytes - from : BLOCK_BYTES);
-  }
+static lct_status copy_some(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const copying *c = ctx;
+  memcpy(c->dst + from, c->src + from, (size_t)(to - from));
+  return LCT_OK;
 }
 
 static bool is_raw(const lct_tensor *t) {
@@ -117,9 +114,24 @@ static lct_status upload_raw(lct_backend *be, const lct_tensor *t, const target 
     int64_t n = total - i < per_piece ? total - i : per_piece;
     piece *p = NULL;
     LCT_TRY(take_piece(be, &p, err));
-    copy_parallel(p->host, (const char *)t->data + (size_t)i * size, (size_t)n * size);
+    copying c = {p->host, (const char *)t->data + (size_t)i * size};
+    LCT_TRY(lct_threads_for(be->threads, n * (int64_t)size, BLOCK_BYTES, copy_some, &c, err));
     LCT_TRY(send(be, p, t->dtype, n, to, at + i, err));
   }
+  return LCT_OK;
+}
+
+/* Rows from `first` on, dequantised. */
+typedef struct {
+  const lct_tensor *t;
+  int64_t first;
+  float *rows;
+} reading;
+
+static lct_status read_some(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const reading *r = ctx;
+  for (int64_t i = from; i < to; i++) lct_tensor_row_f32(r->t, r->first + i, r->rows + i * r->t->cols);
   return LCT_OK;
 }
 
@@ -133,9 +145,8 @@ static lct_status upload_rows(lct_backend *be, const lct_tensor *t, const target
     int64_t n = t->rows - r0 < per_piece ? t->rows - r0 : per_piece;
     piece *p = NULL;
     LCT_TRY(take_piece(be, &p, err));
-    float *rows = p->host;
-#pragma omp parallel for num_threads(fill_threads()) schedule(static) if (n * t->cols > 65536)
-    for (int64_t r = 0; r < n; r++) lct_tensor_row_f32(t, r0 + r, rows + r * t->cols);
+    reading r = {t, r0, p->host};
+    LCT_TRY(lct_threads_for(be->threads, n, BLOCK_BYTES / (int64_t)sizeof(float) / t->cols, read_some, &r, err));
     LCT_TRY(send(be, p, LCT_DTYPE_F32, n * t->cols, to, at + r0 * t->cols, err));
   }
   return LCT_OK;

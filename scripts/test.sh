@@ -32,8 +32,6 @@ if [ -z "${LCT_SHARED:-}" ] && [ -d ../shared ]; then
   export LCT_SHARED
 fi
 
-# Threads that spin while they wait take the processor from the tests beside them.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 code=0
 if [ $quick = yes ]; then
   build=build-dev

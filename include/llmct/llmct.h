@@ -85,8 +85,8 @@ typedef struct {
   const char *scenario;    /* path of the YAML file */
   const char *output;      /* NULL: the scenario's output.dir */
   lct_keep keep;
-  const char *fingerprints;  /* .safetensors of this model and template: every snapshot is scored against them, too; NULL: none */
-  const char *metrics;       /* list with commas of those scores, as lct_sweep_options; NULL: cosine,mae,jaccard. Needs fingerprints */
+  const char *fingerprints; /* .safetensors of this model and template: every snapshot is scored against them, too; NULL: none */
+  const char *metrics;     /* list with commas of those scores, as lct_sweep_options; NULL: cosine,mae,jaccard. Needs fingerprints */
   void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
   void *progress_ctx;
   const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer */

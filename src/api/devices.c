@@ -1,6 +1,5 @@
 /* What there is to compute on, for people and for programs. */
 #include <jansson.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,7 +41,7 @@ static char *as_json(const machine *m) {
   json_t *gpus = json_array();
   for (int i = 0; i < m->n_gpus; i++) json_array_append_new(gpus, gpu_json(&m->gpus[i], i));
   json_t *root = json_pack("{s:s, s:s, s:{s:s, s:i, s:s}, s:o}", "auto", chosen, "cuda", lct_cuda_build(), "cpu", "name", m->cpu, "threads",
-                           omp_get_num_procs(), "backend", m->backend.data, "gpus", gpus);
+                           lct_processors(), "backend", m->backend.data, "gpus", gpus);
   if (root != NULL && m->reason.message[0] != '\0') json_object_set_new(root, "no_gpu", json_string(m->reason.message));
   char *text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
   json_decref(root);
@@ -59,7 +58,7 @@ static lct_status gpu_line(const machine *m, int i, lct_buf *b, lct_error *err) 
 }
 
 static lct_status as_text(const machine *m, lct_buf *b, lct_error *err) {
-  int threads = omp_get_num_procs();
+  int threads = lct_processors();
   LCT_TRY(lct_buf_printf(b, err, "%-8s %-5s %s: %d thread%s, %s\n", "cpu", m->chosen < 0 ? "auto" : "", m->cpu, threads,
                          threads == 1 ? "" : "s", m->backend.data));
   for (int i = 0; i < m->n_gpus; i++) LCT_TRY(gpu_line(m, i, b, err));

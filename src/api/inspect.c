@@ -108,6 +108,14 @@ static lct_status as_text(const lct_model *m, const facts *f, lct_buf *b, lct_er
   return lct_buf_printf(b, err, "model hash     %s", m->hash);
 }
 
+static lct_status check_weights(const lct_model *m, lct_error *err) {
+  lct_threads *threads = NULL;
+  LCT_TRY(lct_threads_new(0, &threads, err));
+  lct_status s = lct_model_check_finite(m, threads, err);
+  lct_threads_free(threads);
+  return s;
+}
+
 lct_status lct_inspect(const char *model, bool json, bool check, char **text, lct_error *err) {
   char *path = NULL;
   lct_model *m = NULL;
@@ -117,7 +125,7 @@ lct_status lct_inspect(const char *model, bool json, bool check, char **text, lc
   if (lct_sweep_is_in(model)) return inspect_sweep(model, json, text, err);
   lct_status s = lct_model_resolve(model, NULL, &path, err);
   if (s == LCT_OK) s = lct_model_map(path, &m, err);
-  if (s == LCT_OK && check) s = lct_model_check_finite(m, err);
+  if (s == LCT_OK && check) s = check_weights(m, err);
   if (s == LCT_OK) {
     facts f = {0};
     count_parts(m, &f);

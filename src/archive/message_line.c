@@ -1,5 +1,4 @@
 /* One line of messages.jsonl, of errors.jsonl. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "archive/archive_impl.h"
@@ -15,21 +14,52 @@ static lct_status put(json_t *line, const char *file, lct_buf *out, lct_error *e
   return s == LCT_OK ? lct_buf_puts(out, "\n", err) : s;
 }
 
-lct_status lct_message_line_put(const lct_message_line *x, lct_buf *out, lct_error *err) {
-  json_t *line = json_pack("{s:I, s:s, s:i, s:s, s:s?}", "row", (json_int_t)x->row, "id", x->id, "message", x->message, "role", x->role,
-                           "label", x->label);
-  if (x->n_labels > 1) {
-    json_t *all = json_array();
-    for (size_t i = 0; i < x->n_labels; i++) json_array_append_new(all, json_string(x->labels[i]));
-    json_object_set_new(line, "labels", all);
+/* A string as jansson writes it; most need nothing escaped, and a sweep writes a line a snapshot. NULL: null. */
+static lct_status put_string(const char *text, lct_buf *out, lct_error *err) {
+  if (text == NULL) return lct_buf_puts(out, "null", err);
+  size_t n = 0;
+  while (text[n] >= 0x20 && text[n] < 0x7f && text[n] != '"' && text[n] != '\\') n++;
+  if (text[n] == '\0') {
+    LCT_TRY(lct_buf_append(out, "\"", 1, err));
+    LCT_TRY(lct_buf_append(out, text, n, err));
+    return lct_buf_append(out, "\"", 1, err);
   }
-  json_object_set_new(line, "n_tokens", json_integer(x->n_tokens));
-  json_object_set_new(line, "content", json_pack("[i, i]", x->content_from, x->content_to));
-  if (x->tokens) json_object_set_new(line, "tokens", json_pack("[I, i]", (json_int_t)x->first_token, x->n_stored));
-  char hash[20];
-  (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)x->hash);
-  json_object_set_new(line, "hash", json_string(hash));
-  return put(line, "messages.jsonl", out, err);
+  json_t *v = json_string(text);
+  char *written = v != NULL ? json_dumps(v, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
+  json_decref(v);
+  if (written == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a line of messages.jsonl");
+  lct_status s = lct_buf_puts(out, written, err);
+  free(written);
+  return s;
+}
+
+static lct_status put_labels(const lct_message_line *x, lct_buf *out, lct_error *err) {
+  LCT_TRY(lct_buf_puts(out, ",\"label\":", err));
+  LCT_TRY(put_string(x->label, out, err));
+  if (x->n_labels <= 1) return LCT_OK;
+  for (size_t i = 0; i < x->n_labels; i++) {
+    LCT_TRY(lct_buf_puts(out, i == 0 ? ",\"labels\":[" : ",", err));
+    LCT_TRY(put_string(x->labels[i], out, err));
+  }
+  return lct_buf_puts(out, "]", err);
+}
+
+static lct_status put_message(const lct_message_line *x, lct_buf *out, lct_error *err) {
+  LCT_TRY(lct_buf_printf(out, err, "{\"row\":%lld,\"id\":", (long long)x->row));
+  LCT_TRY(put_string(x->id, out, err));
+  LCT_TRY(lct_buf_printf(out, err, ",\"message\":%d,\"role\":", (int)x->message));
+  LCT_TRY(put_string(x->role, out, err));
+  LCT_TRY(put_labels(x, out, err));
+  LCT_TRY(lct_buf_printf(out, err, ",\"n_tokens\":%d,\"content\":[%d,%d]", (int)x->n_tokens, (int)x->content_from, (int)x->content_to));
+  if (x->tokens) LCT_TRY(lct_buf_printf(out, err, ",\"tokens\":[%lld,%d]", (long long)x->first_token, (int)x->n_stored));
+  return lct_buf_printf(out, err, ",\"hash\":\"%016llx\"}\n", (unsigned long long)x->hash);
+}
+
+lct_status lct_message_line_put(const lct_message_line *x, lct_buf *out, lct_error *err) {
+  size_t before = out->len;
+  lct_status s = put_message(x, out, err);
+  if (s != LCT_OK) out->len = before;
+  return s;
 }
 
 lct_status lct_error_line_put(const char *file, int64_t line, const char *id, const char *reason, lct_buf *out, lct_error *err) {

@@ -16,6 +16,7 @@ typedef struct {
   lct_zarr_fault fault;
   void *ctx;
   int64_t n;
+  lct_threads *threads;
 } checker;
 
 static void LCT_PRINTF(2, 3) tell(checker *c, const char *fmt, ...) {
@@ -65,7 +66,7 @@ static lct_status check_array(checker *c, archive_array *x, lct_error *err) {
     return LCT_OK;
   }
   int64_t n = 0, there = x->journal != NULL ? (int64_t)x->journal->n : 0, shards = lct_zarr_n_shards(&x->meta);
-  LCT_TRY(lct_zarr_verify(x->z, 0, there < shards ? there : shards, c->fault, c->ctx, &n, err)); /* the rest is a fault already */
+  LCT_TRY(lct_zarr_verify(x->z, 0, there < shards ? there : shards, c->threads, c->fault, c->ctx, &n, err)); /* the rest is a fault already */
   c->n += n;
   return LCT_OK;
 }
@@ -143,7 +144,7 @@ static lct_status check_one(checker *c, const char *dir, const char *folder, lct
     tell(c, "%s", why.message);
     return LCT_OK;
   }
-  s = lct_zarr_verify(z, 0, lct_zarr_n_shards(lct_zarr_get_meta(z)), c->fault, c->ctx, &n, err);
+  s = lct_zarr_verify(z, 0, lct_zarr_n_shards(lct_zarr_get_meta(z)), c->threads, c->fault, c->ctx, &n, err);
   c->n += n;
   lct_zarr_free(z);
   return s;
@@ -164,13 +165,19 @@ static lct_status check_scores(checker *c, lct_error *err) {
   return s;
 }
 
+static lct_status check_all(checker *c, lct_error *err) {
+  check_rows(c);
+  LCT_TRY(check_lines(c, err));
+  for (size_t i = 0; i < c->a->n_arrays; i++) LCT_TRY(check_array(c, &c->a->arrays[i], err));
+  LCT_TRY(check_parts(c, err));
+  return check_scores(c, err);
+}
+
 lct_status lct_archive_verify(lct_archive *a, lct_zarr_fault fault, void *ctx, int64_t *n_faults, lct_error *err) {
-  checker c = {a, fault, ctx, 0};
-  check_rows(&c);
-  LCT_TRY(check_lines(&c, err));
-  for (size_t i = 0; i < a->n_arrays; i++) LCT_TRY(check_array(&c, &a->arrays[i], err));
-  LCT_TRY(check_parts(&c, err));
-  LCT_TRY(check_scores(&c, err));
-  *n_faults = c.n;
-  return LCT_OK;
+  checker c = {.a = a, .fault = fault, .ctx = ctx};
+  LCT_TRY(lct_threads_new(0, &c.threads, err));
+  lct_status s = check_all(&c, err);
+  lct_threads_free(c.threads);
+  if (s == LCT_OK) *n_faults = c.n;
+  return s;
 }

@@ -11,14 +11,28 @@ static char *block_row(const lct_files *f, int segment, int head, int row) {
   return (char *)f->attn + at * f->elem_bytes;
 }
 
-lct_status files_attention(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
-  lct_files *f = ctx;
-#pragma omp parallel for schedule(static)
-  for (int h = 0; h < f->cfg.n_heads; h++) {
-    for (int r = 0; r < n; r++) {
-      files_convert(f, data + ((size_t)h * (size_t)n + (size_t)r) * (size_t)n_keys, block_row(f, segment, h, row0 + r), (size_t)n_keys);
+/* Weights (n_heads, n, n_keys) of rows [row0, row0 + n) of a segment. */
+typedef struct {
+  lct_files *f;
+  int segment, row0, n, n_keys;
+  const float *data;
+} shown_weights;
+
+static lct_status convert_heads(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const shown_weights *w = ctx;
+  for (int64_t h = from; h < to; h++) {
+    for (int r = 0; r < w->n; r++) {
+      files_convert(w->f, w->data + (h * w->n + r) * w->n_keys, block_row(w->f, w->segment, (int)h, w->row0 + r), (size_t)w->n_keys);
     }
   }
+  return LCT_OK;
+}
+
+lct_status files_attention(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
+  lct_files *f = ctx;
+  shown_weights w = {.f = f, .segment = segment, .row0 = row0, .n = n, .n_keys = n_keys, .data = data};
+  LCT_TRY(lct_threads_for(f->threads, f->cfg.n_heads, 1, convert_heads, &w, err));
   const lct_segment *s = &f->batch->segments[f->batch->n_segments - 1];
   if (segment < f->batch->n_segments - 1 || row0 + n < s->row0 + s->n_rows) return LCT_OK;
   return files_write_attention(f, layer, err);

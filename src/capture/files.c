@@ -8,11 +8,15 @@
 #include "base/convert.h"
 #include "capture/files_impl.h"
 
-lct_status lct_files_new(const lct_config *c, lct_store_dtype dtype, const unsigned char *layers, lct_files **out, lct_error *err) {
+enum { CONVERT_ROWS = 16 }; /* of a piece */
+
+lct_status lct_files_new(const lct_config *c, lct_store_dtype dtype, const unsigned char *layers, lct_threads *threads, lct_files **out,
+                         lct_error *err) {
   lct_files *f = NULL;
   LCT_TRY(lct_calloc(&f, 1, sizeof *f, "token files", err));
   f->cfg = *c;
   f->dtype = dtype;
+  f->threads = threads;
   f->elem_bytes = dtype == LCT_STORE_F16 ? 2 : 4;
   lct_status s = lct_calloc(&f->layers, (size_t)c->n_layers, 1, "layer list", err);
   if (s != LCT_OK) {
@@ -128,19 +132,26 @@ void files_convert(lct_files *f, const float *src, void *dst, size_t n) {
   size_t saturated = 0;
   if (f->dtype == LCT_STORE_F16) lct_f32_to_f16_array(src, dst, n, &saturated);
   else memcpy(dst, src, n * sizeof *src);
-#pragma omp atomic
-  f->saturated += saturated;
+  (void)__atomic_add_fetch(&f->saturated, saturated, __ATOMIC_RELAXED);
 }
 
 /* Rows of one source and layer on their way into the files. */
 typedef struct {
+  lct_files *f;
   lct_source source;
   int layer; /* -1: a global source */
   int row0, n;
   const float *data;
   int64_t ld;
-  size_t row_bytes; /* of a converted row */
+  size_t width, row_bytes; /* row_bytes: of a converted row */
 } shown_rows;
+
+static lct_status convert_rows(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const shown_rows *s = ctx;
+  for (int64_t r = from; r < to; r++) files_convert(s->f, s->data + r * s->ld, (char *)s->f->rows + (size_t)r * s->row_bytes, s->width);
+  return LCT_OK;
+}
 
 void files_qkv_last(lct_files *f, token_file *t, lct_source s, int layer, const float *row) {
   size_t nq = (size_t)(f->cfg.n_heads * f->cfg.head_dim), nkv = (size_t)(f->cfg.n_kv_heads * f->cfg.head_dim);
@@ -175,30 +186,30 @@ static lct_status put_slices(lct_files *f, token_file *t, const void *arg, lct_e
   return LCT_OK;
 }
 
+typedef struct {
+  lct_files *f;
+  file_task task;
+  const void *arg;
+} each;
+
+static lct_status run_task(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread;
+  const each *e = ctx;
+  for (int64_t i = from; i < to; i++) LCT_TRY(e->task(e->f, &e->f->files[i], e->arg, err));
+  return LCT_OK;
+}
+
 lct_status files_for_each(lct_files *f, file_task task, const void *arg, lct_error *err) {
-  lct_status status = LCT_OK;
-#pragma omp parallel for schedule(dynamic)
-  for (size_t i = 0; i < f->n_files; i++) {
-    lct_error local = {0};
-    lct_status done = task(f, &f->files[i], arg, &local);
-    if (done != LCT_OK) {
-#pragma omp critical
-      if (status == LCT_OK) {
-        status = done;
-        if (err != NULL) *err = local;
-      }
-    }
-  }
-  return status;
+  each e = {f, task, arg};
+  return lct_threads_for(f->threads, (int64_t)f->n_files, 1, run_task, &e, err);
 }
 
 static lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   lct_files *f = ctx;
   size_t width = (size_t)lct_source_width(s, &f->cfg), row_bytes = width * f->elem_bytes;
   LCT_TRY(lct_grow(&f->rows, &f->cap_rows, (size_t)n * width, f->elem_bytes, "converted rows", err));
-#pragma omp parallel for schedule(static)
-  for (int r = 0; r < n; r++) files_convert(f, data + (size_t)r * (size_t)ld, (char *)f->rows + (size_t)r * row_bytes, width);
-  shown_rows rows = {s, layer, row0, n, data, ld, row_bytes};
+  shown_rows rows = {f, s, layer, row0, n, data, ld, width, row_bytes};
+  LCT_TRY(lct_threads_for(f->threads, n, CONVERT_ROWS, convert_rows, &rows, err));
   return files_for_each(f, put_slices, &rows, err);
 }
 

@@ -20,9 +20,10 @@ typedef struct {
 
 typedef struct lct_files lct_files;
 
-/* layers: (n_layers) 0/1. The entries are named layer_NN/SOURCE, embeddings, logits, shaped (1, tokens, width), attn_weights
+/* layers: (n_layers) 0/1. threads: borrowed, may be NULL. The entries are named layer_NN/SOURCE, embeddings, logits, shaped (1, tokens, width), attn_weights
  * (1, heads, tokens, keys). BF16 is stored as float32, as Activation Lab does. */
-lct_status lct_files_new(const lct_config *c, lct_store_dtype dtype, const unsigned char *layers, lct_files **out, lct_error *err)
+lct_status lct_files_new(const lct_config *c, lct_store_dtype dtype, const unsigned char *layers, lct_threads *threads, lct_files **out,
+                         lct_error *err)
     LCT_CHECKED;
 /* Creates the files of the next pass; specs are borrowed until lct_files_finish. */
 lct_status lct_files_begin(lct_files *f, const lct_file_spec *specs, size_t n, const lct_batch *batch, lct_error *err) LCT_CHECKED;

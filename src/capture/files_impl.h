@@ -18,6 +18,7 @@ typedef struct {
 struct lct_files {
   lct_config cfg;
   lct_store_dtype dtype;
+  lct_threads *threads;
   unsigned char *layers;
   const lct_batch *batch;
   token_file *files;
@@ -29,11 +30,11 @@ struct lct_files {
   void *attn;          /* (rows of the batch) ragged blocks [segment][head][row][n_keys] of one layer, stored type */
   size_t *attn_first;  /* (n_segments + 1) element offsets into attn */
   size_t cap_attn;
-  size_t saturated;
+  size_t saturated; /* atomic */
   int64_t bytes;
 };
 
-/* Runs task on every file, files in parallel; the first failure is the one told. */
+/* Runs task on every file, files in parallel; the failure of the first file that fails is the one told. */
 typedef lct_status (*file_task)(lct_files *f, token_file *t, const void *arg, lct_error *err);
 lct_status files_for_each(lct_files *f, file_task task, const void *arg, lct_error *err) LCT_CHECKED;
 /* Writes the dense weights of a finished layer into every file that wants them. */

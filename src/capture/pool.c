@@ -59,6 +59,7 @@ lct_status lct_pool_new(const lct_engine *e, const lct_stream *streams, int n_st
     lct_pool_free(p);
     return s;
   }
+  p->threads = e != NULL ? lct_engine_threads(e) : NULL;
   pool_device_init(&p->device, e);
   *out = p;
   return LCT_OK;
@@ -181,17 +182,34 @@ static void take_mean(const lct_pool *p, const pool_stream *t, const lct_pool_en
   for (int i = 0; i < width; i++) out[i] = (float)(sum[i] / count);
 }
 
-static void take_item(const lct_pool *p, const pool_stream *t, int plane, int k, int row0, int n, const float *data, int64_t ld) {
+/* Rows [row0, row0 + n) of a plane, on their way to the items' vectors. */
+typedef struct {
+  const lct_pool *p;
+  const pool_stream *t;
+  int plane, row0, n;
+  const float *data;
+  int64_t ld;
+} taking;
+
+static void take_item(const taking *j, int k) {
+  const lct_pool *p = j->p;
+  const pool_stream *t = j->t;
   size_t width = (size_t)t->s.width, at = (size_t)p->rows[k].item * width;
   for (int q = 0; q < p->n_poolings; q++) {
     const lct_pool_entry *e = &p->rows[k].entries[q];
-    float *out = pool_slot(p, t, q, plane) + at;
-    if (e->row >= row0 && e->row < row0 + n) {
-      memcpy(out, data + (int64_t)(e->row - row0) * ld, width * sizeof *out);
+    float *out = pool_slot(p, t, q, j->plane) + at;
+    if (e->row >= j->row0 && e->row < j->row0 + j->n) {
+      memcpy(out, j->data + (int64_t)(e->row - j->row0) * j->ld, width * sizeof *out);
     } else if (e->row < 0 && e->n_mean > 0) {
-      take_mean(p, t, e, t->sums + ((size_t)k * (size_t)p->n_poolings + (size_t)q) * width, out, row0, n, data, ld);
+      take_mean(p, t, e, t->sums + ((size_t)k * (size_t)p->n_poolings + (size_t)q) * width, out, j->row0, j->n, j->data, j->ld);
     }
   }
+}
+
+static lct_status take_items(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  for (int64_t k = from; k < to; k++) take_item(ctx, (int)k);
+  return LCT_OK;
 }
 
 static lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
@@ -202,8 +220,8 @@ static lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n,
       if (t->s.planes[plane].source != s || t->s.planes[plane].layer != layer) continue;
       size_t need = (size_t)p->n_rows * (size_t)p->n_poolings * (size_t)t->s.width;
       LCT_TRY(lct_grow(&t->sums, &t->cap_sums, need, sizeof *t->sums, "pool sums", err));
-#pragma omp parallel for schedule(dynamic) if (p->n_rows > 8)
-      for (int k = 0; k < p->n_rows; k++) take_item(p, t, plane, k, row0, n, data, ld);
+      taking job = {.p = p, .t = t, .plane = plane, .row0 = row0, .n = n, .data = data, .ld = ld};
+      LCT_TRY(lct_threads_for(p->n_rows > 8 ? p->threads : NULL, p->n_rows, 1, take_items, &job, err));
     }
   }
   return LCT_OK;

@@ -96,20 +96,27 @@ static lct_status begin_pass(lct_pool *p, lct_error *err) {
   return LCT_OK;
 }
 
+/* Vectors [from, to) of the buffer, piece after piece. */
+static lct_status copy_vectors(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const lct_pool *p = ctx;
+  const pool_device *d = &p->device;
+  for (int64_t i = from; i < to; i++) {
+    const pool_piece *piece = &d->pieces[(size_t)i / d->n_outs];
+    const pool_stream *t = &p->streams[piece->stream];
+    size_t out = (size_t)i % d->n_outs, width = (size_t)t->s.width;
+    float *vector = pool_slot(p, t, d->targets[out].pooling, piece->plane) + (size_t)d->targets[out].item * width;
+    memcpy(vector, d->landing + piece->at + out * width, width * sizeof *vector);
+  }
+  return LCT_OK;
+}
+
 /* What is in the buffer goes to the host's vectors. */
 static lct_status empty_buffer(lct_pool *p, lct_error *err) {
   pool_device *d = &p->device;
   if (d->n_pieces == 0) return LCT_OK;
   LCT_TRY(d->ops->download(d->be, d->landing, d->d_vectors, d->used * sizeof(float), err));
-  int64_t n = (int64_t)(d->n_pieces * d->n_outs);
-#pragma omp parallel for schedule(static) if (d->used > 1 << 16)
-  for (int64_t i = 0; i < n; i++) {
-    const pool_piece *piece = &d->pieces[(size_t)i / d->n_outs];
-    const pool_stream *t = &p->streams[piece->stream];
-    size_t out = (size_t)i % d->n_outs, width = (size_t)t->s.width;
-    float *to = pool_slot(p, t, d->targets[out].pooling, piece->plane) + (size_t)d->targets[out].item * width;
-    memcpy(to, d->landing + piece->at + out * width, width * sizeof *to);
-  }
+  LCT_TRY(lct_threads_for(d->used > 1 << 16 ? p->threads : NULL, (int64_t)(d->n_pieces * d->n_outs), 16, copy_vectors, p, err));
   d->used = d->n_pieces = 0;
   return LCT_OK;
 }

@@ -41,6 +41,7 @@ typedef struct {
 } pool_device;
 
 struct lct_pool {
+  lct_threads *threads;      /* the engine's; NULL without one */
   int n_streams, n_poolings;
   int32_t n_items, batch_rows;
   pool_stream *streams;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -61,15 +60,7 @@ static int run_command(int argc, char **argv) {
   return EXIT_USAGE;
 }
 
-/* The OpenMP runtime lets idle threads spin for milliseconds unless told otherwise before it starts, which costs a machine with anything
- * else to do several times the run time; microseconds are enough. It reads the setting when it is loaded, hence the second start. */
-static void restart_with_short_spins(char **argv) {
-  if (getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL) return;
-  if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) (void)execv("/proc/self/exe", argv);
-}
-
 int main(int argc, char **argv) {
-  restart_with_short_spins(argv);
   cli_cancel_on_signals();
   /* a full disk or a closed pipe is an error to report, not a reason to die */
   (void)signal(SIGPIPE, SIG_IGN);

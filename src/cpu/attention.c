@@ -67,11 +67,11 @@ static lct_status prepare(lct_backend *be, const lct_attn_shape *s, size_t *stri
   LCT_TRY(check_shape(s, err));
   workspace ws;
   *stride = layout(s, NULL, &ws);
-  return lct_cpu_scratch(&be->attn, &be->attn_bytes, *stride * (size_t)be->n_threads, "attention workspace", err);
+  return lct_cpu_scratch(&be->attn, &be->attn_bytes, *stride * (size_t)lct_threads_count(be->threads), "attention workspace", err);
 }
 
-static void open_workspace(lct_backend *be, const lct_attn_shape *s, size_t stride, workspace *ws) {
-  (void)layout(s, be->attn + stride * (size_t)omp_get_thread_num(), ws);
+static void open_workspace(const lct_backend *be, const lct_attn_shape *s, size_t stride, int thread, workspace *ws) {
+  (void)layout(s, be->attn + stride * (size_t)thread, ws);
   memset(ws->zero, 0, (size_t)ws->a.dp * sizeof(float));
   /* the columns between head_dim and its padding are computed, too, but never shown */
   if (ws->a.dp != ws->a.d) memset(ws->v, 0, (size_t)LCT_TILE_KEYS * (size_t)ws->a.dp * sizeof(float));
@@ -167,40 +167,63 @@ static lct_status list_items(lct_backend *be, const lct_attn_shape *s, const lct
   return LCT_OK;
 }
 
-lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
-                             void *out, lct_error *err) {
-  size_t stride = 0;
-  int n_items = 0;
-  LCT_TRY(prepare(be, s, &stride, err));
-  LCT_TRY(list_items(be, s, batch->segments, batch->n_segments, &n_items, err));
-  const item *items = be->items;
-#pragma omp parallel num_threads(be->n_threads)
-  {
-    workspace ws;
-    open_workspace(be, s, stride, &ws);
-#pragma omp for schedule(dynamic) collapse(2)
-    for (int i = 0; i < n_items; i++) {
-      for (int h = 0; h < s->n_kv_heads; h++) attend(be, s, &items[i], h, q, kv, out, &ws);
-    }
+/* Tasks: item * n_kv_heads + KV head. */
+typedef struct {
+  const lct_backend *be;
+  const lct_attn_shape *s;
+  size_t stride;
+  const float *q;
+  lct_kv_layer kv;
+  void *out;
+} attention;
+
+static lct_status attend_tasks(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)err;
+  const attention *a = ctx;
+  const item *items = a->be->items;
+  workspace ws;
+  open_workspace(a->be, a->s, a->stride, thread, &ws);
+  for (int64_t i = from; i < to; i++) {
+    attend(a->be, a->s, &items[i / a->s->n_kv_heads], (int)(i % a->s->n_kv_heads), a->q, a->kv, a->out, &ws);
   }
   return LCT_OK;
 }
 
-/* Scores of one task into out (n_heads, n, n_keys), whose first row is row0 of the segment and first head is head0; then softmax. */
-static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, const float *k,
-                  int row0, int n, int head0, int n_heads, int64_t n_keys, float *out, workspace *ws) {
-  int group = group_of(s), first = kv_head * group - head0, last = it->seg->pos0 + it->row0 + it->n;
-  load_rows(s, it, kv_head, q, ws);
+lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
+                             void *out, lct_error *err) {
+  attention a = {.be = be, .s = s, .q = q, .kv = kv, .out = out};
+  int n_items = 0;
+  LCT_TRY(prepare(be, s, &a.stride, err));
+  LCT_TRY(list_items(be, s, batch->segments, batch->n_segments, &n_items, err));
+  return lct_threads_for(be->threads, (int64_t)n_items * s->n_kv_heads, 1, attend_tasks, &a, err);
+}
+
+/* Rows [row0, row0 + n) of a segment, heads [head0, head0 + n_heads): out (n_heads, n, n_keys). */
+typedef struct {
+  const lct_backend *be;
+  const lct_attn_shape *s;
+  const lct_segment *seg;
+  size_t stride;
+  const float *q, *k;
+  int row0, n, head0, n_heads;
+  int64_t n_keys;
+  float *out;
+} weights;
+
+/* Scores of one task, then softmax. */
+static void weigh(const weights *w, const item *it, int kv_head, workspace *ws) {
+  int group = group_of(w->s), first = kv_head * group - w->head0, last = it->seg->pos0 + it->row0 + it->n;
+  load_rows(w->s, it, kv_head, w->q, ws);
   cursor c = {.seg = it->seg};
   for (int key0 = 0; key0 < last; key0 += LCT_TILE_KEYS) {
     int keys = last - key0 < LCT_TILE_KEYS ? last - key0 : LCT_TILE_KEYS;
-    gather(be, s, kv_head, &c, keys, k, NULL, ws);
+    gather(w->be, w->s, kv_head, &c, keys, w->k, NULL, ws);
     for (int b = first_block(&ws->a, key0); b < ws->a.n_rows; b += LCT_ROW_BLOCK) {
-      be->kernels->attn_scores(&ws->a, b, ws->kt, ws->s);
+      w->be->kernels->attn_scores(&ws->a, b, ws->kt, ws->s);
       for (int r = b; r < b + LCT_ROW_BLOCK && r < it->n * group; r++) {
         int head = first + r % group;
-        if (head < 0 || head >= n_heads) continue;
-        float *to = out + ((int64_t)head * n + it->row0 - row0 + r / group) * n_keys + key0;
+        if (head < 0 || head >= w->n_heads) continue;
+        float *to = w->out + ((int64_t)head * w->n + it->row0 - w->row0 + r / group) * w->n_keys + key0;
         memcpy(to, ws->s + (r - b) * LCT_TILE_KEYS, (size_t)keys * sizeof(float));
       }
     }
@@ -208,31 +231,33 @@ static void weigh(const lct_backend *be, const lct_attn_shape *s, const item *it
   for (int r = 0; r < it->n * group; r++) {
     int64_t seen = it->seg->pos0 + it->row0 + r / group + 1;
     int head = first + r % group;
-    if (head < 0 || head >= n_heads) continue;
-    float *to = out + ((int64_t)head * n + it->row0 - row0 + r / group) * n_keys;
-    be->kernels->softmax(to, (int)seen);
-    memset(to + seen, 0, (size_t)(n_keys - seen) * sizeof(float));
+    if (head < 0 || head >= w->n_heads) continue;
+    float *to = w->out + ((int64_t)head * w->n + it->row0 - w->row0 + r / group) * w->n_keys;
+    w->be->kernels->softmax(to, (int)seen);
+    memset(to + seen, 0, (size_t)(w->n_keys - seen) * sizeof(float));
   }
+}
+
+static lct_status weigh_tasks(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)err;
+  const weights *w = ctx;
+  int group = group_of(w->s), step = rows_per_task(w->s);
+  workspace ws;
+  open_workspace(w->be, w->s, w->stride, thread, &ws);
+  for (int64_t i = from; i < to; i++) {
+    int head = (int)(i % w->s->n_kv_heads), done = (int)(i / w->s->n_kv_heads) * step;
+    if ((head + 1) * group <= w->head0 || head * group >= w->head0 + w->n_heads) continue;
+    item it = {w->seg, w->row0 + done, w->n - done < step ? w->n - done : step};
+    weigh(w, &it, head, &ws);
+  }
+  return LCT_OK;
 }
 
 lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
                                 int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) {
-  size_t stride = 0;
-  LCT_TRY(prepare(be, s, &stride, err));
-  int step = rows_per_task(s), n_items = (n + step - 1) / step;
-  int64_t n_keys = (int64_t)seg->pos0 + seg->n_rows;
-#pragma omp parallel num_threads(be->n_threads)
-  {
-    workspace ws;
-    open_workspace(be, s, stride, &ws);
-#pragma omp for schedule(dynamic) collapse(2)
-    for (int i = 0; i < n_items; i++) {
-      for (int h = 0; h < s->n_kv_heads; h++) {
-        if ((h + 1) * group_of(s) <= head0 || h * group_of(s) >= head0 + n_heads) continue;
-        item it = {seg, row0 - seg->row0 + i * step, n - i * step < step ? n - i * step : step};
-        weigh(be, s, &it, h, q, kv.k, row0 - seg->row0, n, head0, n_heads, n_keys, out, &ws);
-      }
-    }
-  }
-  return LCT_OK;
+  weights w = {.be = be, .s = s, .seg = seg, .q = q, .k = kv.k, .row0 = row0 - seg->row0, .n = n, .head0 = head0, .n_heads = n_heads,
+               .n_keys = (int64_t)seg->pos0 + seg->n_rows, .out = out};
+  LCT_TRY(prepare(be, s, &w.stride, err));
+  int64_t n_items = (n - 1) / rows_per_task(s) + 1;
+  return lct_threads_for(be->threads, n_items * s->n_kv_heads, 1, weigh_tasks, &w, err);
 }

@@ -71,10 +71,10 @@ lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_err
   return LCT_OK;
 }
 
-void lct_cpu_share(int64_t n, int64_t *begin, int64_t *end) {
-  int64_t i = omp_get_thread_num(), of = omp_get_num_threads();
-  *begin = n * i / of;
-  *end = n * (i + 1) / of;
+lct_status lct_cpu_rows(lct_backend *be, int64_t n, int64_t width, lct_threads_body body, void *ctx, lct_error *err) {
+  int64_t pieces = 4 * (int64_t)lct_threads_count(be->threads), most = n * width / (LCT_PARALLEL_MIN / 2);
+  if (most < pieces) pieces = most;
+  return lct_threads_for(be->threads, n, pieces > 1 ? (n - 1) / pieces + 1 : n, body, ctx, err);
 }
 
 /* 60 % of what the system says is available; SIZE_MAX when it does not say. */
@@ -102,9 +102,6 @@ static void backend_close(lct_backend *be) {
 
 static lct_status backend_open(const lct_backend_options *o, lct_backend **out, lct_error *err) {
   *out = NULL;
-  if (o->n_threads < 0 || o->n_threads > 4096) {
-    return lct_fail(err, LCT_E_USAGE, "threads: %d: expected 0 (all) to 4096", o->n_threads);
-  }
   const lct_kernels *kernels = NULL;
   bool amx = false;
   LCT_TRY(choose_kernels(&kernels, &amx, err));
@@ -114,7 +111,7 @@ static lct_status backend_open(const lct_backend_options *o, lct_backend **out, 
   be->bad_index = -1;
   be->precision = o->precision;
   be->amx = amx && o->precision == LCT_PRECISION_FAST;
-  be->n_threads = o->n_threads == 0 ? omp_get_num_procs() : o->n_threads;
+  be->threads = o->threads;
   be->weight_budget = o->weight_budget_bytes == 0 ? default_budget() : o->weight_budget_bytes;
   lct_status status = lct_cpu_gemm_open(be, err);
   if (status != LCT_OK) {

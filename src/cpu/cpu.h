@@ -1,13 +1,10 @@
-/* The CPU backend: fills the ops table of engine/ops.h on oneDNN (GEMM), OpenMP and our own kernels.
+/* The CPU backend: fills the ops table of engine/ops.h on oneDNN (GEMM) and our own kernels.
  *
  * GEMM: oneDNN's brgemm with weights packed once. It gives a row the same bits whatever the number of rows and threads (the unit
  * test holds this, a self-check at open looks again on the machine at hand); where oneDNN has no brgemm (no AVX-512), a kernel
  * of ours does the same, because its other GEMM does not.
- * Threads: every op runs on its own number of threads (lct_backend_options.n_threads); the caller's OpenMP settings are left
- * alone.
- * libgomp's waiting threads spin; it reads how long from the environment when it is loaded, so a program must set it before.
- * GOMP_SPINCOUNT=1000 keeps the short waits between ops short and leaves a shared machine's other work alone;
- * OMP_WAIT_POLICY=passive wakes its threads through the kernel at every parallel loop.
+ * Threads: every op runs on lct_backend_options.threads; oneDNN is called with one thread for a piece of a product, and the caller's
+ * OpenMP setting is left as it was.
  * LCT_CPU_ISA=base|avx2|avx512 in the environment forces a lower instruction set than the machine's best (for tests). */
 #ifndef LCT_CPU_CPU_H
 #define LCT_CPU_CPU_H

@@ -3,24 +3,16 @@
 #define LCT_CPU_INTERNAL_H
 
 #include <dnnl.h>
-#include <omp.h>
 
 #include "base/half.h"
+#include "base/threads.h"
 #include "cpu/cpu.h"
 #include "cpu/kernels.h"
 
 #define LCT_PARALLEL_MIN 32768 /* elements below which waking the other threads costs more than it gives */
 #define LCT_GEMV_ROWS 4        /* decode rows of one matrix x vector call */
 
-/* One oneDNN matmul of m rows; its memory objects get their pointers at each call. */
-typedef struct {
-  dnnl_primitive_t prim;
-  dnnl_memory_t x, y;
-} lct_gemm_prim;
-
-/* Numbers of rows a primitive is made for; a call's rows are cut into these, the last cut padded. */
-#define LCT_N_LADDER 11
-extern const int lct_gemm_ladder[LCT_N_LADDER]; /* descending, ends with 1 */
+typedef struct lct_dnnl_prim lct_dnnl_prim;
 
 /* All weights of one (in, out): packed layout and primitives. */
 typedef struct lct_gemm_shape lct_gemm_shape;
@@ -31,7 +23,7 @@ struct lct_gemm_shape {
   bool dnnl;            /* false: packed for AMX (bf16) or for gemm_panel (f32, nb 64) */
   bool bf16;            /* packed as bf16, else f32 */
   dnnl_memory_desc_t w_desc;
-  lct_gemm_prim prims[LCT_N_LADDER];
+  lct_dnnl_prim *prims; /* made so far */
 };
 
 struct lct_weight {
@@ -42,7 +34,6 @@ struct lct_weight {
   float *bias;  /* (np) f32 */
   void *packed; /* NULL: streamed, packed anew at every use */
   bool raw;     /* every part is bf16 or f16 in plain row order: decoding can read the file's bytes */
-  dnnl_memory_t w_mem, bias_mem;
 };
 
 struct lct_embedding {
@@ -52,20 +43,23 @@ struct lct_embedding {
 struct lct_backend {
   const lct_kernels *kernels;
   lct_precision precision;
-  int n_threads;
+  lct_threads *threads;
   bool decode;
   bool amx; /* where precision is fast; comes before oneDNN */
   bool use_dnnl;
   int bad_tag; /* of the first element that was not finite */
   int64_t bad_index; /* -1: none so far */
   dnnl_engine_t engine;
-  dnnl_stream_t stream;
+  dnnl_stream_t *streams; /* (threads) */
+  size_t dnnl_scratch;    /* bytes that a call of any primitive wants, at most */
   lct_gemm_shape *shapes;
   size_t packed_bytes, weight_budget;
 
   /* scratch, grown as needed and kept */
-  unsigned char *pad; /* GEMM: a padded tile of x and y */
+  unsigned char *pad; /* GEMM: padded rows of x; oneDNN: and what a thread needs */
   size_t pad_bytes;
+  void *pieces; /* oneDNN: a product's */
+  size_t cap_pieces;
   unsigned char *rows; /* packing: a block of rows a thread */
   size_t rows_bytes;
   void *stream_packed; /* the streamed weight in use */
@@ -81,17 +75,27 @@ struct lct_backend {
 lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 /* Makes *p (64-byte aligned) hold at least `bytes`; the content is lost when it grows. */
 lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
-/* This thread's share [*begin, *end) of n rows, inside a parallel region. */
-void lct_cpu_share(int64_t n, int64_t *begin, int64_t *end);
+/* Runs body over n rows of `width` elements, on several threads where there is enough to do. */
+lct_status lct_cpu_rows(lct_backend *be, int64_t n, int64_t width, lct_threads_body body, void *ctx, lct_error *err) LCT_CHECKED;
 
 /* gemm.c: oneDNN, or our own kernels. */
 lct_status lct_cpu_gemm_open(lct_backend *be, lct_error *err) LCT_CHECKED;
 void lct_cpu_gemm_close(lct_backend *be);
 lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_shape **out, lct_error *err) LCT_CHECKED;
-lct_status lct_gemm_bind(lct_backend *be, lct_weight *w, lct_error *err) LCT_CHECKED; /* memory objects of weight and bias */
 /* y (n, out) = x (n, in) W^T + b over packed weights. */
 lct_status lct_cpu_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
                         int64_t ldy, lct_error *err) LCT_CHECKED;
+
+void lct_cpu_copy_rows(void *dst, int64_t ldd, const void *src, int64_t lds, int n, int64_t width, size_t size);
+
+/* onednn.c */
+lct_status lct_cpu_dnnl_open(lct_backend *be, lct_error *err) LCT_CHECKED; /* be->use_dnnl: whether its products can be relied on */
+void lct_cpu_dnnl_close(lct_backend *be);
+/* Lays s out as oneDNN wants its weights; s stays as it is where we cannot rely on the answer. */
+void lct_cpu_dnnl_layout(const lct_backend *be, lct_gemm_shape *s);
+void lct_cpu_dnnl_free_prims(lct_gemm_shape *s);
+lct_status lct_cpu_dnnl_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
+                            int64_t ldy, lct_error *err) LCT_CHECKED;
 
 /* weights.c */
 lct_status lct_cpu_weight_new(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,

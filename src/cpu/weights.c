@@ -32,28 +32,41 @@ static size_t packed_bytes(const lct_weight *w) {
   return (size_t)w->shape->kp * (size_t)w->shape->np * size;
 }
 
-/* Fills `packed` in the shape's layout, a block of columns a task. */
+typedef struct {
+  const lct_backend *be;
+  const lct_weight *w;
+  void *packed;
+} packing;
+
+/* Blocks of columns. */
+static lct_status pack_blocks(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)err;
+  const packing *p = ctx;
+  const lct_weight *w = p->w;
+  const lct_gemm_shape *s = w->shape;
+  float *rows = (float *)(void *)p->be->rows + (size_t)thread * (size_t)s->nb * (size_t)w->in;
+  for (int64_t b = from; b < to; b++) {
+    int64_t n0 = b * s->nb, n = w->out - n0 < s->nb ? w->out - n0 : s->nb, at = n0 * s->kp;
+    read_weight_rows(p->be, w, n0, n, rows);
+    if (s->bf16) {
+      p->be->kernels->pack_bf16(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (uint16_t *)p->packed + at);
+      continue;
+    }
+    if (is_fast(p->be)) { /* our own GEMM multiplies in f32: bf16 x bf16 is exact there */
+      for (size_t i = 0; i < (size_t)n * (size_t)w->in; i++) rows[i] = lct_bf16_to_f32(lct_f32_to_bf16(rows[i]));
+    }
+    p->be->kernels->pack_f32(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (float *)p->packed + at);
+  }
+  return LCT_OK;
+}
+
+/* Fills `packed` in the shape's layout. */
 static lct_status pack(lct_backend *be, const lct_weight *w, void *packed, lct_error *err) {
   const lct_gemm_shape *s = w->shape;
   size_t block = (size_t)s->nb * (size_t)w->in;
-  LCT_TRY(lct_cpu_scratch(&be->rows, &be->rows_bytes, (size_t)be->n_threads * block * 4, "weight packing", err));
-  int n_blocks = (int)(s->np / s->nb);
-#pragma omp parallel for num_threads(be->n_threads) schedule(dynamic)
-  for (int b = 0; b < n_blocks; b++) {
-    float *rows = (float *)(void *)be->rows + (size_t)omp_get_thread_num() * block;
-    int64_t n0 = (int64_t)b * s->nb, n = w->out - n0 < s->nb ? w->out - n0 : s->nb;
-    int64_t at = (int64_t)b * s->nb * s->kp;
-    read_weight_rows(be, w, n0, n, rows);
-    if (s->bf16) {
-      be->kernels->pack_bf16(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (uint16_t *)packed + at);
-      continue;
-    }
-    if (is_fast(be)) { /* our own GEMM multiplies in f32: bf16 x bf16 is exact there */
-      for (size_t i = 0; i < (size_t)n * (size_t)w->in; i++) rows[i] = lct_bf16_to_f32(lct_f32_to_bf16(rows[i]));
-    }
-    be->kernels->pack_f32(rows, w->in, (int)n, (int)w->in, (int)s->kp, s->nb, (float *)packed + at);
-  }
-  return LCT_OK;
+  LCT_TRY(lct_cpu_scratch(&be->rows, &be->rows_bytes, (size_t)lct_threads_count(be->threads) * block * 4, "weight packing", err));
+  packing p = {be, w, packed};
+  return lct_threads_for(be->threads, s->np / s->nb, 1, pack_blocks, &p, err);
 }
 
 static lct_status copy_parts(lct_weight *w, const lct_tensor *const *parts, int n_parts, lct_error *err) {
@@ -97,7 +110,6 @@ static lct_status build_weight(lct_backend *be, lct_weight *w, const lct_tensor 
   LCT_TRY(copy_parts(w, parts, n_parts, err));
   LCT_TRY(lct_gemm_shape_get(be, w->in, w->out, &w->shape, err));
   LCT_TRY(read_bias(w, biases, err));
-  LCT_TRY(lct_gemm_bind(be, w, err));
   size_t bytes = packed_bytes(w);
   if (bytes > be->weight_budget - be->packed_bytes) return LCT_OK; /* streamed */
   LCT_TRY(lct_cpu_alloc(&w->packed, bytes, "packed weights", err));
@@ -123,8 +135,6 @@ void lct_cpu_weight_free(lct_backend *be, lct_weight *w) {
   if (w == NULL) return;
   if (w->packed != NULL) be->packed_bytes -= packed_bytes(w);
   if (be->streamed == w) be->streamed = NULL;
-  if (w->w_mem != NULL) (void)dnnl_memory_destroy(w->w_mem);
-  if (w->bias_mem != NULL) (void)dnnl_memory_destroy(w->bias_mem);
   free(w->packed);
   free(w->bias);
   free(w->parts);
@@ -141,38 +151,51 @@ static bool use_gemv(const lct_backend *be, const lct_weight *w) {
   return true;
 }
 
-static void gemv(lct_backend *be, const lct_weight *w, const float *x, int64_t ldx, int n, float *y, int64_t ldy) {
-  enum { ROWS = 32 }; /* of a task */
-  int64_t at = 0;
-  for (int p = 0; p < w->n_parts; at += w->parts[p].rows, p++) {
-    const lct_tensor *t = &w->parts[p];
-    int64_t first = at;
-#pragma omp parallel for num_threads(be->n_threads) schedule(static) if (t->rows * w->in >= 4 * LCT_PARALLEL_MIN)
-    for (int64_t r = 0; r < t->rows; r += ROWS) {
-      int rows = t->rows - r < ROWS ? (int)(t->rows - r) : ROWS;
-      const uint16_t *data = (const uint16_t *)t->data + r * w->in;
-      float *to = y + first + r;
-      for (int i = 0; i < n; i += LCT_GEMV_ROWS) { /* the task's weights stay in the cache */
-        int n_x = n - i < LCT_GEMV_ROWS ? n - i : LCT_GEMV_ROWS;
-        if (t->dtype == LCT_DTYPE_BF16) {
-          be->kernels->gemv_bf16(x + i * ldx, ldx, n_x, data, w->in, rows, to + i * ldy, ldy);
-        } else {
-          be->kernels->gemv_f16(x + i * ldx, ldx, n_x, data, w->in, rows, to + i * ldy, ldy);
-        }
-      }
-      for (int i = 0; i < n; i++) {
-        for (int j = 0; j < rows; j++) to[i * ldy + j] += w->bias[first + r + j];
-      }
+/* y = x W^T + b of one part, whose rows are columns of y from `first` on. */
+typedef struct {
+  const lct_backend *be;
+  const lct_weight *w;
+  const lct_tensor *t;
+  const float *x;
+  int64_t ldx, ldy, first;
+  int n;
+  float *y;
+} gemv_part;
+
+static lct_status gemv_rows(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const gemv_part *g = ctx;
+  int rows = (int)(to - from);
+  const uint16_t *data = (const uint16_t *)g->t->data + from * g->w->in;
+  float *y = g->y + g->first + from;
+  for (int i = 0; i < g->n; i += LCT_GEMV_ROWS) { /* the task's weights stay in the cache */
+    int n_x = g->n - i < LCT_GEMV_ROWS ? g->n - i : LCT_GEMV_ROWS;
+    if (g->t->dtype == LCT_DTYPE_BF16) {
+      g->be->kernels->gemv_bf16(g->x + i * g->ldx, g->ldx, n_x, data, g->w->in, rows, y + i * g->ldy, g->ldy);
+    } else {
+      g->be->kernels->gemv_f16(g->x + i * g->ldx, g->ldx, n_x, data, g->w->in, rows, y + i * g->ldy, g->ldy);
     }
   }
+  for (int i = 0; i < g->n; i++) {
+    for (int j = 0; j < rows; j++) y[i * g->ldy + j] += g->w->bias[g->first + from + j];
+  }
+  return LCT_OK;
+}
+
+static lct_status gemv(lct_backend *be, const lct_weight *w, const float *x, int64_t ldx, int n, float *y, int64_t ldy, lct_error *err) {
+  enum { ROWS = 32 }; /* of a task */
+  int64_t first = 0;
+  for (int p = 0; p < w->n_parts; first += w->parts[p].rows, p++) {
+    const lct_tensor *t = &w->parts[p];
+    gemv_part g = {.be = be, .w = w, .t = t, .x = x, .ldx = ldx, .ldy = ldy, .first = first, .n = n, .y = y};
+    LCT_TRY(lct_threads_for(t->rows * w->in >= 4 * LCT_PARALLEL_MIN ? be->threads : NULL, t->rows, ROWS, gemv_rows, &g, err));
+  }
+  return LCT_OK;
 }
 
 lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
                           lct_error *err) {
-  if (use_gemv(be, w)) {
-    gemv(be, w, x, ldx, n, y, ldy);
-    return LCT_OK;
-  }
+  if (use_gemv(be, w)) return gemv(be, w, x, ldx, n, y, ldy, err);
   if (w->packed != NULL) return lct_cpu_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
   if (be->streamed != w) {
     be->streamed = NULL;

@@ -49,6 +49,7 @@ lct_status lct_engine_new(const lct_model *m, const lct_ops *ops, const lct_back
   e->model = m;
   e->cfg = m->config;
   e->ops = ops;
+  e->threads = o->threads;
   e->attn = (lct_attn_shape){e->cfg.n_heads, e->cfg.n_kv_heads, e->cfg.head_dim, 0};
   e->attn.scale = 1.0f / __builtin_sqrtf((float)e->cfg.head_dim);
   lct_status s = ops->open(o, &e->be, err);
@@ -92,6 +93,7 @@ void lct_engine_free(lct_engine *e) {
 const lct_config *lct_engine_config(const lct_engine *e) { return &e->cfg; }
 const lct_ops *lct_engine_ops(const lct_engine *e) { return e->ops; }
 lct_backend *lct_engine_backend(const lct_engine *e) { return e->be; }
+lct_threads *lct_engine_threads(const lct_engine *e) { return e->threads; }
 
 double lct_engine_seconds_linear(const lct_engine *e) { return e->seconds_linear; }
 

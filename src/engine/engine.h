@@ -16,6 +16,7 @@ void lct_engine_free(lct_engine *e);
 const lct_config *lct_engine_config(const lct_engine *e);
 const lct_ops *lct_engine_ops(const lct_engine *e);
 lct_backend *lct_engine_backend(const lct_engine *e);
+lct_threads *lct_engine_threads(const lct_engine *e); /* those it was made with */
 /* What was lost when the engine's weights were converted to the backend's type. */
 lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) LCT_CHECKED;
 

@@ -44,6 +44,7 @@ struct lct_engine {
   lct_config cfg;
   const lct_ops *ops;
   lct_backend *be;
+  lct_threads *threads;
   lct_embedding *embed;
   lct_weight *head;
   float *final_norm;

@@ -9,6 +9,7 @@
 #ifndef LCT_ENGINE_OPS_H
 #define LCT_ENGINE_OPS_H
 
+#include "base/threads.h"
 #include "engine/sampler.h"
 #include "model/model.h"
 #include "plan/plan.h"
@@ -19,7 +20,7 @@ typedef struct lct_embedding lct_embedding;
 
 typedef struct {
   lct_precision precision;
-  int n_threads; /* 0: all */
+  lct_threads *threads; /* of the CPU: what computes there, or fills a GPU's weights; borrowed for the backend's life; NULL: the caller's alone */
   int device;    /* number of the GPU */
   size_t weight_budget_bytes; /* packed weights beyond it are packed anew at each use; 0: the backend's choice */
 } lct_backend_options;

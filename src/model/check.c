@@ -97,22 +97,36 @@ static lct_status report(const lct_model *m, const lct_tensor *t, size_t first_b
                   (long long)row, (long long)col);
 }
 
-static lct_status check_tensor(const lct_model *m, const lct_tensor *t, lct_error *err) {
-  size_t total = lct_tensor_bytes(t), step = lct_dtype_row_bytes(t->dtype, lct_dtype_block(t->dtype));
-  size_t piece = PIECE / step * step, first = total;
-  int64_t n_pieces = (int64_t)((total + piece - 1) / piece);
-#pragma omp parallel for schedule(static) reduction(min : first) if (n_pieces > 1)
-  for (int64_t i = 0; i < n_pieces; i++) {
-    size_t begin = (size_t)i * piece, n = total - begin < piece ? total - begin : piece;
-    if (begin < first && any_bad((const unsigned char *)t->data + begin, n, t->dtype)) first = begin;
+/* The first byte of the lowest piece with something in it. */
+typedef struct {
+  const lct_tensor *t;
+  size_t total, piece, first; /* first: atomic */
+} search;
+
+static lct_status search_pieces(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  search *s = ctx;
+  for (int64_t i = from; i < to; i++) {
+    size_t begin = (size_t)i * s->piece, n = s->total - begin < s->piece ? s->total - begin : s->piece;
+    size_t first = __atomic_load_n(&s->first, __ATOMIC_RELAXED);
+    if (begin >= first || !any_bad((const unsigned char *)s->t->data + begin, n, s->t->dtype)) continue;
+    while (begin < first && !__atomic_compare_exchange_n(&s->first, &first, begin, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
   }
-  return first < total ? report(m, t, first, err) : LCT_OK;
+  return LCT_OK;
 }
 
-lct_status lct_model_check_finite(const lct_model *m, lct_error *err) {
+static lct_status check_tensor(const lct_model *m, const lct_tensor *t, lct_threads *threads, lct_error *err) {
+  size_t total = lct_tensor_bytes(t), step = lct_dtype_row_bytes(t->dtype, lct_dtype_block(t->dtype));
+  search s = {.t = t, .total = total, .piece = PIECE / step * step, .first = total};
+  LCT_TRY(lct_threads_for(threads, (int64_t)((total + s.piece - 1) / s.piece), 1, search_pieces, &s, err));
+  return s.first < total ? report(m, t, s.first, err) : LCT_OK;
+}
+
+lct_status lct_model_check_finite(const lct_model *m, lct_threads *threads, lct_error *err) {
   for (int i = 0; i < lct_model_n_tensors(m); i++) {
     const lct_tensor *t = lct_model_tensor(m, i);
-    if (t != NULL) LCT_TRY(check_tensor(m, t, err));
+    if (t != NULL) LCT_TRY(check_tensor(m, t, threads, err));
   }
   return LCT_OK;
 }

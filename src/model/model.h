@@ -7,6 +7,7 @@
 #define LCT_MODEL_MODEL_H
 
 #include "base/file.h"
+#include "base/threads.h"
 #include "model/dtype.h"
 
 typedef enum { LCT_ARCH_QWEN2, LCT_ARCH_QWEN3, LCT_ARCH_LLAMA } lct_arch;
@@ -81,7 +82,7 @@ lct_status lct_model_map(const char *path, lct_model **out, lct_error *err) LCT_
 void lct_model_unmap(lct_model *m);
 
 /* Scans every weight for NaN and Inf: LCT_E_NUMERIC naming file, tensor, row and column. */
-lct_status lct_model_check_finite(const lct_model *m, lct_error *err) LCT_CHECKED;
+lct_status lct_model_check_finite(const lct_model *m, lct_threads *threads, lct_error *err) LCT_CHECKED;
 
 /* Turns what a scenario or a command line calls a model into a path: an existing folder or .gguf file as it is; a Hub id
  * ("Qwen/Qwen2.5-3B-Instruct") into its snapshot folder in the local cache ($HF_HUB_CACHE, $HF_HOME/hub,

@@ -102,7 +102,11 @@ static lct_status write_all(const lct_synth_options *o, const char *dir, lct_err
   if (o->tokenizer == NULL) c.bos = -1;
   LCT_TRY(fit_vocab(&c, tiny, &vocab, o->like, err));
   LCT_TRY(write_configs(&c, torch_dtype, dir, err));
-  return lct_synth_write_weights(&c, o->seed, t, dir, SHARD_BYTES, err);
+  lct_threads *threads = NULL;
+  LCT_TRY(lct_threads_new(0, &threads, err));
+  lct_status s = lct_synth_write_weights(&c, o->seed, t, dir, SHARD_BYTES, threads, err);
+  lct_threads_free(threads);
+  return s;
 }
 
 static int not_dots(const struct dirent *e) { return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0; }

@@ -9,11 +9,12 @@ bool lct_synth_preset(const char *like, lct_config *out, bool *tiny);
 
 /* Elements [first, first+n) of the tensor with this key, as t (F32, F16, BF16), into out. */
 uint64_t lct_synth_key(uint64_t seed, const char *name);
-void lct_synth_fill(uint64_t key, int64_t first, int64_t n, double mean, double std, lct_dtype t, void *out);
+lct_status lct_synth_fill(uint64_t key, int64_t first, int64_t n, double mean, double std, lct_dtype t, lct_threads *threads, void *out,
+                          lct_error *err) LCT_CHECKED;
 
 /* Writes model.safetensors, or shards with their index, into dir; no shard larger than shard_bytes but for a single tensor. */
 lct_status lct_synth_write_weights(const lct_config *c, uint64_t seed, lct_dtype t, const char *dir, int64_t shard_bytes,
-                                   lct_error *err) LCT_CHECKED;
+                                   lct_threads *threads, lct_error *err) LCT_CHECKED;
 
 /* What config.json has to know of a tokenizer. */
 typedef struct {

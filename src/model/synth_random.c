@@ -24,14 +24,29 @@ static inline int64_t draw(uint64_t key, uint64_t i) {
   return 2 * (lanes(mix(key + (2 * i + 1) * GOLDEN)) + lanes(mix(key + (2 * i + 2) * GOLDEN))) - 8 * 65535;
 }
 
-void lct_synth_fill(uint64_t key, int64_t first, int64_t n, double mean, double std, lct_dtype t, void *out) {
+typedef struct {
+  uint64_t key;
+  int64_t first, shift;
+  double unit;
+  lct_dtype t;
+  void *out;
+} filling;
+
+static lct_status fill(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread, (void)err;
+  const filling *f = ctx;
+  for (int64_t i = from; i < to; i++) {
+    float v = (float)((double)(draw(f->key, (uint64_t)(f->first + i)) + f->shift) * f->unit);
+    if (f->t == LCT_DTYPE_F32) ((float *)f->out)[i] = v;
+    else ((uint16_t *)f->out)[i] = f->t == LCT_DTYPE_F16 ? lct_f32_to_f16(v) : lct_f32_to_bf16(v);
+  }
+  return LCT_OK;
+}
+
+lct_status lct_synth_fill(uint64_t key, int64_t first, int64_t n, double mean, double std, lct_dtype t, lct_threads *threads, void *out,
+                          lct_error *err) {
   /* A uniform integer of 0..k-1 has variance (k^2-1)/12. The mean joins as an integer: one rounding, no fused multiply-add. */
   double unit = std / sqrt(4.0 * 8.0 * (65536.0 * 65536.0 - 1.0) / 12.0);
-  int64_t shift = llround(mean / unit);
-#pragma omp parallel for schedule(static) if (n > 65536)
-  for (int64_t i = 0; i < n; i++) {
-    float v = (float)((double)(draw(key, (uint64_t)(first + i)) + shift) * unit);
-    if (t == LCT_DTYPE_F32) ((float *)out)[i] = v;
-    else ((uint16_t *)out)[i] = t == LCT_DTYPE_F16 ? lct_f32_to_f16(v) : lct_f32_to_bf16(v);
-  }
+  filling f = {.key = key, .first = first, .shift = llround(mean / unit), .unit = unit, .t = t, .out = out};
+  return lct_threads_for(threads, n, 1 << 16, fill, &f, err);
 }

@@ -103,27 +103,33 @@ static lct_status write_bytes(FILE *f, const char *path, const void *data, size_
   return LCT_OK;
 }
 
-static lct_status write_tensor(FILE *f, const char *path, const plan_tensor *x, uint64_t seed, lct_dtype t, void *piece,
-                               lct_error *err) {
+/* How all tensors are made. */
+typedef struct {
+  uint64_t seed;
+  lct_dtype t;
+  lct_threads *threads;
+  void *piece; /* (PIECE) */
+} maker;
+
+static lct_status write_tensor(FILE *f, const char *path, const plan_tensor *x, const maker *m, lct_error *err) {
   int64_t n = x->rows * x->cols;
-  uint64_t key = lct_synth_key(seed, x->name);
+  uint64_t key = lct_synth_key(m->seed, x->name);
   for (int64_t at = 0; at < n; at += PIECE) {
     int64_t count = n - at < PIECE ? n - at : PIECE;
-    lct_synth_fill(key, at, count, x->mean, x->std, t, piece);
-    LCT_TRY(write_bytes(f, path, piece, lct_dtype_row_bytes(t, count), err));
+    LCT_TRY(lct_synth_fill(key, at, count, x->mean, x->std, m->t, m->threads, m->piece, err));
+    LCT_TRY(write_bytes(f, path, m->piece, lct_dtype_row_bytes(m->t, count), err));
   }
   return LCT_OK;
 }
 
-static lct_status write_shard(const plan *p, int shard, const char *path, uint64_t seed, lct_dtype t, void *piece,
-                              lct_error *err) {
+static lct_status write_shard(const plan *p, int shard, const char *path, const maker *m, lct_error *err) {
   lct_buf header = {0};
-  lct_status s = make_header(p, shard, t, &header, err);
+  lct_status s = make_header(p, shard, m->t, &header, err);
   FILE *f = s == LCT_OK ? fopen(path, "wbxe") : NULL;
   if (s == LCT_OK && f == NULL) s = lct_fail_errno(err, errno, "cannot create %s", path);
   if (s == LCT_OK) s = write_bytes(f, path, header.data, header.len, err);
   for (int i = 0; i < p->n && s == LCT_OK; i++) {
-    if (p->tensors[i].shard == shard) s = write_tensor(f, path, &p->tensors[i], seed, t, piece, err);
+    if (p->tensors[i].shard == shard) s = write_tensor(f, path, &p->tensors[i], m, err);
   }
   if (s == LCT_OK && (fflush(f) != 0 || fsync(fileno(f)) != 0)) s = lct_fail_errno(err, errno, "cannot write %s", path);
   if (f != NULL && fclose(f) != 0 && s == LCT_OK) s = lct_fail_errno(err, errno, "cannot write %s", path);
@@ -152,21 +158,21 @@ done:
 }
 
 lct_status lct_synth_write_weights(const lct_config *c, uint64_t seed, lct_dtype t, const char *dir, int64_t shard_bytes,
-                                   lct_error *err) {
+                                   lct_threads *threads, lct_error *err) {
   plan p = {0};
   lct_buf name = {0}, path = {0};
-  void *piece = NULL;
+  maker m = {.seed = seed, .t = t, .threads = threads};
   lct_status s = LCT_OK;
   LCT_TRY_GOTO(s, make_plan(c, t, shard_bytes, &p, err), done);
-  LCT_TRY_GOTO(s, lct_alloc_aligned(&piece, (size_t)PIECE, lct_dtype_row_bytes(t, 1), "generated weights", err), done);
+  LCT_TRY_GOTO(s, lct_alloc_aligned(&m.piece, (size_t)PIECE, lct_dtype_row_bytes(t, 1), "generated weights", err), done);
   for (int i = 0; i < p.n_shards; i++) {
     LCT_TRY_GOTO(s, shard_name(&p, i, &name, err), done);
     LCT_TRY_GOTO(s, lct_path_join(&path, dir, name.data, err), done);
-    LCT_TRY_GOTO(s, write_shard(&p, i, path.data, seed, t, piece, err), done);
+    LCT_TRY_GOTO(s, write_shard(&p, i, path.data, &m, err), done);
   }
   if (p.n_shards > 1) s = write_index(&p, dir, err);
 done:
-  free(piece);
+  free(m.piece);
   free(p.tensors);
   lct_buf_free(&name);
   lct_buf_free(&path);

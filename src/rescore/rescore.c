@@ -3,7 +3,6 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +35,7 @@ typedef struct {
   int64_t block;
   float *vectors[2]; /* (block, width): being scored, being read */
   lct_score_row *rows; /* (block) */
+  lct_threads *threads;
   lct_zarr_writer *writer;
   lct_zarr_out *out;
 } rescore;
@@ -190,8 +190,7 @@ static lct_status open_store(rescore *r, const char *dir, lct_error *err) {
   m.chunk[0] = r->block;
   m.shard[0] = r->block * MIN_BLOCK;
   char *text = attributes(r);
-  int threads = r->o->threads > 0 ? r->o->threads : omp_get_max_threads();
-  const lct_zarr_write_options o = {.n_threads = threads, .fsync = LCT_FSYNC_END, .min_free_bytes = MIN_FREE};
+  const lct_zarr_write_options o = {.threads = r->threads, .fsync = LCT_FSYNC_END, .min_free_bytes = MIN_FREE};
   lct_status s = text != NULL ? lct_zarr_writer_new(dir, &o, &r->writer, err) : lct_fail(err, LCT_E_NOMEM, "out of memory for the scores' axes");
   if (s == LCT_OK) s = lct_zarr_writer_add(r->writer, "scores", &m, text, 0, &r->out, err);
   free(text);
@@ -213,28 +212,30 @@ static lct_status score_rows(const rescore *r, int p, int64_t from, int64_t n, c
                         out + (size_t)from * r->row_floats + (size_t)p * cell, (int64_t)r->row_floats, err);
 }
 
-static void keep_first(lct_status s, const lct_error *local, lct_status *status, lct_error *err) {
-  if (s == LCT_OK) return;
-#pragma omp critical
-  if (*status == LCT_OK) {
-    *status = s;
-    if (err != NULL) *err = *local;
+/* Rows [first, first + n) of a place. */
+typedef struct {
+  rescore *r;
+  int place, n_places;
+  int64_t first, n;
+  float *out;
+} scoring;
+
+/* Item 0 reads the next place, the others score this one. */
+static lct_status score_some(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)thread;
+  const scoring *c = ctx;
+  rescore *r = c->r;
+  int next = c->place + 1;
+  for (int64_t i = from; i < to; i++) {
+    if (i > 0) LCT_TRY(score_rows(r, c->place, (i - 1) * TASK_ROWS, c->n, r->vectors[c->place % 2], c->out, err));
+    else if (next < c->n_places) LCT_TRY(read_place(r, next, c->first, c->n, r->vectors[next % 2], err));
   }
+  return LCT_OK;
 }
 
-/* One thread reads the next place while the others score this one, and then helps them. */
 static lct_status score_place(rescore *r, int p, int n_places, int64_t first, int64_t n, float *out, lct_error *err) {
-  const float *vectors = r->vectors[p % 2];
-  lct_status status = LCT_OK;
-#pragma omp parallel
-  {
-    lct_error local = {0};
-#pragma omp master
-    if (p + 1 < n_places) keep_first(read_place(r, p + 1, first, n, r->vectors[(p + 1) % 2], &local), &local, &status, err);
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < n; i += TASK_ROWS) keep_first(score_rows(r, p, i, n, vectors, out, &local), &local, &status, err);
-  }
-  return status;
+  scoring c = {.r = r, .place = p, .n_places = n_places, .first = first, .n = n, .out = out};
+  return lct_threads_for(r->threads, 1 + (n + TASK_ROWS - 1) / TASK_ROWS, 1, score_some, &c, err);
 }
 
 static lct_status score_block(rescore *r, int64_t first, int64_t n, float *out, lct_error *err) {
@@ -293,9 +294,9 @@ static lct_status paths_of(rescore *r, lct_buf *path, lct_buf *tmp, lct_error *e
 static lct_status run(rescore *r, lct_score_result *result, lct_error *err) {
   lct_buf path = {0}, tmp = {0};
   double t0 = lct_seconds();
-  if (r->o->threads > 0) omp_set_num_threads(r->o->threads);
   lct_status s = paths_of(r, &path, &tmp, err);
   if (s == LCT_OK) s = open_scorer(r, err);
+  if (s == LCT_OK) s = lct_threads_new(r->o->threads, &r->threads, err);
   if (s == LCT_OK) {
     remove_tree(tmp.data); /* of a run that was killed */
     s = open_store(r, tmp.data, err);
@@ -320,6 +321,7 @@ lct_status lct_score(const lct_score_options *o, lct_score_result *result, lct_e
   LCT_TRY(lct_archive_open(o->dir, &r.a, err));
   r.f = lct_archive_get_info(r.a);
   lct_status s = run(&r, result, err);
+  lct_threads_free(r.threads);
   lct_scorer_free(r.scorer);
   lct_fingerprints_free(r.prints);
   lct_archive_selection_free(&r.s);

@@ -88,20 +88,18 @@ static lct_status choose_vectors(scan *s, lct_error *err) {
 }
 
 lct_status scan_open(scan *s, lct_error *err) {
-  const lct_scan_options *o = s->o;
-  lct_scan_result *r = s->result;
+  lct_model_options model = s->o->model;
   lct_device device;
-  LCT_TRY(lct_device_resolve(o->model.device, o->model.precision, &device, err)); /* what cannot run is refused before anything is read */
+  LCT_TRY(lct_device_resolve(model.device, model.precision, &device, err)); /* what cannot run is refused before anything is read */
   scan_report(s, "load", 0, 1, 0);
-  LCT_TRY(lct_scenario_load(o->scenario, &s->scenario, err));
-  r->utf8_replaced = s->scenario->n_replaced;
-  lct_model_options model = o->model;
+  LCT_TRY(lct_scenario_load(s->o->scenario, &s->scenario, err));
+  s->result->utf8_replaced = s->scenario->n_replaced;
   if (model.id == NULL) {
     model.id = s->scenario->model.id;
     model.gguf_file = s->scenario->model.gguf_file;
   }
   LCT_TRY(lct_subject_open(&model, true, &s->subject, err));
-  lct_device_describe(&s->subject->device, &r->device);
+  lct_device_describe(&s->subject->device, &s->result->device);
   LCT_TRY(lct_encoder_new(s->subject->tokenizer, &s->encoder, err));
   LCT_TRY(choose_layers(s, err));
   LCT_TRY(open_fingerprints(s, err));

@@ -76,7 +76,7 @@ static void count(scan *s) {
 
 static lct_status run(scan *s, lct_error *err) {
   if (s->o->keep == LCT_KEEP_TOKENS) {
-    LCT_TRY(lct_files_new(&s->subject->cfg, s->scenario->capture.store_dtype, s->layers, &s->files.open, err));
+    LCT_TRY(lct_files_new(&s->subject->cfg, s->scenario->capture.store_dtype, s->layers, s->subject->threads, &s->files.open, err));
     s->files.first_item = -1;
   }
   one_unit x = {.s = s};

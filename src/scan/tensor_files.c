@@ -76,7 +76,7 @@ lct_status scan_files_undo(scan *s, const int32_t *items, int32_t n, lct_error *
   s->result->saturated += begun ? files->saturated : lct_files_saturated(files->open);
   lct_files_free(files->open);
   *files = (scan_files){.first_item = -1};
-  return lct_files_new(&s->subject->cfg, s->scenario->capture.store_dtype, s->layers, &files->open, err);
+  return lct_files_new(&s->subject->cfg, s->scenario->capture.store_dtype, s->layers, s->subject->threads, &files->open, err);
 }
 
 void scan_files_close(scan *s) {

@@ -3,6 +3,7 @@
 #ifndef LCT_STORE_ZARR_READ_H
 #define LCT_STORE_ZARR_READ_H
 
+#include "base/threads.h"
 #include "store/zarr.h"
 
 typedef struct lct_zarr lct_zarr;
@@ -22,8 +23,9 @@ lct_status lct_zarr_read_rows(lct_zarr *z, const int64_t *rows, size_t n_rows, c
 
 /* What is wrong with one inner chunk or shard: "pooled/hidden_out: shard 3 (FILE), chunk [2, 0, 7, 0], rows 3328-3583: CRC-32C …" */
 typedef void (*lct_zarr_fault)(void *ctx, const char *message);
-/* Re-reads the shards [from, to): index, checksums, every chunk decoded. Goes on after a fault; *n_faults counts them. n_threads as OpenMP's. */
-lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_zarr_fault fault, void *ctx, int64_t *n_faults, lct_error *err)
+/* Re-reads the shards [from, to): index, checksums, every chunk decoded. Goes on after a fault; *n_faults counts them. threads may be NULL. */
+lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_threads *threads, lct_zarr_fault fault, void *ctx, int64_t *n_faults,
+                           lct_error *err)
     LCT_CHECKED;
 
 #endif

@@ -1,10 +1,9 @@
-/* The writer's threads. The caller owns a slot until it is committed; then compressors take its chunks, a piece at a time and in order, and
+/* The writer's tasks. The caller owns a slot until it is committed; then compressors take its chunks, a piece at a time and in order, and
  * the slot is free again when all are done; the writing thread takes every array's pieces in their order. The oldest piece is always
  * someone's work, so whoever waits for a piece or a slot gets one, and all waiting ends when anything fails. */
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/thread.h"
 #include "store/zarr_write_impl.h"
 
 void lct_zarr_fail_locked(lct_zarr_writer *w, const lct_error *failure) {
@@ -93,9 +92,8 @@ static lct_status pack(lct_zarr_writer *w, zarr_packer *p, const zarr_slot *slot
   return lct_zarr_pack(p, slot, piece, err);
 }
 
-static void *compressor(void *arg) {
+static void compressor(void *arg) {
   lct_zarr_writer *w = arg;
-  lct_thread_give_way();
   zarr_packer p = {0};
   lct_error failure = {0};
   lct_status s = lct_codec_new(&p.codec, &failure);
@@ -118,7 +116,6 @@ static void *compressor(void *arg) {
   (void)pthread_mutex_unlock(&w->lock);
   lct_codec_free(p.codec);
   free(p.gather);
-  return NULL;
 }
 
 /* The array whose oldest piece can be written. */
@@ -147,9 +144,8 @@ static void free_piece(lct_zarr_writer *w, lct_zarr_out *a) {
   (void)pthread_cond_signal(&w->work);
 }
 
-static void *writing(void *arg) {
+static void writing(void *arg) {
   lct_zarr_writer *w = arg;
-  lct_thread_give_way();
   lct_error failure = {0};
   (void)pthread_mutex_lock(&w->lock);
   while (!w->failed && !(w->closing && w->n_pending == 0)) {
@@ -171,15 +167,13 @@ static void *writing(void *arg) {
     }
   }
   (void)pthread_mutex_unlock(&w->lock);
-  return NULL;
 }
 
 lct_status lct_zarr_threads_start(lct_zarr_writer *w, lct_error *err) {
-  LCT_TRY(lct_calloc(&w->threads, (size_t)w->o.n_threads + 1, sizeof *w->threads, "threads", err));
-  for (int i = 0; i <= w->o.n_threads; i++) {
-    int rc = pthread_create(&w->threads[i], NULL, i == 0 ? writing : compressor, w);
-    if (rc != 0) return lct_fail_errno(err, rc, "cannot start a thread of the store's writer");
-    w->n_running++;
+  int n = lct_threads_count(w->o.threads) + 1;
+  LCT_TRY(lct_calloc(&w->tasks, (size_t)n, sizeof *w->tasks, "threads", err));
+  for (; w->n_tasks < n; w->n_tasks++) {
+    LCT_TRY(lct_task_start(w->o.threads, w->n_tasks == 0 ? writing : compressor, w, &w->tasks[w->n_tasks], err));
   }
   return LCT_OK;
 }
@@ -190,6 +184,6 @@ void lct_zarr_threads_join(lct_zarr_writer *w) {
   (void)pthread_cond_broadcast(&w->work);
   (void)pthread_cond_broadcast(&w->packed);
   (void)pthread_mutex_unlock(&w->lock);
-  for (int i = 0; i < w->n_running; i++) (void)pthread_join(w->threads[i], NULL);
-  w->n_running = 0;
+  for (int i = 0; i < w->n_tasks; i++) lct_task_join(w->tasks[i]);
+  w->n_tasks = 0;
 }

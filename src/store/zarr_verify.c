@@ -1,6 +1,5 @@
 /* Re-reading everything: chunks of a shard in parallel, faults told in order. */
 #include <inttypes.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,11 +13,19 @@ static const size_t WORKER_BYTES = (size_t)1 << 30; /* of all workers' buffers *
 
 typedef struct {
   const lct_zarr *z;
+  lct_threads *threads;
   lct_zarr_worker workers[MAX_WORKERS];
   int n_workers;
   char *faults[BLOCK_CHUNKS]; /* NULL: none */
   bool no_memory;
 } job;
+
+/* Chunks [first, first + n) of a shard. */
+typedef struct {
+  job *j;
+  const lct_zarr_shard *s;
+  int64_t first, n, taken; /* taken: atomic */
+} block;
 
 static void check_chunk(job *j, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, char **fault) {
   lct_error err = {0};
@@ -30,10 +37,20 @@ static void check_chunk(job *j, const lct_zarr_shard *s, int64_t chunk, lct_zarr
   if (*fault == NULL) __atomic_store_n(&j->no_memory, true, __ATOMIC_RELAXED);
 }
 
+/* A worker takes chunks until there are no more. */
+static lct_status work(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
+  (void)to, (void)thread, (void)err;
+  block *b = ctx;
+  for (int64_t i; (i = __atomic_fetch_add(&b->taken, 1, __ATOMIC_RELAXED)) < b->n;) {
+    check_chunk(b->j, b->s, b->first + i, &b->j->workers[from], &b->j->faults[i]);
+  }
+  return LCT_OK;
+}
+
 static lct_status check_block(job *j, const lct_zarr_shard *s, int64_t from, int64_t n, lct_zarr_fault fault, void *ctx, int64_t *n_faults,
                               lct_error *err) {
-#pragma omp parallel for schedule(dynamic) num_threads(j->n_workers)
-  for (int64_t i = 0; i < n; i++) check_chunk(j, s, from + i, &j->workers[omp_get_thread_num()], &j->faults[i]);
+  block b = {.j = j, .s = s, .first = from, .n = n};
+  LCT_TRY(lct_threads_for(j->threads, j->n_workers, 1, work, &b, err));
   for (int64_t i = 0; i < n; i++) {
     if (j->faults[i] == NULL) continue;
     fault(ctx, j->faults[i]);
@@ -63,7 +80,8 @@ static lct_status check_shard(job *j, int64_t number, lct_zarr_fault fault, void
   return status;
 }
 
-lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_zarr_fault fault, void *ctx, int64_t *n_faults, lct_error *err) {
+lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_threads *threads, lct_zarr_fault fault, void *ctx, int64_t *n_faults,
+                           lct_error *err) {
   *n_faults = 0;
   if (from < 0 || from > to || to > lct_zarr_n_shards(&z->meta)) {
     return lct_fail(err, LCT_E_USAGE, "%s has %" PRId64 " shards, not %" PRId64 " to %" PRId64, z->name, lct_zarr_n_shards(&z->meta), from, to);
@@ -71,9 +89,10 @@ lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_zarr_fault
   job *j = NULL;
   LCT_TRY(lct_calloc(&j, 1, sizeof *j, "a check of an array", err));
   j->z = z;
-  size_t most = WORKER_BYTES / (3 * lct_zarr_chunk_bytes(&z->meta)) + 1, threads = (size_t)omp_get_max_threads();
+  j->threads = threads;
+  size_t most = WORKER_BYTES / (3 * lct_zarr_chunk_bytes(&z->meta)) + 1, n_threads = (size_t)lct_threads_count(threads);
   most = most < MAX_WORKERS ? most : MAX_WORKERS;
-  j->n_workers = (int)(threads < most ? threads : most);
+  j->n_workers = (int)(n_threads < most ? n_threads : most);
   lct_status status = LCT_OK;
   for (int i = 0; i < j->n_workers && status == LCT_OK; i++) status = lct_zarr_worker_open(&j->workers[i], err);
   for (int64_t s = from; s < to && status == LCT_OK; s++) status = check_shard(j, s, fault, ctx, n_faults, err);

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "store/zarr_write_impl.h"
 
-enum { MIN_SLOTS = 2, DEFAULT_THREADS = 1 };
+enum { MIN_SLOTS = 2 };
 
 static lct_status failure_locked(const lct_zarr_writer *w, lct_error *err) {
   return w->failed ? lct_fail(err, w->failure.code, "%s", w->failure.message) : LCT_OK;
@@ -36,7 +36,6 @@ lct_status lct_zarr_writer_new(const char *dir, const lct_zarr_write_options *o,
   lct_zarr_writer *w = NULL;
   LCT_TRY(lct_calloc(&w, 1, sizeof *w, "store writer", err));
   w->o = *o;
-  if (w->o.n_threads < 1) w->o.n_threads = DEFAULT_THREADS;
   if (w->o.min_free_bytes < 0) w->o.min_free_bytes = 0;
   (void)pthread_mutex_init(&w->lock, NULL); /* with default attributes none of these can fail on Linux */
   (void)pthread_cond_init(&w->work, NULL);
@@ -145,7 +144,7 @@ static lct_status start(lct_zarr_writer *w, lct_error *err) {
     }
   }
   size_t pieces = w->o.budget_bytes / 8 / w->piece_room, slots = (w->o.budget_bytes - w->o.budget_bytes / 8) / all;
-  int least = 2 * w->o.n_threads + 2;
+  int least = 2 * lct_threads_count(w->o.threads) + 2;
   w->max_pieces = pieces < (size_t)least ? least : pieces > INT32_MAX ? INT32_MAX : (int)pieces;
   w->slots_each = slots < MIN_SLOTS ? MIN_SLOTS : slots > INT32_MAX ? INT32_MAX : (int)slots;
   w->started = true;
@@ -267,7 +266,7 @@ void lct_zarr_writer_free(lct_zarr_writer *w) {
   (void)pthread_cond_destroy(&w->packed);
   (void)pthread_cond_destroy(&w->freed);
   free(w->outs);
-  free(w->threads);
+  free(w->tasks);
   free(w->dir);
   free(w);
 }

@@ -9,6 +9,7 @@
 #ifndef LCT_STORE_ZARR_WRITE_H
 #define LCT_STORE_ZARR_WRITE_H
 
+#include "base/threads.h"
 #include "store/zarr.h"
 
 typedef struct lct_zarr_writer lct_zarr_writer; /* a group being written */
@@ -17,7 +18,7 @@ typedef struct lct_zarr_out lct_zarr_out;       /* one of its arrays */
 typedef enum { LCT_FSYNC_SHARD, LCT_FSYNC_END, LCT_FSYNC_OFF } lct_fsync;
 
 typedef struct {
-  int n_threads;       /* compressors; 0: 1 */
+  lct_threads *threads; /* borrowed; as many compressors as it has threads, NULL: one. They and the writing thread are its tasks. */
   size_t budget_bytes; /* for the slots of all arrays together and compressed chunks (an eighth); every array gets at least two slots, every
                         * compressor a few chunks */
   lct_fsync fsync;

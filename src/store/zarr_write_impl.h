@@ -77,8 +77,8 @@ struct lct_zarr_writer {
   int slots_each, max_pieces;
   size_t piece_room; /* bytes */
   bool started, finished;
-  int n_running; /* threads to join: the writer, then compressors */
-  pthread_t *threads;
+  int n_tasks; /* to join: the writing one, then compressors */
+  lct_task **tasks;
   size_t turn; /* where the writing thread looks first for a piece */
 
   pthread_mutex_t lock; /* guards what is below, and slots once they are committed */

@@ -116,8 +116,8 @@ lct_status lct_device_resolve(const char *text, lct_precision asked, lct_device 
   return lct_precision_resolve(out->gpu, asked, &out->precision, err);
 }
 
-lct_status lct_device_engine(const lct_device *d, const lct_model *m, int n_threads, lct_engine **out, lct_error *err) {
-  lct_backend_options o = {.precision = d->precision, .n_threads = n_threads, .device = d->number};
+lct_status lct_device_engine(const lct_device *d, const lct_model *m, lct_threads *threads, lct_engine **out, lct_error *err) {
+  lct_backend_options o = {.precision = d->precision, .threads = threads, .device = d->number};
   lct_status s = lct_engine_new(m, d->ops, &o, out, err);
   if (s != LCT_E_NOMEM || !d->gpu) return s;
   lct_gpu gpu;

@@ -23,8 +23,8 @@ void lct_device_describe(const lct_device *d, lct_device_used *out);
 int lct_device_auto(void);
 /* What the kind of device makes of the precision asked for. */
 lct_status lct_precision_resolve(bool gpu, lct_precision asked, lct_precision *out, lct_error *err) LCT_CHECKED;
-/* An engine on that device; n_threads of the CPU, 0: all. */
-lct_status lct_device_engine(const lct_device *d, const lct_model *m, int n_threads, lct_engine **out, lct_error *err) LCT_CHECKED;
+/* An engine on that device, which borrows the threads. */
+lct_status lct_device_engine(const lct_device *d, const lct_model *m, lct_threads *threads, lct_engine **out, lct_error *err) LCT_CHECKED;
 /* The CPU's own name, "unknown" where the system does not say. */
 void lct_device_cpu_name(char *out, size_t n);
 

@@ -59,7 +59,7 @@ void lct_subject_free(lct_subject *s) {
 }
 
 lct_status lct_subject_engine(const lct_subject *s, lct_engine **out, lct_error *err) {
-  return lct_device_engine(&s->device, s->model, lct_threads_count(s->threads), out, err);
+  return lct_device_engine(&s->device, s->model, s->threads, out, err);
 }
 
 int64_t lct_subject_free_bytes(const lct_subject *s) {

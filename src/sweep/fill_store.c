@@ -47,7 +47,7 @@ typedef struct {
   int64_t first; /* item of rows[0] */
   char *rows;
   float *scales;
-  sweep_loss *losses; /* (threads) */
+  sweep_loss *losses; /* (pieces) */
 } converting;
 
 /* Items [from, to) into rows of the store: (row, position, plane, width); scales (row, position, plane, groups). */
@@ -57,12 +57,13 @@ static lct_status convert_rows(void *ctx, int64_t from, int64_t to, int thread, 
   lct_stored type = x->s->o->store_dtype;
   size_t width = (size_t)t->width, bytes = sweep_stored_bytes(type), groups = (size_t)sweep_scales(t->width);
   int cells = x->s->axes->n_positions * t->n_planes;
+  (void)thread;
   (void)err;
   for (int64_t i = from; i < to; i++) {
     for (int k = 0; k < cells; k++) {
       const float *v = lct_pool_vectors(x->pool, x->stream, k / t->n_planes, k % t->n_planes) + (size_t)(x->first + i) * width;
       size_t at = (size_t)i * (size_t)cells + (size_t)k;
-      sweep_convert(type, v, t->width, x->rows + at * width * bytes, x->scales != NULL ? x->scales + at * groups : NULL, &x->losses[thread]);
+      sweep_convert(type, v, t->width, x->rows + at * width * bytes, x->scales != NULL ? x->scales + at * groups : NULL, &x->losses[from / SWEEP_PIECE]);
     }
   }
   return LCT_OK;
@@ -70,11 +71,9 @@ static lct_status convert_rows(void *ctx, int64_t from, int64_t to, int thread, 
 
 static lct_status convert(sweep *s, const lct_pool *pool, int stream, int64_t first, int64_t n, void *rows, float *scales, lct_error *err) {
   converting x = {.s = s, .pool = pool, .stream = stream, .first = first, .rows = rows, .scales = scales};
-  int threads = lct_threads_count(s->subject->threads);
-  LCT_TRY(lct_calloc(&x.losses, (size_t)threads, sizeof *x.losses, "errors", err));
-  lct_status st = lct_threads_for(s->subject->threads, n, (n + threads - 1) / threads, convert_rows, &x, err);
-  for (int i = 0; i < threads; i++) sweep_loss_add(&s->store.streams[stream].loss, &x.losses[i]);
-  free(x.losses);
+  LCT_TRY(sweep_losses_new(n, &x.losses, err));
+  lct_status st = lct_threads_for(s->subject->threads, n, SWEEP_PIECE, convert_rows, &x, err);
+  sweep_losses_add(&s->store.streams[stream].loss, x.losses, n);
   return st;
 }
 

@@ -20,7 +20,6 @@ static lct_status reserve(sweep *s, size_t n, lct_error *err) {
   LCT_TRY(lct_calloc(&k->rows, streams, sizeof *k->rows, "token rows", err));
   LCT_TRY(lct_calloc(&k->scales, streams, sizeof *k->scales, "token rows", err));
   LCT_TRY(lct_calloc(&k->row_of_token, cap, sizeof *k->row_of_token, "token rows", err));
-  LCT_TRY(lct_calloc(&k->losses, (size_t)lct_threads_count(s->subject->threads), sizeof *k->losses, "errors", err));
   for (size_t i = 0; i < streams; i++) {
     const lct_axis_stream *t = &s->axes->streams[i];
     if (!t->stored) continue;
@@ -41,7 +40,6 @@ void sweep_tokens_free(sweep *s) {
   free(k->rows);
   free(k->scales);
   free(k->row_of_token);
-  free(k->losses);
   *k = (sweep_token_rows){0};
 }
 
@@ -79,6 +77,7 @@ typedef struct {
   int stream, plane, row0, n;
   const float *data;
   int64_t ld;
+  sweep_loss *losses; /* (pieces) */
 } taking;
 
 static lct_status take_tokens(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
@@ -87,24 +86,23 @@ static lct_status take_tokens(void *ctx, int64_t from, int64_t to, int thread, l
   const lct_stream *t = &x->s->axes->streams[x->stream].s;
   lct_stored type = x->s->o->store_dtype;
   size_t width = (size_t)t->width, bytes = sweep_stored_bytes(type), groups = (size_t)sweep_scales(t->width);
+  (void)thread;
   (void)err;
   for (int64_t k = from; k < to; k++) {
     int32_t row = kept->row_of_token[k];
     if (row < x->row0 || row >= x->row0 + x->n) continue;
     size_t at = (size_t)k * (size_t)t->n_planes + (size_t)x->plane;
     sweep_convert(type, x->data + (int64_t)(row - x->row0) * x->ld, t->width, (char *)kept->rows[x->stream] + at * width * bytes,
-                  kept->scales[x->stream] + at * groups, &kept->losses[thread]);
+                  kept->scales[x->stream] + at * groups, &x->losses[from / SWEEP_PIECE]);
   }
   return LCT_OK;
 }
 
-static lct_status take_plane(sweep *s, const taking *x, lct_error *err) {
-  sweep_token_rows *kept = &s->tokens_kept;
-  int threads = lct_threads_count(s->subject->threads);
-  memset(kept->losses, 0, (size_t)threads * sizeof *kept->losses);
-  taking own = *x;
-  lct_status st = lct_threads_for(s->subject->threads, kept->n, (kept->n + threads - 1) / threads, take_tokens, &own, err);
-  for (int i = 0; i < threads; i++) sweep_loss_add(&s->store.streams[x->stream].loss, &kept->losses[i]);
+static lct_status take_plane(sweep *s, taking *x, lct_error *err) {
+  int64_t n = s->tokens_kept.n;
+  LCT_TRY(sweep_losses_new(n, &x->losses, err));
+  lct_status st = lct_threads_for(s->subject->threads, n, SWEEP_PIECE, take_tokens, x, err);
+  sweep_losses_add(&s->store.streams[x->stream].loss, x->losses, n);
   return st;
 }
 
@@ -114,7 +112,7 @@ static lct_status take_rows(void *ctx, lct_source src, int layer, int row0, int 
     const lct_axis_stream *t = &s->axes->streams[i];
     for (int k = 0; t->stored && k < t->s.n_planes; k++) {
       if (t->planes[k].source != src || t->planes[k].layer != layer) continue;
-      const taking x = {s, i, k, row0, n, data, ld};
+      taking x = {s, i, k, row0, n, data, ld, NULL};
       LCT_TRY(take_plane(s, &x, err));
     }
   }

@@ -1,5 +1,6 @@
 /* Vectors to the stored type, and what that loses. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
@@ -98,9 +99,16 @@ void sweep_convert(lct_stored t, const float *v, int width, void *out, float *sc
   else to_half(t, v, width, out, loss);
 }
 
-void sweep_loss_add(sweep_loss *into, const sweep_loss *own) {
-  into->error2 += own->error2;
-  into->value2 += own->value2;
-  into->saturated += own->saturated;
-  if (own->max > into->max) into->max = own->max;
+lct_status sweep_losses_new(int64_t n, sweep_loss **out, lct_error *err) {
+  return lct_calloc(out, (size_t)((n + SWEEP_PIECE - 1) / SWEEP_PIECE), sizeof **out, "errors", err);
+}
+
+void sweep_losses_add(sweep_loss *into, sweep_loss *own, int64_t n) {
+  for (int64_t i = 0; i < (n + SWEEP_PIECE - 1) / SWEEP_PIECE; i++) {
+    into->error2 += own[i].error2;
+    into->value2 += own[i].value2;
+    into->saturated += own[i].saturated;
+    if (own[i].max > into->max) into->max = own[i].max;
+  }
+  free(own);
 }

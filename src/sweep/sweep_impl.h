@@ -16,7 +16,7 @@
 #include "sweep/metrics_file.h"
 #include "sweep/rates.h"
 
-enum { SWEEP_INT8_GROUP = 128 };
+enum { SWEEP_INT8_GROUP = 128, SWEEP_PIECE = 16 };
 
 /* Tokens of one conversation that are stored. */
 typedef struct {
@@ -87,7 +87,9 @@ size_t sweep_stored_bytes(lct_stored t);
 lct_zarr_dtype sweep_stored_dtype(lct_stored t);
 int sweep_scales(int width); /* groups of a vector */
 void sweep_convert(lct_stored t, const float *v, int width, void *out, float *scales, sweep_loss *loss);
-void sweep_loss_add(sweep_loss *into, const sweep_loss *own);
+/* Of n vectors in pieces of SWEEP_PIECE; added up in order and freed, so that the sum does not depend on who was faster. */
+lct_status sweep_losses_new(int64_t n, sweep_loss **out, lct_error *err) LCT_CHECKED;
+void sweep_losses_add(sweep_loss *into, sweep_loss *own, int64_t n);
 
 /* moments.c: mean and sum of squared deviations of every vector element, by role. */
 typedef struct {
@@ -145,7 +147,6 @@ typedef struct {
   size_t cap;            /* tokens */
   int32_t *row_of_token; /* in the batch that is run; -1: it is not in it */
   int64_t n;             /* tokens of the unit */
-  sweep_loss *losses;    /* (threads) */
 } sweep_token_rows;
 
 typedef struct {

@@ -75,7 +75,7 @@ static inline bool is_rounded(lct_dtype t, uint16_t got, double want, double sla
 
 static inline lct_backend *open_cpu(void) {
   lct_backend *be = NULL;
-  lct_backend_options o = {.precision = LCT_PRECISION_EXACT, .n_threads = 1};
+  lct_backend_options o = {.precision = LCT_PRECISION_EXACT};
   assert_ok(lct_cpu_ops()->open(&o, &be, &err));
   return be;
 }

@@ -205,7 +205,7 @@ static void check_against_cpu(lct_backend *be, const scene *c, const rows *r) {
 static void test_cpu(void **state) {
   (void)state;
   lct_backend *be = NULL;
-  lct_backend_options o = {.precision = LCT_PRECISION_EXACT, .n_threads = 1};
+  lct_backend_options o = {.precision = LCT_PRECISION_EXACT};
   assert_ok(lct_cpu_ops()->open(&o, &be, &err));
   for (int t = 0; t < 2; t++) {
     check_against_cpu(be, &(scene){types[t], {8, 2, 128}, 200, 2}, &(rows){150, 50, 200, 5, 1});

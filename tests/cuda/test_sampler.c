@@ -232,7 +232,7 @@ static void check_op(lct_precision precision, lct_dtype t) {
   lct_choice got[N], want[N];
   lct_backend *be = NULL, *cpu = NULL;
   assert_ok(lct_cuda_ops()->open(&(lct_backend_options){.precision = precision}, &be, &err));
-  assert_ok(lct_cpu_ops()->open(&(lct_backend_options){.precision = LCT_PRECISION_EXACT, .n_threads = 1}, &cpu, &err));
+  assert_ok(lct_cpu_ops()->open(&(lct_backend_options){.precision = LCT_PRECISION_EXACT}, &cpu, &err));
   assert_int_equal(lct_cuda_ops()->out_dtype(be), t);
   for (int i = 0; i < N; i++) {
     kinds[i] = (kind)(i % NOT_NUMBERS);

@@ -41,7 +41,7 @@ static void use(lct_zarr *z) {
   if (lct_zarr_chunk_bytes(m) > MAX_CHUNK || lct_zarr_shard_chunks(m) > MAX_CHUNKS) return; /* legal and slow */
   read_some(z);
   int64_t heard = 0, n_faults = -1;
-  lct_status s = lct_zarr_verify(z, 0, lct_zarr_n_shards(m) > 0, hear, &heard, &n_faults, &err);
+  lct_status s = lct_zarr_verify(z, 0, lct_zarr_n_shards(m) > 0, NULL, hear, &heard, &n_faults, &err);
   if (s != LCT_OK) fuzz_check_error(s, &err);
   FUZZ_CHECK(s != LCT_OK || heard == n_faults);
 }

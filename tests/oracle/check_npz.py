@@ -2,13 +2,18 @@
 """Is FILE a .npz that Python reads, its arrays where and what tests/unit/test_npz.c put? Exit 0, or 1 with the reason.
 
 Usage: check_npz.py FILE N_ENTRIES     every entry NAME holds element i = (i + number of entry) % 251
-Uses zipfile alone; with numpy there (not needed), every array also goes through np.load."""
+Every checksum is read; of more than 2000 entries, values are those of the first and the last thousand and of every 97th between (what more
+than 65535 entries change lies at the end). Uses zipfile alone; with numpy there (not needed), every array also goes through np.load."""
 import ast
 import struct
 import sys
 import zipfile
 
 ITEM = {"<f2": "e", "<f4": "f", "<i4": "i", "<i8": "q"}
+
+
+def looked_at(number, n):
+    return number < 1000 or number >= n - 1000 or number % 97 == 0
 
 
 def main():
@@ -21,6 +26,8 @@ def main():
         assert len(z.infolist()) == n_entries, f"{len(z.infolist())} entries"
         assert z.testzip() is None, "a checksum is wrong"
         for number, info in enumerate(z.infolist()):
+            if not looked_at(number, n_entries):
+                continue
             raw.seek(info.header_offset)
             local = raw.read(30)
             at = info.header_offset + 30 + sum(struct.unpack("<2H", local[26:30]))
@@ -38,6 +45,8 @@ def main():
         with numpy.load(path) as arrays:
             assert len(arrays.files) == n_entries
             for number, name in enumerate(arrays.files):
+                if not looked_at(number, n_entries):
+                    continue
                 a = arrays[name]
                 assert (a.ravel() == (numpy.arange(a.size) + number) % 251).all(), f"{name}: values by numpy"
     print("numpy and zipfile" if numpy is not None else "zipfile")

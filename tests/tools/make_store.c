@@ -87,10 +87,12 @@ int main(int argc, char **argv) {
   }
   lct_error err = {0};
   lct_zarr_writer *w = NULL;
-  lct_zarr_write_options o = {.n_threads = atoi(argv[2]), .fsync = LCT_FSYNC_OFF};
-  lct_status s = lct_zarr_writer_new(argv[1], &o, &w, &err);
+  lct_zarr_write_options o = {.fsync = LCT_FSYNC_OFF};
+  lct_status s = lct_threads_new(atoi(argv[2]), &o.threads, &err);
+  if (s == LCT_OK) s = lct_zarr_writer_new(argv[1], &o, &w, &err);
   if (s == LCT_OK) s = make(w, &err);
   lct_zarr_writer_free(w);
+  lct_threads_free(o.threads);
   if (s != LCT_OK) fprintf(stderr, "%s\n", err.message);
   return s == LCT_OK ? 0 : 1;
 }

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "test_support.h"
+#include "threads_support.h"
 
 #include "base/file.h"
 #include "base/half.h"
@@ -106,7 +106,7 @@ static inline lct_backend *test_open(const char *isa, lct_precision precision, i
   lct_backend *be = NULL;
   lct_error err;
   assert_int_equal(setenv("LCT_CPU_ISA", isa, 1), 0);
-  lct_backend_options o = {.precision = precision, .n_threads = n_threads};
+  lct_backend_options o = {.precision = precision, .threads = test_threads(n_threads)};
   lct_status status = lct_cpu_ops()->open(&o, &be, &err);
   assert_int_equal(unsetenv("LCT_CPU_ISA"), 0);
   if (status == LCT_E_USAGE) {

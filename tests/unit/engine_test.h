@@ -5,7 +5,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "test_support.h"
+#include "threads_support.h"
 
 #include "base/file.h"
 #include "engine/pass.h"
@@ -62,7 +62,7 @@ static inline tiny tiny_make(const char *like, uint64_t seed) {
 static inline lct_engine *open_engine(const lct_model *m, lct_precision precision, int n_threads) {
   lct_engine *e = NULL;
   lct_error err;
-  assert_ok(lct_engine_new(m, TEST_OPS, &(lct_backend_options){.precision = precision, .n_threads = n_threads}, &e, &err));
+  assert_ok(lct_engine_new(m, TEST_OPS, &(lct_backend_options){.precision = precision, .threads = test_threads(n_threads)}, &e, &err));
   return e;
 }
 

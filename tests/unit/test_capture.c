@@ -180,7 +180,7 @@ static void test_qkv_last(void **state) {
                               .n_ranges = 2,
                               .n_tokens = LAST - 34,
                               .n_keys = LAST - 34};
-  assert_ok(lct_files_new(&CONFIG, LCT_STORE_F16, layers, &f, &err));
+  assert_ok(lct_files_new(&CONFIG, LCT_STORE_F16, layers, NULL, &f, &err));
   assert_ok(lct_files_begin(f, &spec, 1, &batch, &err));
   assert_int_equal(lct_files_taker(f).sources,
                    LCT_SOURCE_BIT(LCT_SOURCE_Q) | LCT_SOURCE_BIT(LCT_SOURCE_K) | LCT_SOURCE_BIT(LCT_SOURCE_V));
@@ -264,7 +264,7 @@ static void check_files(lct_store_dtype t) {
         .path = paths[i], .sources = ALL_SOURCES & ~without, .qkv_last = i == 1, .n_tokens = lengths[i], .n_keys = lengths[i]};
     specs[i].ranges = rows[i] = seq_rows(p, i, &specs[i].n_ranges);
   }
-  assert_ok(lct_files_new(&m.model->config, t, layers, &files, &err));
+  assert_ok(lct_files_new(&m.model->config, t, layers, NULL, &files, &err));
   assert_ok(lct_files_begin(files, specs, 3, b, &err));
   const lct_taker takers[] = {shown_taker(&k, ALL_SOURCES), lct_files_taker(files)};
   lct_pass pass = {.batch = b};
@@ -323,7 +323,7 @@ static void test_unfinished(void **state) {
                               .n_keys = N_ROWS};
   float *x = values(1, N_ROWS, N_KV);
   for (int finish = 0; finish < 2; finish++) {
-    assert_ok(lct_files_new(&CONFIG, LCT_STORE_F32, layers, &f, &err));
+    assert_ok(lct_files_new(&CONFIG, LCT_STORE_F32, layers, NULL, &f, &err));
     assert_ok(lct_files_begin(f, &spec, 1, &batch, &err));
     show_in_pieces(lct_files_taker(f), LCT_SOURCE_K, 0, x, N_KV, 50);
     if (finish) assert_int_not_equal(lct_files_finish(f, &err), LCT_OK); /* layers 1 and 2 are missing */

@@ -30,7 +30,7 @@ static void end_with(const work *w, lct_status status, const char *format) {
     else assert_ok(lct_buf_append(&want, p, 1, &err));
   }
   lct_status s = lct_model_map(w->dir, &m, &err);
-  if (s == LCT_OK) s = lct_model_check_finite(m, &err);
+  if (s == LCT_OK) s = lct_model_check_finite(m, NULL, &err);
   lct_model_unmap(m);
   remove_tree(w->root);
   if (s != status || strcmp(err.message, want.data) != 0) {
@@ -67,7 +67,7 @@ static void values(void **state) {
     lct_error err = {0};
     lct_model *m = NULL;
     assert_ok(lct_model_map(at(GOLDENS, name), &m, &err));
-    assert_ok(lct_model_check_finite(m, &err));
+    assert_ok(lct_model_check_finite(m, NULL, &err));
     assert_int_equal(lct_model_n_params(m), n_params);
     digest(m, have);
     assert_string_equal(have, want);
@@ -323,7 +323,7 @@ static void largest_finite(void **state) {
     work w = begin(cases[i].golden);
     poke(w.dir, cases[i].file, cases[i].tensor, 3, &cases[i].bits, cases[i].size);
     assert_ok(lct_model_map(w.dir, &m, &err));
-    assert_ok(lct_model_check_finite(m, &err));
+    assert_ok(lct_model_check_finite(m, NULL, &err));
     lct_model_unmap(m);
     remove_tree(w.root);
   }
@@ -341,13 +341,13 @@ static void not_finite_blocks(void **state) {
   lct_error err = {0};
   lct_model m = {.config = {.tied_head = true}, .path = (char *)"q.gguf"};
   m.embed = (lct_tensor){.name = "token_embd.weight", .dtype = LCT_DTYPE_Q6_K, .rows = ROWS, .cols = COLS, .data = data};
-  assert_fails(lct_model_check_finite(&m, &err), LCT_E_NUMERIC,
+  assert_fails(lct_model_check_finite(&m, NULL, &err), LCT_E_NUMERIC,
                "q.gguf: tensor \"token_embd.weight\": expected finite weights, found a NaN or Inf scale (Q6_K block at row 4000, "
                "column 0)");
   memset(data, 0, bytes);
   memcpy(data + 2 * (3 * 4 + 1), &inf, 2); /* file row 3 of a head of 6 is Hugging Face's row 4 */
   m.embed = (lct_tensor){.name = "q", .dtype = LCT_DTYPE_F16, .rows = 6, .cols = 4, .data = data, .perm_head_dim = 6};
-  assert_fails(lct_model_check_finite(&m, &err), LCT_E_NUMERIC,
+  assert_fails(lct_model_check_finite(&m, NULL, &err), LCT_E_NUMERIC,
                "q.gguf: tensor \"q\": expected finite weights, found Inf at row 4, column 1");
   free(data);
 }

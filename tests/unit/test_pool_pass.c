@@ -100,7 +100,7 @@ static void open_setup(int mlp_rows) {
   table.alloc = may_alloc;
   table.alloc_host = may_alloc_host;
   if (mlp_rows > 0) table.mlp_rows = mlp_rows;
-  assert_ok(lct_engine_new(u.model.model, &table, &(lct_backend_options){.precision = LCT_PRECISION_F16, .n_threads = 1}, &u.engine, &err));
+  assert_ok(lct_engine_new(u.model.model, &table, &(lct_backend_options){.precision = LCT_PRECISION_F16}, &u.engine, &err));
   const lct_config *c = lct_engine_config(u.engine);
   for (int s = 0; s < LCT_N_SOURCES; s++) {
     if ((POOLED & LCT_SOURCE_BIT(s)) == 0) continue;
@@ -313,7 +313,7 @@ static void begin_taken(taken *t, const char *name) {
   (void)snprintf(t->path, sizeof t->path, "%s/%s.npz", u.model.dir, name);
   t->spec = (lct_file_spec){.path = t->path, .sources = ALL_SOURCES, .qkv_last = true, .n_tokens = LENGTH, .n_keys = LENGTH};
   t->spec.ranges = t->rows = seq_rows(u.plan, 0, &t->spec.n_ranges);
-  assert_ok(lct_files_new(lct_engine_config(u.engine), LCT_STORE_F32, layers, &t->files, &err));
+  assert_ok(lct_files_new(lct_engine_config(u.engine), LCT_STORE_F32, layers, NULL, &t->files, &err));
   assert_ok(lct_files_begin(t->files, &t->spec, 1, lct_plan_batch(u.plan, 0), &err));
   t->takers[POOL] = pool_taker(t->pool);
   t->takers[FILES] = lct_files_taker(t->files);

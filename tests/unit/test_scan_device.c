@@ -109,7 +109,7 @@ static void compare(lct_keep keep, const fake_gpu *faults, bool shrinks) {
   assert_int_equal(gpu.device.precision, LCT_PRECISION_F16);
   assert_int_equal(fake.opened.precision, LCT_PRECISION_F16);
   assert_int_equal(gpu.batch_rows_failed > 0, shrinks);
-  assert_true(fake.n_pooled > 0); /* whatever else comes to the host */
+  assert_true(fake.n_pooled > 0); /* also where all rows come to the host for the files */
   assert_int_equal(gpu.batch_rows_shrunk_to, gpu.batch_rows_failed / 2);
   assert_in(&gpu, "scan.json", "\"state\": \"done\"");
   if (shrinks) assert_in(&gpu, "scan.json", "\"out_of_memory\": {");

@@ -65,7 +65,7 @@ static void scan_talk(int talk, int *row) {
                            "\"generation\": {\"max_new_tokens\": 1}}", TALKS[talk]));
   write_text(path, b.data);
   lct_buf_free(&b);
-  lct_scan_options o = {.model = {.id = model.path, .device = TEST_DEVICE, .threads = 1, .chat_template = chat_template}, .scenario = path,
+  lct_scan_options o = {.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2, .chat_template = chat_template}, .scenario = path,
                         .output = folder, .keep = LCT_KEEP_POOLED};
   lct_scan_result r;
   assert_ok(lct_scan(&o, &r, &err));
@@ -124,7 +124,7 @@ static void remove_store(void) {
 static lct_sweep_options options(void) {
   static const char *inputs[1];
   inputs[0] = input;
-  return (lct_sweep_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 1, .chat_template = chat_template}, .inputs = inputs, .n_inputs = 1,
+  return (lct_sweep_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2, .chat_template = chat_template}, .inputs = inputs, .n_inputs = 1,
                              .output = store, .keep = LCT_KEEP_POOLED, .sources = "hidden_in,hidden_out,attn_out,mlp_down_out", .store_dtype = LCT_STORED_F32,
                              .sync = LCT_SYNC_OFF};
 }
@@ -392,7 +392,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   (void)snprintf(file, sizeof file, "%s/f.safetensors", model.dir);
   write_text(references, REFERENCES);
   lct_fingerprint_result made;
-  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 1}, .references = references, .output = file}, &made, &err));
+  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2}, .references = references, .output = file}, &made, &err));
   lct_sweep_options o = options();
   o.keep = LCT_KEEP_SCORES;
   o.sources = "attn_out,hidden_out"; /* the fingerprints have hidden_out alone */

@@ -1,7 +1,6 @@
 /* Random models: the documented numbers (goldens: numpy and transformers, tests/oracle/check_synth.py), shapes, folders whole or
  * absent. */
 #include <fcntl.h>
-#include <omp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -12,6 +11,7 @@
 #include "model/synth_internal.h"
 #include "model/tensors.h"
 #include "model_support.h"
+#include "threads_support.h"
 
 static char root[512];
 
@@ -42,7 +42,7 @@ static lct_model *make(const char *like, uint64_t seed, const char *dtype, const
   lct_synth_options o = {.like = like, .seed = seed, .dtype = dtype, .dir = dir};
   assert_ok(lct_synth(&o, &err));
   assert_ok(lct_model_map(dir, &m, &err));
-  assert_ok(lct_model_check_finite(m, &err));
+  assert_ok(lct_model_check_finite(m, NULL, &err));
   return m;
 }
 
@@ -81,13 +81,27 @@ static void documented_numbers(void **state) {
 
 static void same_whatever_the_threads(void **state) {
   (void)state;
-  int threads = omp_get_max_threads();
-  omp_set_num_threads(1);
+  enum { N = 300001, FIRST = 77 };
+  lct_error err;
+  static const lct_dtype types[] = {LCT_DTYPE_F32, LCT_DTYPE_F16, LCT_DTYPE_BF16};
+  uint64_t key = lct_synth_key(5, "model.norm.weight");
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    size_t bytes = lct_dtype_row_bytes(types[i], N);
+    char *a = malloc(bytes), *b = malloc(bytes);
+    assert_true(a != NULL && b != NULL);
+    assert_ok(lct_synth_fill(key, FIRST, N, 1, 0.1, types[i], NULL, a, &err));
+    assert_ok(lct_synth_fill(key, FIRST, N, 1, 0.1, types[i], test_threads(3), b, &err));
+    assert_memory_equal(a, b, bytes);
+    free(a);
+    free(b);
+  }
+}
+
+static void same_from_the_same_seed(void **state) {
+  (void)state;
   lct_model *a = make("tiny-llama", 5, "float32", at(root, "a"));
-  omp_set_num_threads(3);
   lct_model *b = make("tiny-llama", 5, "float32", at(root, "b"));
   lct_model *c = make("tiny-llama", 6, "float32", at(root, "c"));
-  omp_set_num_threads(threads);
   assert_int_equal(a->maps[0].size, b->maps[0].size);
   assert_memory_equal(a->maps[0].data, b->maps[0].data, a->maps[0].size);
   assert_string_equal(a->hash, b->hash);
@@ -158,7 +172,7 @@ static void shards(void **state) {
   copy_folder(at(root, "whole"), at(root, "cut"));
   (void)unlink(at(root, "cut/model.safetensors"));
   assert_true(lct_synth_preset("tiny-qwen2", &c, &tiny));
-  assert_ok(lct_synth_write_weights(&c, 3, LCT_DTYPE_BF16, at(root, "cut"), 400000, &err));
+  assert_ok(lct_synth_write_weights(&c, 3, LCT_DTYPE_BF16, at(root, "cut"), 400000, NULL, &err));
   assert_true(lct_path_exists(at(root, "cut/model-00001-of-00005.safetensors")));
   assert_ok(lct_model_map(at(root, "cut"), &m, &err));
   assert_int_equal(m->n_maps, 5);
@@ -271,7 +285,6 @@ static int synth_in_child(bool small_disk, const char *parent, const char *text)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
   }
   lct_error err = {0};
-  omp_set_num_threads(1); /* a forked child may not use its parent's threads */
   if (small_disk) {
     if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) _exit(77);
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) _exit(77);
@@ -309,7 +322,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(file_too_large, setup, teardown), /* before any OpenMP team exists: these fork */
       cmocka_unit_test_setup_teardown(disk_full, setup, teardown),
       cmocka_unit_test_setup_teardown(documented_numbers, setup, teardown),
-      cmocka_unit_test_setup_teardown(same_whatever_the_threads, setup, teardown),
+      cmocka_unit_test(same_whatever_the_threads),
+      cmocka_unit_test_setup_teardown(same_from_the_same_seed, setup, teardown),
       cmocka_unit_test_setup_teardown(types, setup, teardown),
       cmocka_unit_test_setup_teardown(real_shapes, setup, teardown),
       cmocka_unit_test_setup_teardown(shards, setup, teardown),

@@ -4,6 +4,7 @@
 #include "store/codec.h"
 #include "store/zarr_read_impl.h"
 #include "zarr_fixture.h"
+#include "threads_support.h"
 
 static char dir[64];
 static char shard_path[256];
@@ -57,7 +58,7 @@ static void expect_damage(lct_status status, const char *want) {
   (void)snprintf(text, sizeof text, "f32: shard 0 (%s)%s", shard_path, want);
   assert_ok(lct_zarr_open(dir, "f32", NULL, &z, &err));
   assert_fails(lct_zarr_read(z, (int64_t[]){0, 0, 0}, (int64_t[]){9, 5, 7}, out, &err), status, text);
-  assert_ok(lct_zarr_verify(z, 0, 2, hear, &h, &n_faults, &err));
+  assert_ok(lct_zarr_verify(z, 0, 2, test_threads(2), hear, &h, &n_faults, &err));
   assert_int_equal(h.n, 1);
   assert_int_equal(n_faults, 1);
   assert_string_equal(h.text[0], text);

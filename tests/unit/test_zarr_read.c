@@ -1,5 +1,6 @@
 /* What zarr-python wrote, read back by every kind of selection. */
 #include "zarr_fixture.h"
+#include "threads_support.h"
 
 static const char *const NAMES[] = {"pooled/hidden", "whole", "short", "f32", "ids", "i8", "f64", "i64"};
 enum { N_NAMES = sizeof NAMES / sizeof *NAMES };
@@ -101,7 +102,7 @@ static void test_missing(void **state) {
     for (size_t i = 0; i < 4; i++) assert_true(there ? got[r][i] == want[i] : got[r][i] != got[r][i]);
   }
   int64_t n_faults = -1;
-  assert_ok(lct_zarr_verify(z, 0, 5, NULL, NULL, &n_faults, &err));
+  assert_ok(lct_zarr_verify(z, 0, 5, test_threads(2), NULL, NULL, &n_faults, &err));
   assert_int_equal(n_faults, 0);
   lct_zarr_free(z);
 }
@@ -116,7 +117,7 @@ static void test_empty(void **state) {
   assert_ok(lct_zarr_read_rows(z, NULL, 0, (int64_t[]){0, 0}, (int64_t[]){0, 4}, &nothing, &err));
   assert_fails(lct_zarr_read(z, (int64_t[]){0, 0}, (int64_t[]){1, 4}, &nothing, &err), LCT_E_USAGE,
                "empty: axis 0 has 0 values, not 1 from 0 on");
-  assert_ok(lct_zarr_verify(z, 0, 0, NULL, NULL, &n_faults, &err));
+  assert_ok(lct_zarr_verify(z, 0, 0, test_threads(2), NULL, NULL, &n_faults, &err));
   assert_int_equal(n_faults, 0);
   lct_zarr_free(z);
 }
@@ -157,7 +158,7 @@ static void test_outside(void **state) {
   assert_fails(lct_zarr_read_rows(z, (int64_t[]){3, 70}, 2, (int64_t[]){0, 0}, (int64_t[]){0, 4}, out, &err), LCT_E_USAGE,
                "holes: axis 0 has 70 values, not 1 from 70 on");
   int64_t n;
-  assert_fails(lct_zarr_verify(z, 0, 6, NULL, NULL, &n, &err), LCT_E_USAGE, "holes has 5 shards, not 0 to 6");
+  assert_fails(lct_zarr_verify(z, 0, 6, test_threads(2), NULL, NULL, &n, &err), LCT_E_USAGE, "holes has 5 shards, not 0 to 6");
   lct_zarr_free(z);
   lct_zarr_free(NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "fullfs.h"
 #include "store_test.h"
+#include "threads_support.h"
 
 enum { N_ARRAYS = 5 };
 static const char *const NAMES[N_ARRAYS] = {"tokens/hidden_out", "tokens/ids", "a/b/odd", "scores", "many"};
@@ -37,7 +38,7 @@ typedef struct {
 } plan;
 
 static lct_status begin(const char *dir, const plan *p, lct_zarr_writer **w, lct_zarr_out *outs[N_ARRAYS], lct_error *err) {
-  lct_zarr_write_options o = {.n_threads = p->threads, .budget_bytes = p->budget, .fsync = p->fsync};
+  lct_zarr_write_options o = {.threads = test_threads(p->threads), .budget_bytes = p->budget, .fsync = p->fsync};
   if (p->told != NULL) o.on_shard = tell, o.ctx = p->told;
   LCT_TRY(lct_zarr_writer_new(dir, &o, w, err));
   for (int i = 0; i < N_ARRAYS; i++) {
