@@ -30,7 +30,11 @@ cat >refs.jsonl <<'END'
 {"messages":[{"role":"user","content":"I could dance.","label":"joy"}]}
 {"messages":[{"role":"user","content":"Something is at the door.","label":"fear"}]}
 END
-for i in $(seq 1 8); do printf '{"messages":[{"role":"user","content":"The table has %d legs."}]}\n' "$i"; done >neutral.jsonl
+for i in $(seq 1 40); do # for z: of two roles and two lengths
+  printf '{"messages":[{"role":"user","content":"The table has %d legs."}]}\n' "$i"
+  printf '{"messages":[{"role":"user","content":"Hm %d"}]}\n' "$i"
+  printf '{"messages":[{"role":"user","content":"Hm"},{"role":"assistant","content":"The chair has %d legs."}]}\n' "$i"
+done >neutral.jsonl
 run fingerprint refs.jsonl -m tiny-qwen2 -o f.safetensors --sources hidden_in,hidden_out --neutral neutral.jsonl -q
 done_well
 
@@ -63,27 +67,38 @@ snapshots=$(($(wc -l <swept/messages.jsonl)))
 [ "$snapshots" -ge 200 ] || fail "only $snapshots snapshots"
 tail -n +2 swept-scores.csv | cut -d, -f1,6- >want-scores
 tail -n +2 swept-vectors.csv | cut -d, -f1,6- | sort >want-vectors # the export goes source by source, the program row by row
-cp -r tiny-qwen2 again && cp f.safetensors again.safetensors
+copies() { rm -rf again* && cp -r tiny-qwen2 again && cp f.safetensors again.safetensors; }
+copies
 ./observe again again.safetensors talks.txt $metrics scores.csv vectors.csv >told || fail "observe"
 [ "$(cat told)" = "$snapshots snapshots" ] || fail "observe says $(cat told), the sweep has $snapshots"
 cmp -s scores.csv want-scores || { fail "observed scores are not the sweep's"; diff scores.csv want-scores | head -n 6; }
 sort vectors.csv >vectors
 cmp -s vectors want-vectors || { fail "observed vectors are not the sweep's"; diff vectors want-vectors | cut -c1-100 | head -n 6; }
 
-# a scan's reply
+# a scan's scores and its reply, the most probable and a drawn one
 scenario talk 24 >s.yaml
+scenario drawn 200 | sed 's/^generation: {/&do_sample: true, temperature: 1.5, seed: 7, /' >drawn.yaml
 printf 'system\tYou are kind.\nuser\tWhat a lovely morning!\nassistant\tIt is.\nuser\tAnd now it rains.\n\n' >talk.txt
-run scan s.yaml -m tiny-qwen2 -o runs --keep scores --threads 1 --no-report -q
+run scan s.yaml -m tiny-qwen2 -f f.safetensors --metrics $metrics -o runs --keep scores --threads 1 --no-report -q
 done_well
-./reply tiny-qwen2 f.safetensors talk.txt 24 >told || fail "reply"
-if command -v python3 >/dev/null; then
-  python3 - runs/talk_*/prompt_0/steps.json told <<'END' || fail "the reply is not the scan's: $(cat told)"
+run scan drawn.yaml -m tiny-qwen2 -o runs --keep scores --threads 1 --no-report -q
+done_well
+copies
+./observe again again.safetensors talk.txt $metrics scores.csv vectors.csv >told || fail "observe"
+tail -n +2 runs/talk_*/prompt_0/fingerprint_scores.csv | grep -v ^4, | cut -d, -f1,3- >want-scores # snapshot 4 has the reply
+[ -s want-scores ] && cmp -s scores.csv want-scores || { fail "observed scores are not the scan's"; diff scores.csv want-scores | head -n 6; }
+./reply tiny-qwen2 f.safetensors talk.txt 24 0 >told-talk || fail "reply"
+./reply tiny-qwen2 f.safetensors talk.txt 200 7 >told-drawn || fail "a drawn reply"
+for name in talk drawn; do
+  if command -v python3 >/dev/null; then
+    python3 - runs/${name}_*/prompt_0/steps.json told-$name <<'END' || fail "the $name reply is not the scan's: $(cat told-$name)"
 import json, sys
-sys.exit(json.load(open(sys.argv[1]))["generated_text"] != open(sys.argv[2], newline="").read())
+sys.exit(json.load(open(sys.argv[1]))["generated_text"] != open(sys.argv[2], newline="", encoding="utf-8").read())
 END
-else
-  echo "skipped: no python3 to compare a reply with a scan's steps.json"
-fi
+  else
+    echo "skipped: no python3 to compare a reply with a scan's steps.json"
+  fi
+done
 
 ./threads tiny-qwen2 tiny-llama >told || fail "threads"
 [ "$(cat told)" = "as alone" ] || fail "threads says $(cat told)"

@@ -6,6 +6,14 @@
 
 static const lct_message TALK[] = {{"system", "You are kind.", 13}, {"user", "What a lovely morning!", 22}, {"assistant", "It is.", 6},
                                    {"user", "And now it rains.", 17}};
+/* Relative L2 error of a decode step's vector against a prefill's, whose matrices are multiplied in other tiles: what test_parity allows either
+ * against the truth, together: 1e-5 exact; in f16 twice the oracle's own error, which is at most 2.1e-3 for a tiny model. */
+#ifdef TEST_CUDA
+#define STATE_ERROR (2 * 2 * 2.1e-3)
+#else
+#define STATE_ERROR (2 * 1e-5)
+#endif
+
 /* TALK as the template renders it */
 #define TURN(role, text) "<|im_start|>" role "\n" text "<|im_end|>\n"
 static const char RENDERED[] = TURN("system", "You are kind.") TURN("user", "What a lovely morning!") TURN("assistant", "It is.")
@@ -169,6 +177,20 @@ static void run_ids(const lct_observer *o, const int32_t *ids, int32_t n, float 
   lct_unit_free(u);
 }
 
+/* (source, layer, width): vector by vector. */
+static void compare_states(const lct_observer_axes *a, const float *got, const float *want) {
+  for (int v = 0; v < a->n_sources * a->n_layers; v++) {
+    int width = a->widths[v / a->n_layers];
+    double difference = 0, norm = 0;
+    for (int i = 0; i < width; i++, got++, want++) {
+      difference += ((double)*got - (double)*want) * ((double)*got - (double)*want);
+      norm += (double)*want * (double)*want;
+    }
+    double error = sqrt(difference / norm);
+    if (!(error <= STATE_ERROR)) fail_msg("%s of layer %d: relative L2 error %g", a->sources[v / a->n_layers], v % a->n_layers, error);
+  }
+}
+
 /* A token comes with the state it was read from: the one that its prompt and the tokens before it have when they are run as a prompt. */
 static void test_reply_states(void **state) {
   (void)state;
@@ -192,10 +214,7 @@ static void test_reply_states(void **state) {
   memcpy(ids, prompt->tokens, (size_t)prompt->n_tokens * sizeof *ids);
   for (int k = 0; k < h.n; k++) {
     run_ids(o, ids, prompt->n_tokens + k, want);
-    for (size_t i = 0; i < h.floats; i++) {
-      float d = fabsf(want[i] - h.states[(size_t)k * h.floats + i]);
-      if (d > 1e-4f * (1 + fabsf(want[i]))) fail_msg("token %d, value %zu: %g and %g", k, i, (double)want[i], (double)h.states[(size_t)k * h.floats + i]);
-    }
+    compare_states(lct_observer_get_axes(o), h.states + (size_t)k * h.floats, want);
     ids[prompt->n_tokens + k] = h.ids[k];
   }
   free(ids);
