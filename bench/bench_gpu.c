@@ -115,6 +115,7 @@ static void free_asked(asked *a) {
 typedef struct {
   lct_pool *pool;
   lct_pool_rows *rows;
+  lct_position *positions; /* the default ones */
   lct_arena arena;
 } pooling;
 
@@ -122,13 +123,17 @@ static void pool_batch(pooling *p, const lct_plan *plan, int batch, int n_prompt
   int n = 0;
   for (int seq = 0; seq < n_prompts; seq++) {
     if (lct_plan_seq_batch(plan, seq) != batch) continue;
+    const lct_positions content = {0, lct_plan_seq_len(plan, seq)};
+    const lct_role user = LCT_ROLE_USER;
+    const lct_prompt_shape shape = {.n_tokens = content.to, .content = &content, .roles = &user};
+    const lct_cut_batch whole = {.prefix = 0};
+    lct_place places[LCT_N_DEFAULT_POSITIONS];
     int32_t n_ranges = 0;
     const lct_kv_range *slots = lct_plan_seq_ranges(plan, seq, &n_ranges);
-    lct_row_range *ranges = lct_arena_alloc(&p->arena, (size_t)n_ranges * sizeof *ranges);
-    lct_pool_entry *entries = lct_arena_alloc(&p->arena, LCT_N_POOLINGS * sizeof *entries);
-    if (ranges == NULL || entries == NULL) bench_die("out of memory for the pool", NULL);
-    n_ranges = lct_plan_rows(plan, slots, n_ranges, ranges);
-    BENCH_TRY(lct_pool_message(ranges, n_ranges, (lct_positions){0, lct_plan_seq_len(plan, seq)}, &p->arena, entries, &bench_error));
+    lct_pool_entry *entries = lct_arena_alloc(&p->arena, LCT_N_DEFAULT_POSITIONS * sizeof *entries);
+    if (entries == NULL) bench_die("out of memory for the pool", NULL);
+    BENCH_TRY(lct_positions_place(p->positions, LCT_N_DEFAULT_POSITIONS, &shape, slots, n_ranges, &p->arena, places, &bench_error));
+    BENCH_TRY(lct_pool_entries(places, LCT_N_DEFAULT_POSITIONS, &whole, &p->arena, entries, &bench_error));
     p->rows[n++] = (lct_pool_rows){.item = seq, .entries = entries};
   }
   lct_pool_begin(p->pool, p->rows, n, lct_plan_batch(plan, batch)->n_rows);
@@ -209,7 +214,9 @@ static void bench_taps(const bench *b, double shapes_rate) {
   lct_plane *planes = NULL;
   BENCH_TRY(lct_calloc(&planes, 4 * (size_t)c->n_layers, sizeof *planes, "pool", &bench_error));
   for (int i = 0; i < 4; i++) streams[i] = lct_stream_of(sources[i], c, planes + i * c->n_layers);
-  BENCH_TRY(lct_pool_new(b->engine, streams, 4, LCT_N_POOLINGS, &pool.pool, &bench_error));
+  BENCH_TRY(lct_pool_new(b->engine, streams, 4, LCT_N_DEFAULT_POSITIONS, &pool.pool, &bench_error));
+  int n_positions = 0;
+  BENCH_TRY(lct_positions_parse("--positions", LCT_DEFAULT_POSITIONS, &pool.arena, &pool.positions, &n_positions, &bench_error));
   BENCH_TRY(lct_pool_reserve(pool.pool, n, &bench_error));
   BENCH_TRY(lct_calloc(&pool.rows, (size_t)n, sizeof *pool.rows, "pool", &bench_error));
   lct_plan *plan = make_plan(c, n, s->n_tokens, s->max_rows);

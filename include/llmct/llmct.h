@@ -177,6 +177,8 @@ typedef struct {
   size_t saturated, utf8_replaced;
   lct_sweep_seconds seconds;
   int32_t batch_rows; /* tokens a batch may have */
+  /* a GPU ran out of memory once: tokens of the batch that did not fit, and at most how many the later ones have; 0: it did not */
+  int32_t batch_rows_failed, batch_rows_shrunk_to;
   bool complete;      /* the store is whole */
   bool was_complete;  /* it was so before: nothing was done; counts are those of the sweep that made it, times are 0 */
 } lct_sweep_result;

@@ -101,6 +101,10 @@ lct_status lct_sweep_facts_write(const char *dir, const lct_sweep_facts *f, lct_
   json_t *root = asked_json(f), *rest = stands_json(f);
   if (root != NULL && rest != NULL) json_object_update(root, rest);
   json_decref(rest);
+  if (root != NULL && f->result->batch_rows_shrunk_to > 0) {
+    json_object_set_new(root, "out_of_memory", json_pack("{s:i, s:i}", "batch_rows_failed", f->result->batch_rows_failed, "batch_rows_shrunk_to",
+                                                         f->result->batch_rows_shrunk_to));
+  }
   if (root != NULL && f->error != NULL) json_object_set_new(root, "error", json_string(f->error));
   char *text = root != NULL ? json_dumps(root, JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;
   json_decref(root);

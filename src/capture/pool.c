@@ -9,28 +9,15 @@ lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes) {
   return (lct_stream){.planes = planes, .n_planes = c->n_layers, .width = lct_source_width(s, c)};
 }
 
-/* Tokens [from, to) of rows. */
-static int32_t slice_rows(const lct_row_range *rows, int32_t n, int32_t from, int32_t to, lct_row_range *out) {
-  int32_t at = 0, count = 0;
-  for (int32_t i = 0; i < n; i++) {
-    int32_t lo = from > at ? from - at : 0, hi = to - at < rows[i].n ? to - at : rows[i].n;
-    if (lo < hi) out[count++] = (lct_row_range){rows[i].first + lo, hi - lo};
-    at += rows[i].n;
+lct_status lct_pool_entries(const lct_place *places, int n, const lct_cut_batch *cut, lct_arena *arena, lct_pool_entry *out, lct_error *err) {
+  for (int i = 0; i < n; i++) {
+    out[i] = (lct_pool_entry){.row = places[i].slot >= 0 ? lct_cut_row(cut, places[i].slot) : -1};
+    if (places[i].n_mean == 0) continue;
+    lct_row_range *mean = lct_arena_alloc(arena, (size_t)places[i].n_mean * sizeof *mean);
+    if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
+    out[i].n_mean = lct_cut_rows(cut, places[i].mean, places[i].n_mean, mean);
+    out[i].mean = mean;
   }
-  return count;
-}
-
-lct_status lct_pool_message(const lct_row_range *rows, int32_t n, lct_positions content, lct_arena *arena,
-                            lct_pool_entry entries[LCT_N_POOLINGS], lct_error *err) {
-  const lct_row_range *end = &rows[n - 1];
-  entries[LCT_POOLING_LAST] = (lct_pool_entry){.row = end->first + end->n - 1};
-  entries[LCT_POOLING_CONTENT_LAST] = entries[LCT_POOLING_CONTENT_MEAN] = (lct_pool_entry){.row = -1};
-  if (content.from >= content.to) return LCT_OK;
-  lct_row_range *mean = lct_arena_alloc(arena, (size_t)n * sizeof *mean);
-  if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the rows of a message");
-  int32_t n_mean = slice_rows(rows, n, content.from, content.to, mean);
-  entries[LCT_POOLING_CONTENT_MEAN] = (lct_pool_entry){.row = -1, .mean = mean, .n_mean = n_mean};
-  entries[LCT_POOLING_CONTENT_LAST].row = mean[n_mean - 1].first + mean[n_mean - 1].n - 1;
   return LCT_OK;
 }
 

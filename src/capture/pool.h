@@ -4,9 +4,9 @@
 #ifndef LCT_CAPTURE_POOL_H
 #define LCT_CAPTURE_POOL_H
 
+#include "capture/position.h"
 #include "engine/pass.h"
-#include "score/score.h"
-#include "text/prompt.h"
+#include "plan/cut.h"
 
 /* One vector of an item: a row of the batch, or the mean over some. */
 typedef struct {
@@ -15,10 +15,9 @@ typedef struct {
   int32_t n_mean;            /* 0: there is no such vector, it is NaN */
 } lct_pool_entry;
 
-/* The entries of a message's vectors in the order of LCT_POOLINGS: its prompt lies in `rows` (n ranges in order of position, the positions
- * of content counted from the first); their parts are the arena's. */
-lct_status lct_pool_message(const lct_row_range *rows, int32_t n, lct_positions content, lct_arena *arena,
-                            lct_pool_entry entries[LCT_N_POOLINGS], lct_error *err) LCT_CHECKED;
+/* Entries from places: the rows of a batch that was cut from the places' plan. Lists are the arena's. */
+lct_status lct_pool_entries(const lct_place *places, int n, const lct_cut_batch *cut, lct_arena *arena, lct_pool_entry *out, lct_error *err)
+    LCT_CHECKED;
 
 /* Which rows of the coming batch make an item's vectors. */
 typedef struct {

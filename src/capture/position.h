@@ -21,7 +21,9 @@ typedef struct {
   int64_t from, to; /* LCT_AT_RANGE; to INT64_MAX: the end */
 } lct_position;
 
+/* The default, in the order of lct_at. */
 #define LCT_DEFAULT_POSITIONS "last,content_last,content_mean"
+enum { LCT_N_DEFAULT_POSITIONS = LCT_AT_CONTENT_MEAN + 1 };
 
 /* A list with commas; option ("--positions") stands in messages. *out is the arena's. LCT_E_USAGE for what is no position or stands twice. */
 lct_status lct_positions_parse(const char *option, const char *list, lct_arena *arena, lct_position **out, int *n, lct_error *err) LCT_CHECKED;

@@ -41,6 +41,8 @@ int cli_devices(int argc, char **argv);
 /* "llmct-gpu: error: ..." on stderr; the exit code that belongs to the status. */
 int cli_fail(lct_status status, const lct_error *err);
 /* The text as a JSON string on stdout. */
+/* On standard error, where memory was out once (shrunk_to > 0). */
+void cli_tell_out_of_memory(int32_t failed, int32_t shrunk_to);
 void cli_print_json_string(const char *s);
 /* From here on the first SIGINT or SIGTERM sets the flag, and the second one ends the program at once. */
 void cli_cancel_on_signals(void);

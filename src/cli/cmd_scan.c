@@ -86,9 +86,7 @@ static int show(const scan_args *a, lct_status status, const char *state, const 
 
 static int finish(const scan_args *a, lct_status status, const lct_scan_result *r, const lct_error *err) {
   const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "partial" : "failed";
-  if (r->batch_rows_shrunk_to > 0 && !a->quiet && !a->json) {
-    fprintf(stderr, "llmct-gpu: out of GPU memory at %d tokens a batch; going on with %d\n", r->batch_rows_failed, r->batch_rows_shrunk_to);
-  }
+  if (!a->quiet && !a->json) cli_tell_out_of_memory(r->batch_rows_failed, r->batch_rows_shrunk_to);
   int code = r->written ? show(a, status, state, r) : EXIT_DONE;
   if (status == LCT_OK) return code;
   code = cli_fail(status, err);

@@ -35,11 +35,12 @@ static void print_json(const lct_sweep_result *r, const sweep_args *a, const cha
   cli_print_json_string(r->device.name);
   printf(", \"precision\": \"%s\", \"keep\": \"%s\", \"conversations\": %lld, \"rejected\": %lld, \"truncated\": %lld, \"rows\": %lld, "
          "\"rows_resumed\": %lld, \"tokens_computed\": %lld, \"tokens_naive\": %lld, \"tokens_from_prefix\": %lld, \"tokens_stored\": %lld, "
-         "\"batches\": %lld, \"batch_rows\": %d, \"raw_bytes\": %lld, \"stored_bytes\": %lld, \"saturated\": %zu, \"utf8_replaced\": %zu",
+         "\"batches\": %lld, \"batch_rows\": %d, \"raw_bytes\": %lld, \"stored_bytes\": %lld, \"saturated\": %zu, \"utf8_replaced\": %zu, "
+         "\"batch_rows_failed\": %d, \"batch_rows_shrunk_to\": %d",
          lct_precision_name(r->device.precision), keeps[a->keep], (long long)r->conversations, (long long)r->rejected, (long long)r->truncated,
          (long long)r->rows, (long long)r->rows_resumed, (long long)r->tokens_computed, (long long)r->tokens_naive,
          (long long)r->tokens_from_prefix, (long long)r->tokens_stored, (long long)r->batches, r->batch_rows, (long long)r->raw_bytes,
-         (long long)r->stored_bytes, r->saturated, r->utf8_replaced);
+         (long long)r->stored_bytes, r->saturated, r->utf8_replaced, r->batch_rows_failed, r->batch_rows_shrunk_to);
   printf(", \"seconds_load\": %.4f, \"seconds_input\": %.4f, \"seconds_forward\": %.4f, \"seconds_gemm\": %.4f, \"seconds_sink\": %.4f, "
          "\"seconds_wait\": %.4f, \"seconds_finish\": %.4f, \"seconds_total\": %.4f}\n",
          r->seconds.load, r->seconds.input, r->seconds.forward, r->seconds.gemm, r->seconds.sink, r->seconds.wait, r->seconds.finish,
@@ -79,6 +80,7 @@ static void print_complete(const lct_sweep_result *r, const sweep_args *a) {
 
 static int finish(const sweep_args *a, lct_status status, const lct_sweep_result *r, const lct_error *err) {
   const char *state = status == LCT_OK ? "done" : status == LCT_E_CANCELLED ? "interrupted" : "failed";
+  if (!a->quiet && !a->json) cli_tell_out_of_memory(r->batch_rows_failed, r->batch_rows_shrunk_to);
   if (a->json) print_json(r, a, state);
   else if (!a->quiet && r->was_complete) print_complete(r, a);
   else if (!a->quiet && status == LCT_OK) print_summary(r, a);

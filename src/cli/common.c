@@ -28,6 +28,10 @@ int cli_fail(lct_status status, const lct_error *err) {
   return status == LCT_E_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
 
+void cli_tell_out_of_memory(int32_t failed, int32_t shrunk_to) {
+  if (shrunk_to > 0) fprintf(stderr, "llmct-gpu: out of GPU memory at %d tokens a batch; going on with %d\n", failed, shrunk_to);
+}
+
 void cli_print_json_string(const char *s) {
   putchar('"');
   for (; *s != '\0'; s++) {

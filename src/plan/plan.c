@@ -15,26 +15,12 @@ void lct_plan_free(lct_plan *p) {
   free(p);
 }
 
-void lct_plan_set_prefix(lct_plan *p, int32_t n) {
-  p->prefix = n;
-  p->prefix_range = (lct_kv_range){0, n};
-}
-
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
   return lct_plan_add_behind(p, -1, 0, ids, n, seq, err);
 }
 
 lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) {
-  if ((size_t)shared + n <= (size_t)p->prefix) {
-    return lct_fail(err, LCT_E_USAGE, p->prefix > 0 ? "a prompt without tokens behind its prefix cannot be planned"
-                                                    : "a prompt of no tokens cannot be planned");
-  }
-  if (shared < p->prefix) { /* nothing is shared that would be in the trie */
-    ids += p->prefix - shared;
-    n -= (size_t)(p->prefix - shared);
-    shared = p->prefix;
-  }
-  shared -= p->prefix;
+  if ((size_t)shared + n == 0) return lct_fail(err, LCT_E_USAGE, "a prompt of no tokens cannot be planned");
   if (n > (size_t)(INT32_MAX / 2 - shared) || p->n_ids > INT32_MAX - n || p->n_seqs >= INT32_MAX / 2) {
     return lct_fail(err, LCT_E_LIMIT, "plan of more than %d tokens", INT32_MAX);
   }
@@ -43,7 +29,7 @@ lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, cons
   if (n > 0) memcpy(p->ids + p->n_ids, ids, n * sizeof *ids);
   p->seqs[p->n_seqs] = (lct_plan_seq){.before = shared > 0 ? before : -1, .shared = shared, .first = p->n_ids, .len = shared + (int32_t)n};
   p->n_ids += n;
-  p->n_naive += p->prefix + shared + (int64_t)n;
+  p->n_naive += shared + (int64_t)n;
   *seq = (int32_t)p->n_seqs++;
   return LCT_OK;
 }
@@ -74,16 +60,15 @@ static int32_t place_nodes(lct_plan *p, int32_t max_rows) {
   return batch + 1;
 }
 
-/* The slots of node i's path: its parent's or the prefix (adjacent slots merged), then its own. */
+/* The slots of node i's path: its parent's (adjacent slots merged), then its own. */
 static lct_status make_path(lct_plan *p, int32_t i, lct_error *err) {
   const lct_plan_node *x = &p->nodes[i];
-  int32_t n = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0 ? 1 : 0, slot = p->prefix + x->row0;
+  int32_t n = x->parent >= 0 ? p->n_paths[x->parent] : 0;
   lct_kv_range *r = lct_arena_alloc(&p->arena, (size_t)(n + 1) * sizeof *r);
   if (r == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the plan's paths");
   if (x->parent >= 0) memcpy(r, p->paths[x->parent], (size_t)n * sizeof *r);
-  else if (n > 0) r[0] = p->prefix_range;
-  if (n > 0 && r[n - 1].first + r[n - 1].n == slot) r[n - 1].n += x->n;
-  else r[n++] = (lct_kv_range){slot, x->n};
+  if (n > 0 && r[n - 1].first + r[n - 1].n == x->row0) r[n - 1].n += x->n;
+  else r[n++] = (lct_kv_range){x->row0, x->n};
   p->paths[i] = r;
   p->n_paths[i] = n;
   return LCT_OK;
@@ -105,7 +90,7 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
     int32_t *positions = lct_arena_alloc(&p->arena, (size_t)n_rows[b] * sizeof *positions);
     lct_segment *segments = lct_arena_alloc(&p->arena, (size_t)n_segs[b] * sizeof *segments);
     if (!tokens || !positions || !segments) return lct_fail(err, LCT_E_NOMEM, "out of memory for a batch of %d tokens", n_rows[b]);
-    p->batches[b] = (lct_batch){.n_rows = n_rows[b], .n_slots = p->prefix + n_rows[b], .tokens = tokens, .positions = positions, .segments = segments};
+    p->batches[b] = (lct_batch){.n_rows = n_rows[b], .n_slots = n_rows[b], .tokens = tokens, .positions = positions, .segments = segments};
   }
   for (size_t r = 0; r < p->n_nodes; r++) {
     if (p->nodes[r].parent >= 0) continue;
@@ -115,10 +100,10 @@ static lct_status fill_batches(lct_plan *p, lct_error *err) {
       lct_batch *b = &p->batches[x->batch];
       p->nodes[at].segment = b->n_segments;
       lct_segment *s = (lct_segment *)&b->segments[b->n_segments++];
-      *s = (lct_segment){.row0 = x->row0, .n_rows = x->n, .pos0 = p->prefix + x->pos0, .kv0 = p->prefix + x->row0};
+      *s = (lct_segment){.row0 = x->row0, .n_rows = x->n, .pos0 = x->pos0, .kv0 = x->row0};
       s->parent = x->parent >= 0 ? p->nodes[x->parent].segment : -1;
-      s->ranges = x->parent >= 0 ? p->paths[x->parent] : &p->prefix_range;
-      s->n_ranges = x->parent >= 0 ? p->n_paths[x->parent] : p->prefix > 0;
+      s->ranges = x->parent >= 0 ? p->paths[x->parent] : NULL;
+      s->n_ranges = x->parent >= 0 ? p->n_paths[x->parent] : 0;
       memcpy((int32_t *)b->tokens + x->row0, p->ids + x->first, (size_t)x->n * sizeof(int32_t));
       for (int32_t k = 0; k < x->n; k++) ((int32_t *)b->positions)[x->row0 + k] = s->pos0 + k;
     }
@@ -141,7 +126,7 @@ const lct_batch *lct_plan_batch(const lct_plan *p, int32_t i) { return &p->batch
 int32_t lct_plan_n_seqs(const lct_plan *p) { return (int32_t)p->n_seqs; }
 int32_t lct_plan_seq_segment(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].segment; }
 int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq) { return p->nodes[p->seq_node[seq]].batch; }
-int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq) { return p->prefix + p->seqs[seq].len; }
+int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq) { return p->seqs[seq].len; }
 
 const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t *n_ranges) {
   *n_ranges = p->n_paths[p->seq_node[seq]];
@@ -151,21 +136,11 @@ const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t 
 int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos) {
   int32_t n = 0;
   const lct_kv_range *r = lct_plan_seq_ranges(p, seq, &n);
-  if (pos < p->prefix) return -1;
   for (int32_t i = 0; i < n; i++) {
-    if (pos < r[i].n) return r[i].first + pos - p->prefix;
+    if (pos < r[i].n) return r[i].first + pos;
     pos -= r[i].n;
   }
   return -1;
-}
-
-int32_t lct_plan_rows(const lct_plan *p, const lct_kv_range *slots, int32_t n, lct_row_range *out) {
-  int32_t count = 0;
-  for (int32_t i = 0; i < n; i++) {
-    int32_t from = slots[i].first > p->prefix ? slots[i].first : p->prefix, to = slots[i].first + slots[i].n;
-    if (from < to) out[count++] = (lct_row_range){from - p->prefix, to - from};
-  }
-  return count;
 }
 
 int64_t lct_plan_n_tokens(const lct_plan *p) {

@@ -1,8 +1,8 @@
 /* The prompt trie: every distinct token once. Pure: knows neither model nor device.
  *
  * Sequences of token ids are inserted; shared prefixes become shared segments; the built plan lists segments parents first,
- * grouped into batches of whole root subtrees, with the KV rows each may see. Sequences may all begin with a prefix that an earlier pass
- * left in KV slots [0, prefix): then a batch's rows are what follows it. */
+ * grouped into batches of whole root subtrees, with the KV slots each may see. What of a batch is known
+ * already is left out by plan/cut.h. */
 #ifndef LCT_PLAN_PLAN_H
 #define LCT_PLAN_PLAN_H
 
@@ -14,7 +14,7 @@ typedef struct {
   int32_t row0, n_rows; /* rows of the batch */
   int32_t parent;       /* segment of the batch that it follows, which comes before it; -1: none, or it is no part of the batch */
   int32_t pos0;         /* absolute position of its first token */
-  int32_t kv0;          /* KV slot of its first row; within a batch of a plan, slot == prefix + row */
+  int32_t kv0;          /* KV slot of its first row; within a batch of a plan, slot == row */
   int32_t n_ranges;     /* ancestors' slots in order of position: covers [0, pos0) */
   const lct_kv_range *ranges;
 } lct_segment;
@@ -33,12 +33,10 @@ typedef struct lct_plan lct_plan;
 
 lct_status lct_plan_new(lct_plan **out, lct_error *err) LCT_CHECKED;
 void lct_plan_free(lct_plan *p);
-/* Before anything is added: the first n tokens of every sequence are known and stand in slots [0, n). Sequences are added whole. */
-void lct_plan_set_prefix(lct_plan *p, int32_t n);
-/* Inserts ids[0..n), n > prefix. *seq numbers sequences from 0 in order of insertion (equal sequences get different numbers, same rows). */
+/* Inserts ids[0..n), n > 0. *seq numbers sequences from 0 in order of insertion (equal sequences get different numbers, same rows). */
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
 /* The same for a sequence whose first `shared` ids are those of sequence `before` (added already, and at least as long), then ids[0..n).
- * shared + n > prefix. */
+ * shared + n > 0. */
 lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
 /* Cuts the trie into batches of whole root subtrees, at most max_rows rows each unless one subtree alone is larger. */
 lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) LCT_CHECKED;
@@ -51,12 +49,9 @@ int32_t lct_plan_seq_batch(const lct_plan *p, int32_t seq);
 int32_t lct_plan_seq_segment(const lct_plan *p, int32_t seq); /* of its batch: the one that it ends in */
 int32_t lct_plan_seq_len(const lct_plan *p, int32_t seq);
 const lct_kv_range *lct_plan_seq_ranges(const lct_plan *p, int32_t seq, int32_t *n_ranges);
-/* The row of its batch that holds position pos; -1 in the prefix. */
+/* The row of its batch that holds position pos. */
 int32_t lct_plan_seq_row(const lct_plan *p, int32_t seq, int32_t pos);
-/* The rows of their batch whose keys lie in n ranges of slots, e.g. a sequence's or a slice of them; slots of the prefix have no rows and are
- * left out. out holds at least n of them. Returns how many were filled. */
-int32_t lct_plan_rows(const lct_plan *p, const lct_kv_range *slots, int32_t n, lct_row_range *out);
-/* Distinct tokens behind the prefix, and the sum of the sequences' lengths (what a prefix-by-prefix run computes). */
+/* Distinct tokens, and the sum of the sequences' lengths (what a prefix-by-prefix run computes). */
 int64_t lct_plan_n_tokens(const lct_plan *p);
 int64_t lct_plan_n_tokens_naive(const lct_plan *p);
 

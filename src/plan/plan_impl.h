@@ -4,7 +4,7 @@
 
 #include "plan/plan.h"
 
-/* Sequence `before` up to `shared`, then len - shared ids of its own. Depths are without the prefix. */
+/* Sequence `before` up to `shared`, then len - shared ids of its own. */
 typedef struct {
   int32_t before, shared; /* -1, 0: all ids are its own */
   size_t first;           /* into plan->ids */
@@ -20,9 +20,7 @@ typedef struct {
 } lct_plan_node;
 
 struct lct_plan {
-  int32_t prefix;
-  lct_kv_range prefix_range; /* the slots of the prefix */
-  int32_t *ids; /* of what follows the prefix, and is not shared */
+  int32_t *ids; /* of what is not shared */
   size_t n_ids, cap_ids;
   int64_t n_naive; /* the sequences' lengths added up */
   lct_plan_seq *seqs;

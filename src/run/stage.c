@@ -63,14 +63,7 @@ lct_status lct_stage_rows(const lct_stage *s, int32_t item, lct_arena *arena, co
 lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_batch *cut, int32_t item, lct_pool_rows *out, lct_error *err) {
   lct_pool_entry *entries = lct_arena_alloc(&w->arena, (size_t)w->o.n_positions * sizeof *entries);
   if (entries == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
-  for (int i = 0; i < w->o.n_positions; i++) {
-    entries[i] = (lct_pool_entry){.row = places[i].slot >= 0 ? lct_cut_row(cut, places[i].slot) : -1};
-    if (places[i].n_mean == 0) continue;
-    lct_row_range *mean = lct_arena_alloc(&w->arena, (size_t)places[i].n_mean * sizeof *mean);
-    if (mean == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for pooled rows");
-    entries[i].n_mean = lct_cut_rows(cut, places[i].mean, places[i].n_mean, mean);
-    entries[i].mean = mean;
-  }
+  LCT_TRY(lct_pool_entries(places, w->o.n_positions, cut, &w->arena, entries, err));
   *out = (lct_pool_rows){.item = item, .entries = entries};
   return LCT_OK;
 }

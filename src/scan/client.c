@@ -46,7 +46,7 @@ static void copy_state(const scan *s, const lct_pool *pool, int32_t item, float 
   size_t hidden = (size_t)s->subject->cfg.hidden;
   int n_layers = s->subject->cfg.n_layers;
   for (int k = 0; k < LCT_N_RESIDUAL * n_layers; k++) {
-    const float *vectors = scan_vectors(s, pool, k / n_layers, LCT_POOLING_LAST, k % n_layers);
+    const float *vectors = scan_vectors(s, pool, k / n_layers, LCT_AT_LAST, k % n_layers);
     memcpy(out + (size_t)k * hidden, vectors + (size_t)item * hidden, hidden * sizeof *out);
   }
 }

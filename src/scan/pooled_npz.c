@@ -7,7 +7,7 @@
 #include "scan/output_impl.h"
 #include "store/npz.h"
 
-static const float *vector(const scan *s, int source, lct_pooling pooling, int layer, int32_t item) {
+static const float *vector(const scan *s, int source, int pooling, int layer, int32_t item) {
   return scan_vectors(s, lct_worker_pool(s->worker), source, pooling, layer) + (size_t)item * (size_t)s->subject->cfg.hidden;
 }
 
@@ -31,7 +31,7 @@ static lct_status fill_item(scan *s, lct_npz *z, int32_t item, int *entries, uin
   }
   for (int l = 0; l < s->subject->cfg.n_layers; l++) {
     for (int src = 0; src < LCT_N_RESIDUAL && s->layers[l]; src++) {
-      LCT_TRY(put_vector(s, z, entries[l * LCT_N_RESIDUAL + src], vector(s, src, LCT_POOLING_LAST, l, item), half, err));
+      LCT_TRY(put_vector(s, z, entries[l * LCT_N_RESIDUAL + src], vector(s, src, LCT_AT_LAST, l, item), half, err));
       s->result->tensor_bytes += dims[0] * (dtype == LCT_NPY_F16 ? 2 : 4);
     }
   }
@@ -57,10 +57,10 @@ static lct_status write_item(scan *s, int32_t item, lct_error *err) {
 static lct_status put_source(scan *s, lct_npz *z, int entry, int source, int32_t first, int32_t n, lct_error *err) {
   for (int32_t i = first; i < first + n; i++) {
     if (!s->unit->items[i].done) continue;
-    for (int p = 0; p < LCT_N_POOLINGS; p++) {
+    for (int p = 0; p < LCT_N_DEFAULT_POSITIONS; p++) {
       for (int l = 0; l < s->subject->cfg.n_layers; l++) {
         if (!s->layers[l]) continue;
-        LCT_TRY(lct_npz_put(z, entry, vector(s, source, (lct_pooling)p, l, i), (size_t)s->subject->cfg.hidden * sizeof(float), err));
+        LCT_TRY(lct_npz_put(z, entry, vector(s, source, p, l, i), (size_t)s->subject->cfg.hidden * sizeof(float), err));
         s->result->tensor_bytes += (int64_t)s->subject->cfg.hidden * 4;
       }
     }
@@ -83,7 +83,7 @@ static lct_status fill_pooled(scan *s, const scan_prompt *p, lct_npz *z, lct_err
     for (int src = 0; src < LCT_N_RESIDUAL; src++) {
       char name[64];
       (void)snprintf(name, sizeof name, "%s%s", k == 1 ? "ref/" : "", lct_source_name(LCT_RESIDUAL_SOURCES[src]));
-      int64_t dims[] = {count_done(s, first[k], count[k]), LCT_N_POOLINGS, n_layers, s->subject->cfg.hidden};
+      int64_t dims[] = {count_done(s, first[k], count[k]), LCT_N_DEFAULT_POSITIONS, n_layers, s->subject->cfg.hidden};
       LCT_TRY(lct_npz_declare(z, name, LCT_NPY_F32, 4, dims, &entries[k][src], err));
     }
   }

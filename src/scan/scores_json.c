@@ -65,14 +65,14 @@ static json_t *intra_run(const scan_table *t, lct_error *err) {
 }
 
 static lct_status make(scan_table *t, scan *s, const scan_prompt *p, lct_error *err) {
-  LCT_TRY(scan_table_init(t, s, p, LCT_N_POOLINGS, LCT_N_RESIDUAL, s->n_references, LCT_N_METRICS, err));
+  LCT_TRY(scan_table_init(t, s, p, LCT_N_DEFAULT_POSITIONS, LCT_N_RESIDUAL, s->n_references, LCT_N_METRICS, err));
   t->digits = 7;
-  for (int i = 0; i < LCT_N_POOLINGS; i++) t->poolings[i] = lct_pooling_name((lct_pooling)i);
+  for (int i = 0; i < LCT_N_DEFAULT_POSITIONS; i++) t->poolings[i] = s->axes->positions[i].name;
   for (int i = 0; i < LCT_N_RESIDUAL; i++) t->sources[i] = lct_source_name(LCT_RESIDUAL_SOURCES[i]);
   for (int32_t i = 0; i < s->n_references; i++) t->references[i] = s->scenario->references[i].label;
   for (int i = 0; i < LCT_N_METRICS; i++) t->metrics[i] = lct_any_metric_name(i);
   if (s->n_references == 0 || t->n_snapshots == 0) return LCT_OK;
-  return lct_threads_for(s->subject->threads, LCT_N_POOLINGS * LCT_N_RESIDUAL * t->n_layers, 1, score_layers, t, err);
+  return lct_threads_for(s->subject->threads, LCT_N_DEFAULT_POSITIONS * LCT_N_RESIDUAL * t->n_layers, 1, score_layers, t, err);
 }
 
 lct_status scan_write_scores(scan *s, const scan_prompt *p, lct_error *err) {

@@ -123,14 +123,3 @@ lct_status lct_jaccard(const float *v, const float *r, int n, float *out, lct_er
   lct_score_refs_free(&refs);
   return s;
 }
-
-const char *lct_pooling_name(lct_pooling p) {
-  switch (p) {
-#define POOLING_NAME(id, name) \
-  case LCT_POOLING_##id: return name;
-    LCT_POOLINGS(POOLING_NAME)
-#undef POOLING_NAME
-    case LCT_N_POOLINGS: break;
-  }
-  return "?";
-}

@@ -8,19 +8,6 @@
 /* The metrics of a scan, the first of the table, in the order of the metric axis of scores.json. */
 enum { LCT_N_METRICS = LCT_METRIC_JACCARD + 1 };
 
-#define LCT_POOLINGS(X) \
-  X(LAST, "last")       \
-  X(CONTENT_LAST, "content_last") \
-  X(CONTENT_MEAN, "content_mean")
-typedef enum {
-#define LCT_POOLING_ENUM(id, name) LCT_POOLING_##id,
-  LCT_POOLINGS(LCT_POOLING_ENUM)
-#undef LCT_POOLING_ENUM
-      LCT_N_POOLINGS
-} lct_pooling;
-
-const char *lct_pooling_name(lct_pooling p);
-
 /* (v . r) / (|v| |r|), accumulated in double; NaN when either is zero or has a NaN. */
 float lct_cosine(const float *v, const float *r, int n);
 /* mean |v - r|, accumulated in double. */

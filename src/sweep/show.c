@@ -10,6 +10,8 @@ static void take_stats(sweep *s) {
   r->tokens_naive = w->tokens_naive;
   r->tokens_from_prefix = w->tokens_from_prefix;
   r->batches = w->batches;
+  r->batch_rows_failed = w->batch_rows_failed;
+  r->batch_rows_shrunk_to = w->batch_rows_shrunk_to;
   r->seconds.forward = w->seconds_prefill;
   r->seconds.gemm = w->seconds_gemm;
 }

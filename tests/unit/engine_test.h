@@ -8,6 +8,7 @@
 #include "threads_support.h"
 
 #include "base/file.h"
+#include "capture/pool.h"
 #include "engine/pass.h"
 #include "model/synth.h"
 
@@ -188,8 +189,25 @@ static inline int shown_heads(const shown *k, lct_source s) { return s == LCT_SO
 static inline lct_row_range *seq_rows(const lct_plan *p, int seq, int32_t *n) {
   const lct_kv_range *slots = lct_plan_seq_ranges(p, seq, n);
   lct_row_range *rows = checked_calloc((size_t)*n, sizeof *rows);
-  *n = lct_plan_rows(p, slots, *n, rows);
+  const lct_cut_batch whole = {.prefix = 0};
+  *n = lct_cut_rows(&whole, slots, *n, rows);
   return rows;
+}
+
+/* Entries of the default positions of a prompt that is one message with its text at `content`, lying in path. */
+static inline void message_entries(const lct_kv_range *path, int32_t n_path, lct_positions content, lct_arena *arena,
+                                   lct_pool_entry entries[LCT_N_DEFAULT_POSITIONS]) {
+  static const lct_role user = LCT_ROLE_USER;
+  lct_error err;
+  lct_position *positions = NULL;
+  lct_place places[LCT_N_DEFAULT_POSITIONS];
+  const lct_cut_batch whole = {.prefix = 0};
+  int n = 0;
+  lct_prompt_shape shape = {.content = &content, .roles = &user};
+  for (int32_t i = 0; i < n_path; i++) shape.n_tokens += path[i].n;
+  assert_ok(lct_positions_parse("--positions", LCT_DEFAULT_POSITIONS, arena, &positions, &n, &err));
+  assert_ok(lct_positions_place(positions, n, &shape, path, n_path, arena, places, &err));
+  assert_ok(lct_pool_entries(places, n, &whole, arena, entries, &err));
 }
 
 /* A plan of the given sequences in one batch. */

@@ -67,23 +67,23 @@ static void assert_floats(const float *got, const float *want, size_t n, double 
 static void check_pool(int step) {
   static const lct_source sources[] = {LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT};
   /* prompts of 29, 1 and 2 tokens; their messages' own rows: [3, 9) and 20 and [33, 47); none; 7 */
-  static const lct_row_range paths[][4] = {{{1, 8}, {20, 1}, {33, 14}, {48, 2}}, {{0, 1}}, {{7, 2}}};
+  static const lct_kv_range paths[][4] = {{{1, 8}, {20, 1}, {33, 14}, {48, 2}}, {{0, 1}}, {{7, 2}}};
   static const lct_positions content[] = {{2, 23}, {1, 1}, {0, 1}};
   static const int32_t n_paths[] = {4, 1, 1};
-  lct_pool_entry entries[3][LCT_N_POOLINGS];
+  lct_pool_entry entries[3][LCT_N_DEFAULT_POSITIONS];
   lct_arena arena = {0};
   lct_plane planes[2][N_LAYERS];
   lct_stream streams[2];
   golden g = golden_open();
   lct_pool *p = NULL;
   lct_error err;
-  for (int i = 0; i < 3; i++) assert_ok(lct_pool_message(paths[i], n_paths[i], content[i], &arena, entries[i], &err));
+  for (int i = 0; i < 3; i++) message_entries(paths[i], n_paths[i], content[i], &arena, entries[i]);
   const lct_pool_rows first[] = {{.item = 0, .entries = entries[0]}, {.item = 2, .entries = entries[1]}};
   const lct_pool_rows second[] = {{.item = 1, .entries = entries[2]}};
   for (int i = 0; i < 2; i++) streams[i] = lct_stream_of(sources[i], &CONFIG, planes[i]);
-  assert_ok(lct_pool_new(NULL, streams, 2, LCT_N_POOLINGS, &p, &err));
+  assert_ok(lct_pool_new(NULL, streams, 2, LCT_N_DEFAULT_POSITIONS, &p, &err));
   assert_ok(lct_pool_reserve(p, 4, &err));
-  for (size_t i = 0; i < (size_t)LCT_N_POOLINGS * N_LAYERS * 4 * HIDDEN; i++) lct_pool_vectors(p, 0, 0, 0)[i] = UNWRITTEN;
+  for (size_t i = 0; i < (size_t)LCT_N_DEFAULT_POSITIONS * N_LAYERS * 4 * HIDDEN; i++) lct_pool_vectors(p, 0, 0, 0)[i] = UNWRITTEN;
   assert_int_equal(lct_pool_taker(p).sources, LCT_SOURCE_BIT(LCT_SOURCE_HIDDEN_OUT) | LCT_SOURCE_BIT(LCT_SOURCE_ATTN_OUT));
   for (int batch = 0; batch < 2; batch++) {
     lct_pool_begin(p, batch == 0 ? first : second, batch == 0 ? 2 : 1, N_ROWS);
@@ -93,9 +93,9 @@ static void check_pool(int step) {
       show_in_pieces(lct_pool_taker(p), LCT_SOURCE_HIDDEN_IN, l, in, HIDDEN, step); /* not asked for: left alone */
       show_in_pieces(lct_pool_taker(p), LCT_SOURCE_ATTN_OUT, l, attn, HIDDEN, step);
       show_in_pieces(lct_pool_taker(p), LCT_SOURCE_HIDDEN_OUT, l, out, HIDDEN, step);
-      const float *last = lct_pool_vectors(p, 0, LCT_POOLING_LAST, l), *attn_last = lct_pool_vectors(p, 1, LCT_POOLING_LAST, l);
-      const float *content_last = lct_pool_vectors(p, 0, LCT_POOLING_CONTENT_LAST, l);
-      const float *mean = lct_pool_vectors(p, 0, LCT_POOLING_CONTENT_MEAN, l);
+      const float *last = lct_pool_vectors(p, 0, LCT_AT_LAST, l), *attn_last = lct_pool_vectors(p, 1, LCT_AT_LAST, l);
+      const float *content_last = lct_pool_vectors(p, 0, LCT_AT_CONTENT_LAST, l);
+      const float *mean = lct_pool_vectors(p, 0, LCT_AT_CONTENT_MEAN, l);
       size_t bytes = HIDDEN * sizeof(float);
       assert_memory_equal(last, out + 49 * HIDDEN, bytes);
       assert_memory_equal(last + 2 * HIDDEN, out, bytes);

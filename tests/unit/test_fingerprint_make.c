@@ -89,7 +89,7 @@ static void scan_prompts(void) {
 }
 
 static const float *scanned_at(int prompt_number, int source, int pooling, int layer) {
-  return scanned[source] + (((size_t)prompt_number * LCT_N_POOLINGS + (size_t)pooling) * (size_t)layers + (size_t)layer) * (size_t)hidden;
+  return scanned[source] + (((size_t)prompt_number * LCT_N_DEFAULT_POSITIONS + (size_t)pooling) * (size_t)layers + (size_t)layer) * (size_t)hidden;
 }
 
 /* Lines of the prompts [from, to), `copies` times over. */
@@ -151,7 +151,7 @@ static void a_scenario_is_its_scan(void **state) {
   lct_fingerprints *f = make(&o, &r);
   assert_int_equal(r.prompts, N);
   assert_int_equal(f->n_labels, N);
-  assert_int_equal(f->n_poolings, LCT_N_POOLINGS);
+  assert_int_equal(f->n_poolings, LCT_N_DEFAULT_POSITIONS);
   assert_int_equal(f->n_neutral, 0);
   for (int i = 0; i < N; i++) {
     char label[8];
@@ -159,7 +159,7 @@ static void a_scenario_is_its_scan(void **state) {
     assert_string_equal(f->labels[i], label);
     assert_int_equal(f->n_prompts[i], 1);
     for (int s = 0; s < N_SOURCES; s++) {
-      for (int p = 0; p < LCT_N_POOLINGS; p++) {
+      for (int p = 0; p < LCT_N_DEFAULT_POSITIONS; p++) {
         for (int l = 0; l < layers; l++) {
           size_t place = lct_fingerprints_place(f, p, s, l);
           assert_memory_equal(lct_fingerprints_vector(f, i, place), scanned_at(i, s, p, l), (size_t)hidden * sizeof(float));
@@ -307,7 +307,7 @@ static void check_z(const lct_fingerprints *f, int label, int s, int p, int l) {
 static void check_all(const lct_fingerprints *f) {
   double *mean = calloc((size_t)hidden, sizeof *mean), *sigma = calloc((size_t)hidden, sizeof *sigma);
   for (int s = 0; s < N_SOURCES; s++) {
-    for (int p = 0; p < LCT_N_POOLINGS; p++) {
+    for (int p = 0; p < LCT_N_DEFAULT_POSITIONS; p++) {
       for (int l = 0; l < layers; l++) {
         for (int label = 0; label < N_LABELS; label++) check_label(f, label, s, p, l);
         check_moments(f, s, p, l, mean, sigma);
@@ -386,7 +386,7 @@ static void many_chunks(void **state) {
   for (int l = 0; l < layers; l++) {
     const float *v = lct_fingerprints_vector(f, 0, lct_fingerprints_place(f, 0, 1, l));
     for (int i = 0; i < hidden; i++) {
-      double want = mean_of(numbers, n, 0, 1, 1, LCT_POOLING_CONTENT_MEAN, l, i);
+      double want = mean_of(numbers, n, 0, 1, 1, LCT_AT_CONTENT_MEAN, l, i);
       near("mean of many", v[i], want, 2e-7 * fabs(want) + 1e-9);
     }
   }

@@ -3,30 +3,12 @@
 
 #include "plan/plan.h"
 
-/* The rows of a sequence as ranges: row by row those of its positions behind the prefix. */
-static void check_rows(const lct_plan *p, int32_t seq, int32_t prefix) {
-  int32_t n = 0, at = prefix;
-  const lct_kv_range *slots = lct_plan_seq_ranges(p, seq, &n);
-  lct_row_range *rows = malloc((size_t)n * sizeof *rows);
-  int32_t n_rows = lct_plan_rows(p, slots, n, rows);
-  for (int32_t i = 0; i < n_rows; i++) {
-    for (int32_t k = 0; k < rows[i].n; k++) assert_int_equal(rows[i].first + k, lct_plan_seq_row(p, seq, at++));
-  }
-  assert_int_equal(at, lct_plan_seq_len(p, seq));
-  free(rows);
-}
-
-static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
+static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs) {
   for (int s = 0; s < n_seqs; s++) {
     const lct_batch *b = lct_plan_batch(p, lct_plan_seq_batch(p, s));
     assert_int_equal(lct_plan_seq_len(p, s), lens[s]);
-    check_rows(p, s, prefix);
     for (int32_t i = 0; i < lens[s]; i++) {
       int32_t row = lct_plan_seq_row(p, s, i);
-      if (i < prefix) {
-        assert_int_equal(row, -1);
-        continue;
-      }
       assert_in_range(row, 0, b->n_rows - 1);
       assert_int_equal(b->tokens[row], seqs[s][i]);
       assert_int_equal(b->positions[row], i);
@@ -38,20 +20,20 @@ static void check_plan(const lct_plan *p, int32_t *const *seqs, const int32_t *l
     for (int32_t k = 0; k < b->n_segments; k++) {
       const lct_segment *s = &b->segments[k];
       assert_int_equal(s->row0, row);
-      assert_int_equal(s->kv0, prefix + row);
+      assert_int_equal(s->kv0, row);
       int32_t covered = 0;
       for (int32_t r = 0; r < s->n_ranges; r++) {
         for (int32_t j = 0; j < s->ranges[r].n; j++) {
           int32_t slot = s->ranges[r].first + j;
-          assert_true(slot < prefix + row); /* parents first */
-          assert_int_equal(slot < prefix ? slot : b->positions[slot - prefix], covered++);
+          assert_true(slot < row); /* parents first */
+          assert_int_equal(b->positions[slot], covered++);
         }
       }
       assert_int_equal(covered, s->pos0);
       row += s->n_rows;
     }
     assert_int_equal(row, b->n_rows);
-    assert_int_equal(b->n_slots, prefix + row);
+    assert_int_equal(b->n_slots, row);
   }
 }
 
@@ -75,7 +57,7 @@ static int32_t common(int32_t *const *seqs, const int32_t *lens, int a, int b) {
 }
 
 /* Rows are the sequences in lexicographic order, each from where it leaves the one before it. */
-static void check_order(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
+static void check_order(const lct_plan *p, int32_t *const *seqs, const int32_t *lens, int n_seqs) {
   int order[17];
   for (int i = 0; i < n_seqs; i++) {
     int k = i;
@@ -89,7 +71,7 @@ static void check_order(const lct_plan *p, int32_t *const *seqs, const int32_t *
   }
   int32_t batch = 0, row = 0;
   for (int i = 0; i < n_seqs; i++) {
-    int32_t from = i > 0 ? common(seqs, lens, order[i - 1], order[i]) : prefix;
+    int32_t from = i > 0 ? common(seqs, lens, order[i - 1], order[i]) : 0;
     for (int32_t k = from; k < lens[order[i]]; k++, row++) {
       if (row == lct_plan_batch(p, batch)->n_rows) batch++, row = 0;
       assert_in_range(batch, 0, lct_plan_n_batches(p) - 1);
@@ -101,10 +83,10 @@ static void check_order(const lct_plan *p, int32_t *const *seqs, const int32_t *
 }
 
 /* Segments end where a sequence does or where two part, and nowhere else: counted the slow way. */
-static int32_t count_segments(int32_t *const *seqs, const int32_t *lens, int n_seqs, int32_t prefix) {
+static int32_t count_segments(int32_t *const *seqs, const int32_t *lens, int n_seqs) {
   int32_t n = 0;
   for (int s = 0; s < n_seqs; s++) {
-    for (int32_t len = prefix + 1; len <= lens[s]; len++) {
+    for (int32_t len = 1; len <= lens[s]; len++) {
       bool seen = false, ends = len == lens[s], parts = false;
       for (int t = 0; t < n_seqs && !seen; t++) {
         if (common(seqs, lens, s, t) < len) continue;
@@ -130,17 +112,16 @@ static void random_sets(void **state) {
   uint32_t rng = 12345;
   for (int round = 0; round < 300; round++) {
     int n_seqs = 1 + round % 17;
-    int32_t *seqs[17], lens[17], prefix = round % 3 == 2 ? round % 7 : 0;
+    int32_t *seqs[17], lens[17];
     lct_plan *p = NULL;
     assert_ok(lct_plan_new(&p, &err));
-    if (prefix > 0) lct_plan_set_prefix(p, prefix);
     for (int s = 0; s < n_seqs; s++) {
       rng = rng * 1664525u + 1013904223u;
-      lens[s] = prefix + 1 + (int32_t)(rng >> 20) % 30;
+      lens[s] = 1 + (int32_t)(rng >> 20) % 30;
       seqs[s] = malloc((size_t)lens[s] * 4);
       for (int32_t i = 0; i < lens[s]; i++) {
         rng = rng * 1664525u + 1013904223u;
-        seqs[s][i] = i < prefix || (int32_t)(rng >> 28) < 12 ? 7 : (int32_t)(rng >> 25) % 3;
+        seqs[s][i] = (int32_t)(rng >> 28) < 12 ? 7 : (int32_t)(rng >> 25) % 3;
       }
       int32_t id = -1, before = -1, shared = 0;
       if (round % 2 && s > 0) { /* behind another: as much as it has in common with it, or less */
@@ -153,10 +134,10 @@ static void random_sets(void **state) {
       assert_int_equal(id, s);
     }
     assert_ok(lct_plan_build(p, 1 + round % 40, &err));
-    check_plan(p, seqs, lens, n_seqs, prefix);
-    check_order(p, seqs, lens, n_seqs, prefix);
-    assert_int_equal(all_segments(p), count_segments(seqs, lens, n_seqs, prefix));
-    assert_int_equal(lct_plan_n_tokens(p), count_prefixes(seqs, lens, n_seqs) - prefix);
+    check_plan(p, seqs, lens, n_seqs);
+    check_order(p, seqs, lens, n_seqs);
+    assert_int_equal(all_segments(p), count_segments(seqs, lens, n_seqs));
+    assert_int_equal(lct_plan_n_tokens(p), count_prefixes(seqs, lens, n_seqs));
     for (int s = 0; s < n_seqs; s++) free(seqs[s]);
     lct_plan_free(p);
   }

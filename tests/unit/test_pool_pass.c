@@ -70,18 +70,16 @@ static setup u;
 static void make_plan(void) {
   static const int32_t lengths[N_SEQS] = {LENGTH, 1, LENGTH - 9};
   int32_t ids[N_SEQS][LENGTH];
-  lct_error err;
   for (int i = 0; i < N_SEQS; i++) {
     for (int k = 0; k < LENGTH; k++) ids[i][k] = k < 12 && i != 1 ? 20 + k : 100 + 37 * i + k; /* two share a trunk */
   }
   u.plan = plan_of((const int32_t *const[]){ids[0], ids[1], ids[2]}, lengths, N_SEQS, 4096);
   for (int i = 0; i < N_SEQS; i++) {
     int32_t n = 0;
-    lct_row_range *path = seq_rows(u.plan, i, &n);
-    lct_pool_entry *entries = lct_arena_alloc(&u.arena, LCT_N_POOLINGS * sizeof *entries);
+    const lct_kv_range *path = lct_plan_seq_ranges(u.plan, i, &n);
+    lct_pool_entry *entries = lct_arena_alloc(&u.arena, LCT_N_DEFAULT_POSITIONS * sizeof *entries);
     lct_positions content = i == 1 ? (lct_positions){1, 1} : (lct_positions){5, lengths[i] - 2}; /* the second has no text */
-    assert_ok(lct_pool_message(path, n, content, &u.arena, entries, &err));
-    free(path);
+    message_entries(path, n, content, &u.arena, entries);
     u.rows[i] = (lct_pool_rows){.item = N_SEQS - i, .entries = entries}; /* item 0 is in no batch */
   }
 }
@@ -123,10 +121,10 @@ static void close_setup(void) {
 static lct_pool *new_pool(void) {
   lct_error err;
   lct_pool *p = NULL;
-  assert_ok(lct_pool_new(u.engine, u.streams, u.n_streams, LCT_N_POOLINGS, &p, &err));
+  assert_ok(lct_pool_new(u.engine, u.streams, u.n_streams, LCT_N_DEFAULT_POSITIONS, &p, &err));
   assert_ok(lct_pool_reserve(p, N_SEQS + 1, &err));
   for (int i = 0; i < u.n_streams; i++) { /* so that what is not written shows */
-    size_t n = (size_t)LCT_N_POOLINGS * (size_t)u.streams[i].n_planes * (size_t)(N_SEQS + 1) * (size_t)u.streams[i].width;
+    size_t n = (size_t)LCT_N_DEFAULT_POSITIONS * (size_t)u.streams[i].n_planes * (size_t)(N_SEQS + 1) * (size_t)u.streams[i].width;
     for (size_t k = 0; k < n; k++) lct_pool_vectors(p, i, 0, 0)[k] = UNWRITTEN;
   }
   return p;
@@ -165,7 +163,7 @@ static lct_status run(lct_pool *p, bool on_host, lct_error *err) {
 
 static void assert_same_pool(const lct_pool *a, const lct_pool *b) {
   for (int i = 0; i < u.n_streams; i++) {
-    for (int k = 0; k < LCT_N_POOLINGS * u.streams[i].n_planes; k++) {
+    for (int k = 0; k < LCT_N_DEFAULT_POSITIONS * u.streams[i].n_planes; k++) {
       int pooling = k / u.streams[i].n_planes, plane = k % u.streams[i].n_planes;
       size_t bytes = (size_t)(N_SEQS + 1) * (size_t)u.streams[i].width * sizeof(float);
       if (memcmp(lct_pool_vectors(a, i, pooling, plane), lct_pool_vectors(b, i, pooling, plane), bytes) == 0) continue;
@@ -178,10 +176,10 @@ static void assert_same_pool(const lct_pool *a, const lct_pool *b) {
 static void assert_absent_are_nan(const lct_pool *p, int item) {
   for (int i = 0; i < u.n_streams; i++) {
     int width = u.streams[i].width;
-    for (int k = 0; k < LCT_N_POOLINGS * u.streams[i].n_planes; k++) {
+    for (int k = 0; k < LCT_N_DEFAULT_POSITIONS * u.streams[i].n_planes; k++) {
       int pooling = k / u.streams[i].n_planes;
       const float *v = lct_pool_vectors(p, i, pooling, k % u.streams[i].n_planes) + (size_t)item * (size_t)width;
-      for (int j = 0; j < width; j++) assert_int_equal(isnan(v[j]) != 0, pooling != LCT_POOLING_LAST);
+      for (int j = 0; j < width; j++) assert_int_equal(isnan(v[j]) != 0, pooling != LCT_AT_LAST);
     }
   }
 }

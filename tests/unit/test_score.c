@@ -136,8 +136,6 @@ static void test_names(void **state) {
   (void)state;
   assert_string_equal(lct_any_metric_name(LCT_METRIC_COSINE), "cosine");
   assert_string_equal(lct_any_metric_name(LCT_METRIC_JACCARD), "jaccard");
-  assert_string_equal(lct_pooling_name(LCT_POOLING_LAST), "last");
-  assert_string_equal(lct_pooling_name(LCT_POOLING_CONTENT_MEAN), "content_mean");
 }
 
 int main(void) {

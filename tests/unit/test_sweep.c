@@ -45,7 +45,7 @@ static void write_text(const char *path, const char *text) {
 }
 
 static float *wanted_at(int row, int source, int pooling, int layer) {
-  return wanted + ((((size_t)row * N_SOURCES + (size_t)source) * LCT_N_POOLINGS + (size_t)pooling) * (size_t)n_layers + (size_t)layer) * (size_t)hidden;
+  return wanted + ((((size_t)row * N_SOURCES + (size_t)source) * LCT_N_DEFAULT_POSITIONS + (size_t)pooling) * (size_t)n_layers + (size_t)layer) * (size_t)hidden;
 }
 
 static int n_messages(const char *talk) {
@@ -78,10 +78,10 @@ static void scan_talk(int talk, int *row) {
     const lct_npz_entry *e = lct_npz_entry_at(z, at);
     n_layers = (int)e->dims[2];
     hidden = (int)e->dims[3];
-    if (wanted == NULL) wanted = calloc((size_t)MAX_ROWS * N_SOURCES * LCT_N_POOLINGS * (size_t)n_layers * (size_t)hidden, sizeof *wanted);
+    if (wanted == NULL) wanted = calloc((size_t)MAX_ROWS * N_SOURCES * LCT_N_DEFAULT_POSITIONS * (size_t)n_layers * (size_t)hidden, sizeof *wanted);
     float *all = malloc((size_t)lct_npz_n_elements(e) * sizeof *all);
     assert_ok(lct_npz_read_f32(z, at, all, &err));
-    size_t row_values = LCT_N_POOLINGS * (size_t)n_layers * (size_t)hidden;
+    size_t row_values = LCT_N_DEFAULT_POSITIONS * (size_t)n_layers * (size_t)hidden;
     n = n_messages(TALKS[talk]); /* the snapshot with the reply is no row of a sweep */
     for (int i = 0; i < n; i++) memcpy(wanted_at(*row + i, s, 0, 0), all + (size_t)i * row_values, row_values * sizeof *all);
     free(all);
@@ -166,9 +166,9 @@ static void check_source(const char *name, int source, int first_plane) {
   lct_zarr_meta m;
   float *all = read_all(name, &m);
   assert_int_equal(m.shape[0], n_rows);
-  assert_int_equal(m.shape[1], LCT_N_POOLINGS);
+  assert_int_equal(m.shape[1], LCT_N_DEFAULT_POSITIONS);
   for (int row = 0; row < n_rows; row++) {
-    for (int p = 0; p < LCT_N_POOLINGS; p++) {
+    for (int p = 0; p < LCT_N_DEFAULT_POSITIONS; p++) {
       for (int l = 0; l < n_layers; l++) {
         const float *got = all + (((int64_t)row * m.shape[1] + p) * m.shape[2] + l + first_plane) * m.shape[3];
         assert_same_vector(got, wanted_at(row, source, p, l), row, SOURCES[source], p, l);
@@ -323,7 +323,7 @@ static void tokens_are_the_rows_of_the_means(void **state) {
       for (int i = 0; i < hidden; i++) {
         double sum = 0;
         for (int64_t t = from; t < to; t++) sum += (double)tokens[((first + t) * n_layers + l) * hidden + i];
-        assert_true((float)(sum / (double)(to - from)) == wanted_at(row, 1, LCT_POOLING_CONTENT_MEAN, l)[i]);
+        assert_true((float)(sum / (double)(to - from)) == wanted_at(row, 1, LCT_AT_CONTENT_MEAN, l)[i]);
       }
     }
   }
@@ -406,7 +406,7 @@ static void scores_are_those_of_the_vectors(void **state) {
   float *scores = read_all("scores", &m);
   const int64_t shape[] = {n_rows, 2, 1, 2, 2, 3};
   assert_memory_equal(m.shape, shape, sizeof shape);
-  static const int poolings[] = {LCT_POOLING_CONTENT_MEAN, LCT_POOLING_LAST}, layers[] = {0, 2};
+  static const int poolings[] = {LCT_AT_CONTENT_MEAN, LCT_AT_LAST}, layers[] = {0, 2};
   for (int64_t i = 0; i < (int64_t)n_rows * 2 * 2; i++) {
     int row = (int)(i / 4), p = (int)(i / 2 % 2), l = (int)(i % 2);
     float refs[2 * 4096], want[6];
