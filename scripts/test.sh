@@ -64,7 +64,7 @@ say "skipped inside the tests: $(grep -c . <<<"$skipped")"
 [ -z "$skipped" ] || printf '%s\n' "$skipped"
 if [ ${#left_out[@]} != 0 ]; then
   n=$(ctest --test-dir $build -N -L '^slow$' "$@" | sed -n 's/^Total Tests: //p')
-  say "left to scripts/test.sh: $n tests labelled slow, the other builds (asan, tsan, without CUDA) and the fuzz targets"
+  say "left to scripts/test.sh: $n tests labelled slow, the installed library, the other builds (asan, tsan, without CUDA), fuzz targets"
 fi
 sed -n '/^[0-9]*% tests passed/,$p' "$out"
 exit "$code"

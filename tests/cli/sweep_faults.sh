@@ -1,6 +1,6 @@
 #!/bin/bash
 # A sweep's store after what can go wrong: interrupted, a journal cut anywhere, torn shards, files that may not grow, other options or other
-# conversations at --resume, a bit that flipped.
+# conversations at --resume, a bit that flipped. LCT_FEWER=1: fewer of each kind, for builds where a sweep takes seven times as long.
 . "$(dirname "$0")/lib.sh"
 . "$LCT_SOURCE_DIR/tests/cli/sweep_lib.sh"
 synth tiny-qwen2
@@ -47,8 +47,16 @@ run sweep "${options[@]}" -o other
 run sweep "${options[@]}" -o talks.jsonl/out
 [ "$code" = 1 ] && grep -Eq '^llmct-gpu: error: .*talks.jsonl.*: (Not a directory|File exists)$' err || fail "a sweep below a file: exit code $code, $(cat err)"
 
+# few WORD...: the words, or with LCT_FEWER those that begin with "+"
+few() {
+  local word
+  for word in "$@"; do
+    [ -n "${LCT_FEWER:-}" ] && [ "${word#+}" = "$word" ] || echo "${word#+}"
+  done
+}
+
 # Ctrl-C and SIGTERM: what was committed stays, and says so
-for signal in INT TERM; do
+for signal in $(few +INT TERM); do
   stopped "stopped-$signal" $signal 6
   [ "$code" = 1 ] || fail "$signal: exit code $code, expected 1"
   [ "$(state_of_sweep "stopped-$signal")" = interrupted ] || fail "$signal: state $(state_of_sweep "stopped-$signal")"
@@ -65,7 +73,7 @@ stopped base KILL 10
 head=$(head -n 1 base/journal | wc -c)
 line4=$(head -n 4 base/journal | wc -c)
 size=$(wc -c <base/journal)
-for n in 0 1 100 $((head - 1)) "$head" $((line4 - 20)) $((line4 - 1)) "$line4" $((size - 1)) "$size"; do
+for n in $(few 0 1 +100 $((head - 1)) "$head" +$((line4 - 20)) $((line4 - 1)) "$line4" +$((size - 1)) "$size"); do
   rm -rf cut
   cp -r base cut
   head -c "$n" base/journal >cut/journal
@@ -88,7 +96,7 @@ number=$(grep -n '"array":"pooled' base/journal | tail -n 1 | cut -d: -f1)
 shard=$(sed -n "${number}s/.*\"shard\":\([0-9]*\).*/\1/p" base/journal)
 file=data.zarr/pooled/hidden_out/c/$shard/0/0/0
 [ -f "base/$file" ] || fail "shard $shard of the journal is no file: $file"
-for what in torn empty zeros absent; do
+for what in $(few +torn empty zeros +absent); do
   rm -rf torn
   cp -r base torn
   head -n $((number - 1)) base/journal >torn/journal
@@ -143,7 +151,7 @@ run sweep changed.jsonl "${options[@]:1}" -o untouched --resume
 grep -q '^llmct-gpu: error: .*untouched/messages.jsonl' err || fail "--resume with other conversations: $(cat err)"
 
 # files that may not grow (as on a full disk): a failure that names the file; --resume goes on
-for kib in 4 100; do
+for kib in $(few 4 +100); do
   rm -rf small
   code=0
   ran="sweep with files of at most $kib KiB"

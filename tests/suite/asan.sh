@@ -7,8 +7,10 @@
 #                  runs here over the CPU's backend (unit.test_engine, unit.test_sweep, cli.*)
 #   unit.test_sampler_draw
 #                  statistics of a million draws: unit.test_sampler and shim.sampler run the same code here
-#   cli.sweep_kill ends programs with SIGKILL, before a sanitizer can say anything; going on with what they leave is cli.sweep_faults
+#   cli.sweep_kill ends programs with SIGKILL, before a sanitizer can say anything; going on with what they leave is cli.sweep_faults, which
+#                  tries fewer of each kind of fault here
 set -euo pipefail
+export LCT_FEWER=1
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 left_out='^(shim\.(engine|parity|sweep|scan_states|cli|programs)|unit\.test_sampler_draw|cli\.sweep_kill)$'
 cmake --preset asan -DLCT_SUITE=OFF -DLCT_CUDA=OFF | grep -x -- '-- CUDA: switched off: building the complete CPU program'
