@@ -13,7 +13,8 @@
 /* Numbers of rows a primitive is made for; a call's rows are cut into these, the last cut padded. */
 static const int ladder[N_LADDER] = {256, 192, 128, 96, 64, 32, 16, 8, 4, 2, 1};
 
-#define PAD_ROWS 16 /* at most so many rows are computed for nothing to save a second pass over the weights */
+#define ROWS_ALONE 128 /* least rows of a piece that has all columns: fewer read the weights too often */
+#define PAD_ROWS 16    /* at most so many rows are computed for nothing to save a second pass over the weights */
 #define OUT_BYTES ((size_t)1 << 20) /* of a piece whose columns are some: it is computed apart, and copied out of the cache */
 
 /* One matmul of m rows by some columns. */
@@ -165,7 +166,7 @@ static int choose_step(int n, int first) {
   return pad ? step - 1 : step;
 }
 
-/* Packed blocks of a piece's columns: the threads end at about the same time, and what is computed apart fits. */
+/* Packed blocks of a piece's columns where the threads share its rows: they end at about the same time, and what is computed apart fits. */
 static int64_t blocks_a_piece(int64_t n_blocks, int n_threads, int m, int nb) {
   int64_t most = m == 1 ? n_blocks : (int64_t)(OUT_BYTES / sizeof(float)) / ((int64_t)m * nb), best = 0, best_time = INT64_MAX;
   for (int rounds = 1; rounds <= 4; rounds++) {
@@ -179,9 +180,14 @@ static int64_t blocks_a_piece(int64_t n_blocks, int n_threads, int m, int nb) {
   return best;
 }
 
-/* Where the ladder begins: fewer rows a piece where their blocks of columns alone would not do for all threads. */
-static int first_step(int64_t n_blocks, int n, int n_threads) {
+/* Where the ladder begins for n rows; *whole: rows that are cut into pieces with all columns, as many for every thread. Such a piece writes its
+ * rows of y itself, so y must be dense: no room between rows. */
+static int first_step(int64_t n_blocks, int n, bool dense, int n_threads, int *whole) {
   int step = 0;
+  while (ladder[step] > ROWS_ALONE && n / ladder[step] < n_threads) step++;
+  *whole = !dense ? 0 : n_threads == 1 ? n : n / ladder[step] / n_threads * n_threads * ladder[step];
+  if (*whole > 0 && n_threads > 1) return step;
+  step = 0;
   while (n_threads > 1 && ladder[step] > PAD_ROWS && ((n - 1) / ladder[step] + 1) * n_blocks < 2 * n_threads) step++;
   return step;
 }
@@ -196,18 +202,17 @@ static lct_status add_pieces(lct_backend *be, lct_gemm_shape *s, int row, int ro
   return LCT_OK;
 }
 
-/* Cuts the product of n rows into be->pieces (n_pieces). *full: rows before the one that needs padding; *padded: rows with padding. dense: y
- * has no room between its rows. */
+/* Cuts the product of n rows into be->pieces (n_pieces). *full: rows before the one that needs padding; *padded: rows with padding. */
 static lct_status cut(lct_backend *be, lct_gemm_shape *s, int n, bool dense, int64_t *n_pieces, int *full, int *padded, lct_error *err) {
   int64_t n_blocks = s->np / s->nb;
-  int n_threads = lct_threads_count(be->threads), first = first_step(n_blocks, n, n_threads), m = 0;
+  int whole = 0, n_threads = lct_threads_count(be->threads), first = first_step(n_blocks, n, dense, n_threads, &whole), m = 0;
   *n_pieces = 0;
   *full = 0;
   for (int row = 0; row < n; row += m) {
     m = ladder[choose_step(n - row, first)];
     bool pads = m > n - row;
     if (!pads) *full = row + m;
-    int64_t blocks = n_threads == 1 && dense && !pads ? n_blocks : blocks_a_piece(n_blocks, n_threads, m, s->nb);
+    int64_t blocks = row < whole && !pads ? n_blocks : blocks_a_piece(n_blocks, n_threads, m, s->nb);
     LCT_TRY(add_pieces(be, s, row, pads ? n - row : m, m, blocks, n_pieces, err));
     *padded = row + m;
   }
