@@ -14,7 +14,6 @@
 #include "base/mem.h"
 
 #define SPIN_SECONDS 30e-6 /* how long a thread looks for more: longer than the gaps between a layer's loops */
-#define YIELD_SECONDS 4e-6 /* a yield that takes so long let others run: they want the processor */
 
 typedef struct loop loop;
 struct loop {
@@ -64,20 +63,16 @@ static inline void pause_briefly(void) {
 #endif
 }
 
-/* Looks at *at for some microseconds; true: it is no longer `old`. Gives up at once where other threads want the processor. */
+/* Looks at *at for some microseconds; true: it is no longer `old`. It does not yield meanwhile: where others want the processor that gives away
+ * a whole turn, while a thread that slept gets the processor back at once. */
 static bool spin_while(const int *at, int old) {
-  double now = lct_seconds(), until = now + SPIN_SECONDS;
-  while (now < until) {
+  for (double until = lct_seconds() + SPIN_SECONDS; lct_seconds() < until;) {
     for (int i = 0; i < 16; i++) {
       if (__atomic_load_n(at, __ATOMIC_ACQUIRE) != old) return true;
       pause_briefly();
     }
-    double before = lct_seconds();
-    (void)sched_yield();
-    now = lct_seconds();
-    if (now - before > YIELD_SECONDS) break;
   }
-  return __atomic_load_n(at, __ATOMIC_ACQUIRE) != old;
+  return false;
 }
 
 static void note_failure(lct_threads *t, loop *l, int64_t piece, lct_status status, const lct_error *error) {

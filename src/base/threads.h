@@ -1,8 +1,7 @@
 /* The threads of a process's work: one pool for a subject, shared by the model's arithmetic, the planner, the keeper of moments and the store's
  * writers. Work that the user waits for goes first; work in the background gets the processors where that leaves them idle.
  *
- * A loop costs a few microseconds to begin. Threads that find nothing to do look for more for some microseconds, unless others want their
- * processor, and sleep then. No thread's settings outlive a call, the pool's threads take no signals, and pools know nothing of each other, so
+ * A loop costs a few microseconds to begin. Threads that find nothing to do look for more for some microseconds, and sleep then. No thread's settings outlive a call, the pool's threads take no signals, and pools know nothing of each other, so
  * that several subjects, and other libraries' threads, live side by side in one process. */
 #ifndef LCT_BASE_THREADS_H
 #define LCT_BASE_THREADS_H
