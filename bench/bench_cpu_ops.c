@@ -65,7 +65,7 @@ static void bench_linear(int64_t k, int64_t n) {
   const lct_tensor *parts[] = {&t};
   lct_weight *weight = NULL;
   double s = now();
-  CHECK(ops->weight_new(be, parts, NULL, 1, &weight, &err));
+  CHECK(ops->weights.new(be, parts, NULL, 1, &weight, &err));
   s = now() - s;
   printf("linear %6lld x %-6lld pack %5.1f GB/s of bf16 |", (long long)k, (long long)n, (double)(k * n) * 2e-9 / s);
   for (int i = 0; i < 6; i++) {
@@ -77,7 +77,7 @@ static void bench_linear(int64_t k, int64_t n) {
   BEST(s, 20, CHECK(ops->linear(be, weight, x, k, 1, y, n, &err)));
   printf("  decode %.1f GB/s of bf16 (%.0f us)\n", (double)(k * n) * 2e-9 / s, s * 1e6);
   CHECK(ops->begin_batch(be, &(lct_batch){.decode = false}, NULL, &err));
-  ops->weight_free(be, weight);
+  ops->weights.free(be, weight);
   free(w);
   free(x);
   free(y);

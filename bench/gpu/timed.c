@@ -105,18 +105,18 @@ static lct_status t_silu_mul(lct_backend *be, const void *gu, int n, int dim, vo
 static lct_status t_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
                               float *dst, lct_error *err) {
   begin(be, F_READ);
-  return done(be, inner->read_rows(be, src, dtype, ld, rows, n, dim, dst, err));
+  return done(be, inner->rows.read(be, src, dtype, ld, rows, n, dim, dst, err));
 }
 
 static lct_status t_gather_rows(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err) {
   begin(be, F_GATHER);
-  return done(be, inner->gather_rows(be, src, rows, n, dim, dst, err));
+  return done(be, inner->rows.gather(be, src, rows, n, dim, dst, err));
 }
 
 static lct_status t_pool_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
                               const lct_row_range *ranges, int n, float *dst, lct_error *err) {
   begin(be, F_POOL);
-  return done(be, inner->pool_rows(be, src, dtype, ld, dim, list, ranges, n, dst, err));
+  return done(be, inner->rows.pool(be, src, dtype, ld, dim, list, ranges, n, dst, err));
 }
 
 static lct_status t_finite_check(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err) {
@@ -142,9 +142,9 @@ const lct_ops *bench_timed_ops(const lct_ops *of, const lct_config *c) {
   table.split_rope = t_split_rope;
   table.attention = t_attention;
   table.silu_mul = t_silu_mul;
-  table.read_rows = t_read_rows;
-  table.gather_rows = t_gather_rows;
-  table.pool_rows = t_pool_rows;
+  table.rows.read = t_read_rows;
+  table.rows.gather = t_gather_rows;
+  table.rows.pool = t_pool_rows;
   table.finite_check = t_finite_check;
   table.choose = t_choose;
   return &table;

@@ -41,16 +41,16 @@ static lct_status scores_of_row(exporter *e, int64_t i, const float *v, FILE *ou
   for (int p = 0; p < e->s.n_positions; p++) {
     for (int k = 0; k < e->s.n_sources; k++) {
       for (int l = 0; l < e->s.n_layers; l++) {
-        for (int r = 0; r < e->f->references.n; r++) {
+        for (int r = 0; r < e->f->scores.references.n; r++) {
           LCT_TRY(put_row(e, e->s.first + i, out, err));
           (void)fprintf(out, "%s,%s,%d,", export_position(e, p), export_source(e, k), export_layer(e, l));
-          LCT_TRY(put_text(out, e->f->references.names[r], err));
-          for (int m = 0; m < e->f->metrics.n; m++) {
+          LCT_TRY(put_text(out, e->f->scores.references.names[r], err));
+          for (int m = 0; m < e->f->scores.metrics.n; m++) {
             (void)putc(',', out);
             put_number(out, *v++);
           }
           (void)putc('\n', out);
-          e->values += e->f->metrics.n;
+          e->values += e->f->scores.metrics.n;
         }
       }
     }
@@ -61,13 +61,13 @@ static lct_status scores_of_row(exporter *e, int64_t i, const float *v, FILE *ou
 static lct_status write_scores(exporter *e, FILE *out, lct_error *err) {
   float *all = NULL, *some = NULL;
   (void)fputs("row,conversation,message,role,label,position,source,layer,reference", out);
-  for (int m = 0; m < e->f->metrics.n; m++) {
+  for (int m = 0; m < e->f->scores.metrics.n; m++) {
     (void)putc(',', out);
-    LCT_TRY(put_text(out, e->f->metrics.names[m], err));
+    LCT_TRY(put_text(out, e->f->scores.metrics.names[m], err));
   }
   (void)putc('\n', out);
-  lct_status s = lct_alloc_aligned(&all, (size_t)e->f->n_scored, sizeof *all, "scores", err);
-  if (s == LCT_OK) s = lct_alloc_aligned(&some, (size_t)e->f->n_scored, sizeof *some, "scores", err);
+  lct_status s = lct_alloc_aligned(&all, (size_t)e->f->scores.n, sizeof *all, "scores", err);
+  if (s == LCT_OK) s = lct_alloc_aligned(&some, (size_t)e->f->scores.n, sizeof *some, "scores", err);
   for (int64_t i = 0; i < e->s.n_rows && s == LCT_OK; i++) {
     s = export_read_scores(e, i, 1, all, some, err);
     if (s == LCT_OK) s = scores_of_row(e, i, some, out, err);

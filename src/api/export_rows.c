@@ -16,14 +16,14 @@ lct_status export_read(exporter *e, const char *source, const char *position, in
 
 lct_status export_read_scores(exporter *e, int64_t first, size_t n, float *all, float *out, lct_error *err) {
   const lct_archive_info *f = e->f;
-  size_t last = (size_t)f->references.n * (size_t)f->metrics.n;
+  size_t last = (size_t)f->scores.references.n * (size_t)f->scores.metrics.n;
   LCT_TRY(lct_archive_scores(e->a, e->s.first + first, n, all, err));
   for (size_t r = 0; r < n; r++) {
     for (int p = 0; p < e->s.n_positions; p++) {
       for (int k = 0; k < e->s.n_sources; k++) {
         for (int l = 0; l < e->s.n_layers; l++) {
-          size_t place = ((size_t)e->s.positions[p] * (size_t)f->scored_sources.n + (size_t)e->s.sources[k]) * (size_t)f->n_scored_layers;
-          memcpy(out, all + r * (size_t)f->n_scored + (place + (size_t)e->s.layers[l]) * last, last * sizeof *out);
+          size_t place = ((size_t)e->s.positions[p] * (size_t)f->scores.sources.n + (size_t)e->s.sources[k]) * (size_t)f->scores.n_layers;
+          memcpy(out, all + r * (size_t)f->scores.n + (place + (size_t)e->s.layers[l]) * last, last * sizeof *out);
           out += last;
         }
       }

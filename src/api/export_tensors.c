@@ -29,13 +29,15 @@ static void add(tensors *t, const char *name, const char *dtype, int n_dims, con
 /* Numbers first (row or token, layers, ids), then what they belong to. */
 static lct_status list_tensors(exporter *e, tensors *t, lct_error *err) {
   const lct_archive_selection *s = &e->s;
+  const lct_archive_info *f = e->f;
   bool tokens = e->o->what == LCT_EXPORT_TOKENS;
   LCT_TRY(lct_calloc(&t->specs, (size_t)s->n_sources + 4, sizeof *t->specs, "tensors", err));
   add(t, tokens ? "token" : "row", "I64", 1, (const int64_t[]){s->n_rows});
   add(t, "layers", "I32", 1, (const int64_t[]){s->n_layers});
   if (tokens) add(t, "ids", "I32", 1, (const int64_t[]){s->n_rows});
   if (e->o->what == LCT_EXPORT_SCORES) {
-    add(t, "scores", "F32", 6, (const int64_t[]){s->n_rows, s->n_positions, s->n_sources, s->n_layers, e->f->references.n, e->f->metrics.n});
+    add(t, "scores", "F32", 6,
+        (const int64_t[]){s->n_rows, s->n_positions, s->n_sources, s->n_layers, f->scores.references.n, f->scores.metrics.n});
     return LCT_OK;
   }
   for (int i = 0; i < s->n_sources; i++) {
@@ -57,11 +59,13 @@ static char *names_json(const lct_names *names, const int *chosen, int n) {
 
 static lct_status open_safetensors(const exporter *e, const tensors *t, sink *out, lct_error *err) {
   static const char *const whats[] = {"pooled", "scores", "tokens"};
+  const lct_archive_info *f = e->f;
   char *sources = names_json(e->from.sources, e->s.sources, e->s.n_sources);
   char *positions = names_json(e->from.positions, e->s.positions, e->s.n_positions);
-  char *references = names_json(&e->f->references, NULL, e->f->references.n), *metrics = names_json(&e->f->metrics, NULL, e->f->metrics.n);
+  char *references = names_json(&f->scores.references, NULL, f->scores.references.n);
+  char *metrics = names_json(&f->scores.metrics, NULL, f->scores.metrics.n);
   lct_st_pair pairs[MAX_METADATA] = {{"format", "llmct-export"}, {"version", "1"}, {"what", whats[e->o->what]},
-                                     {"model_id", e->f->model_id}, {"model_hash", e->f->model_hash}, {"template_hash", e->f->template_hash},
+                                     {"model_id", f->model.id}, {"model_hash", f->model.hash}, {"template_hash", f->template_hash},
                                      {"sources", sources}, {"positions", positions}};
   size_t n = 8;
   if (e->o->what == LCT_EXPORT_SCORES) {
@@ -148,11 +152,13 @@ static lct_status put_source(exporter *e, const sink *out, int tensor, const cha
 }
 
 static lct_status put_scores(exporter *e, const sink *out, int tensor, lct_error *err) {
-  size_t block = (size_t)EXPORT_BLOCK_BYTES / ((size_t)e->f->n_scored * sizeof(float)) + 1;
-  size_t chosen = (size_t)e->s.n_positions * (size_t)e->s.n_sources * (size_t)e->s.n_layers * (size_t)e->f->references.n * (size_t)e->f->metrics.n;
+  const lct_archive_info *f = e->f;
+  size_t row = (size_t)f->scores.n, block = (size_t)EXPORT_BLOCK_BYTES / (row * sizeof(float)) + 1;
+  size_t chosen = (size_t)e->s.n_positions * (size_t)e->s.n_sources * (size_t)e->s.n_layers * (size_t)f->scores.references.n *
+                  (size_t)f->scores.metrics.n;
   float *all = NULL, *some = NULL;
-  lct_status s = lct_alloc_aligned(&all, block * (size_t)e->f->n_scored, sizeof *all, "scores", err);
-  if (s == LCT_OK) s = lct_alloc_aligned(&some, block * (size_t)e->f->n_scored, sizeof *some, "scores", err);
+  lct_status s = lct_alloc_aligned(&all, block * row, sizeof *all, "scores", err);
+  if (s == LCT_OK) s = lct_alloc_aligned(&some, block * row, sizeof *some, "scores", err);
   for (int64_t i = 0; i < e->s.n_rows && s == LCT_OK; i += (int64_t)block) {
     size_t n = (size_t)(e->s.n_rows - i) < block ? (size_t)(e->s.n_rows - i) : block;
     s = export_read_scores(e, i, n, all, some, err);

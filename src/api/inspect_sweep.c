@@ -35,7 +35,7 @@ static lct_status layers_line(const lct_archive_info *f, lct_buf *b, lct_error *
     LCT_TRY(lct_buf_printf(b, err, "%s%d", i > 0 ? "," : "", f->layers[i]));
     if (n > 1) LCT_TRY(lct_buf_printf(b, err, "-%d", f->layers[i + n - 1]));
   }
-  return lct_buf_printf(b, err, " of %d\n", f->n_model_layers);
+  return lct_buf_printf(b, err, " of %d\n", f->model.n_layers);
 }
 
 static lct_status array_line(const lct_archive_array *x, lct_buf *b, lct_error *err) {
@@ -58,8 +58,8 @@ static lct_status fingerprints_line(const lct_archive_info *f, lct_buf *b, lct_e
   const char *path = json_string_value(json_object_get(v, "path")), *hash = json_string_value(json_object_get(v, "hash"));
   if (path == NULL || hash == NULL) return lct_buf_puts(b, "fingerprints   none\n", err);
   LCT_TRY(lct_buf_printf(b, err, "fingerprints   %s, hash %.12s\n", path, hash));
-  LCT_TRY(names_line("references", &f->references, b, err));
-  return names_line("metrics", &f->metrics, b, err);
+  LCT_TRY(names_line("references", &f->scores.references, b, err));
+  return names_line("metrics", &f->scores.metrics, b, err);
 }
 
 static lct_status as_text(const lct_archive *a, lct_buf *b, lct_error *err) {
@@ -68,7 +68,8 @@ static lct_status as_text(const lct_archive *a, lct_buf *b, lct_error *err) {
   const char *error = json_string_value(json_object_get(f->json, "error"));
   LCT_TRY(lct_buf_printf(b, err, "%s (sweep, %s)\n", f->dir, f->state));
   if (error != NULL) LCT_TRY(lct_buf_printf(b, err, "error          %s\n", error));
-  LCT_TRY(lct_buf_printf(b, err, "model          %s, %d layers, hidden %d, hash %.12s\n", f->model_id, f->n_model_layers, f->hidden, f->model_hash));
+  LCT_TRY(lct_buf_printf(b, err, "model          %s, %d layers, hidden %d, hash %.12s\n", f->model.id, f->model.n_layers, f->model.hidden,
+                         f->model.hash));
   LCT_TRY(lct_buf_printf(b, err, "chat template  %s, hash %.12s\n", f->template_name, f->template_hash));
   LCT_TRY(lct_buf_printf(b, err, "run            %s on %s, keep %s, stored as %s%s\n", f->precision, f->device, f->keep, f->store_dtype,
                          f->derived ? ", residual stream derived" : ""));

@@ -15,23 +15,26 @@ typedef struct {
 
 /* Everything is the archive's. */
 typedef struct {
-  const char *dir, *state, *keep, *store_dtype, *model_id, *model_hash, *template_name, *template_hash, *precision, *device;
+  const char *dir, *state, *keep, *store_dtype, *template_name, *template_hash, *precision, *device;
   bool done, derived;      /* state is done; the residual stream is derived from its addends */
   int64_t n_rows;          /* that stand in messages.jsonl and in every array of rows */
   int64_t n_tokens;        /* rows that stand in every array of tokens */
   int64_t n_messages;      /* lines of messages.jsonl */
   int64_t n_conversations; /* different ids in messages.jsonl */
   int64_t n_rejected;
-  int n_model_layers;
-  int hidden;              /* of the model */
+  struct {
+    const char *id, *hash;
+    int n_layers, hidden;
+  } model;
   lct_names positions, sources; /* as asked of the sweep */
   int *layers;
   int n_layers;
-  /* axes of `scores`; n_scored is 0 where there are none */
-  lct_names scored_positions, scored_sources, references, metrics;
-  int *scored_layers;
-  int n_scored_layers;
-  int64_t n_scored;        /* scores a row */
+  struct { /* the axes of `scores` */
+    lct_names positions, sources, references, metrics;
+    int *layers;
+    int n_layers;
+    int64_t n; /* scores a row; 0: there are none */
+  } scores;
   const struct json_t *json; /* sweep.json */
 } lct_archive_info;
 

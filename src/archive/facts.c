@@ -76,17 +76,17 @@ static lct_status take_facts(lct_archive *a, lct_error *err) {
   f->done = strcmp(f->state, "done") == 0;
   f->keep = text(root, "keep");
   f->store_dtype = text(root, "store_dtype");
-  f->model_id = text(model, "id");
-  f->model_hash = text(model, "hash");
+  f->model.id = text(model, "id");
+  f->model.hash = text(model, "hash");
   f->template_name = text(template, "name");
   f->template_hash = text(template, "hash");
   f->precision = text(root, "precision");
   f->device = text(root, "device");
   f->derived = strcmp(text(root, "derive"), "residual") == 0;
   f->n_rejected = json_integer_value(json_object_get(root, "rejected"));
-  f->n_model_layers = (int)json_integer_value(json_object_get(model, "n_layers"));
-  f->hidden = (int)json_integer_value(json_object_get(model, "hidden"));
-  if (f->hidden < 0 || f->hidden > MAX_HIDDEN) return bad(a, "model.hidden", "a size", json_object_get(model, "hidden"), err);
+  f->model.n_layers = (int)json_integer_value(json_object_get(model, "n_layers"));
+  f->model.hidden = (int)json_integer_value(json_object_get(model, "hidden"));
+  if (f->model.hidden < 0 || f->model.hidden > MAX_HIDDEN) return bad(a, "model.hidden", "a size", json_object_get(model, "hidden"), err);
   LCT_TRY(read_names(a, json_object_get(root, "positions"), "positions", &f->positions, err));
   LCT_TRY(read_names(a, json_object_get(root, "sources"), "sources", &f->sources, err));
   return read_numbers(a, json_object_get(root, "layers"), "layers", &f->layers, &f->n_layers, err);
@@ -168,18 +168,19 @@ lct_status archive_read_arrays(lct_archive *a, lct_error *err) {
 lct_status archive_read_score_axes(lct_archive *a, lct_error *err) {
   const archive_array *x = archive_find(a, "scores");
   lct_archive_info *f = &a->info;
-  f->n_scored = 0;
+  f->scores.n = 0;
   if (x == NULL) return LCT_OK;
-  LCT_TRY(read_names(a, json_object_get(x->axes, "positions"), "scores: positions", &f->scored_positions, err));
-  LCT_TRY(read_names(a, json_object_get(x->axes, "sources"), "scores: sources", &f->scored_sources, err));
-  LCT_TRY(read_numbers(a, json_object_get(x->axes, "layers"), "scores: layers", &f->scored_layers, &f->n_scored_layers, err));
-  LCT_TRY(read_names(a, json_object_get(x->axes, "references"), "scores: references", &f->references, err));
-  LCT_TRY(read_names(a, json_object_get(x->axes, "metrics"), "scores: metrics", &f->metrics, err));
-  const int64_t expected[] = {x->meta.shape[0], f->scored_positions.n, f->scored_sources.n, f->n_scored_layers, f->references.n, f->metrics.n};
+  LCT_TRY(read_names(a, json_object_get(x->axes, "positions"), "scores: positions", &f->scores.positions, err));
+  LCT_TRY(read_names(a, json_object_get(x->axes, "sources"), "scores: sources", &f->scores.sources, err));
+  LCT_TRY(read_numbers(a, json_object_get(x->axes, "layers"), "scores: layers", &f->scores.layers, &f->scores.n_layers, err));
+  LCT_TRY(read_names(a, json_object_get(x->axes, "references"), "scores: references", &f->scores.references, err));
+  LCT_TRY(read_names(a, json_object_get(x->axes, "metrics"), "scores: metrics", &f->scores.metrics, err));
+  const int64_t expected[] = {x->meta.shape[0], f->scores.positions.n, f->scores.sources.n, f->scores.n_layers, f->scores.references.n,
+                              f->scores.metrics.n};
   if (x->meta.n_dims != 6 || x->meta.dtype != LCT_ZARR_F32 || memcmp(expected, x->meta.shape, sizeof expected) != 0) {
     return bad(a, "scores", "float32 in the shape its axes make", x->axes, err);
   }
-  f->n_scored = lct_zarr_row_values(&x->meta);
+  f->scores.n = lct_zarr_row_values(&x->meta);
   return LCT_OK;
 }
 

@@ -145,7 +145,9 @@ static lct_status read_stored(lct_archive *a, const place *p, bool tokens, int64
 static lct_status read_addend(lct_archive *a, const char *source, const char *position, int layer, bool tokens, int64_t first, size_t n,
                               float *out, lct_error *err) {
   place p = find_plane(a, folder(tokens), source, layer);
-  if (p.array == NULL || p.array->meta.shape[p.array->meta.n_dims - 1] != a->info.hidden) return no_such(a, tokens, source, layer, err);
+  if (p.array == NULL || p.array->meta.shape[p.array->meta.n_dims - 1] != a->info.model.hidden) {
+    return no_such(a, tokens, source, layer, err);
+  }
   if (!tokens) p.position = archive_axis_name(p.array, "positions", position);
   if (!tokens && p.position < 0) return lct_fail(err, LCT_E_USAGE, "%s: %s has no position \"%s\"", a->dir, p.array->name, position);
   return read_stored(a, &p, tokens, first, n, out, err);
@@ -153,7 +155,7 @@ static lct_status read_addend(lct_archive *a, const char *source, const char *po
 
 static lct_status derive_begin(lct_archive *a, const char *position, bool tokens, int64_t first, size_t n, lct_error *err) {
   archive_derived *d = &a->derived;
-  size_t values = n * (size_t)a->info.hidden, cap = d->cap;
+  size_t values = n * (size_t)a->info.model.hidden, cap = d->cap;
   d->valid = false;
   LCT_TRY(room(&d->addend, &cap, values, sizeof(float), err));
   LCT_TRY(room(&d->x, &d->cap, values, sizeof(float), err));
@@ -170,7 +172,7 @@ static lct_status derive_begin(lct_archive *a, const char *position, bool tokens
 /* x becomes what enters `plane`. */
 static lct_status derive(lct_archive *a, const char *position, int plane, bool tokens, int64_t first, size_t n, float *out, lct_error *err) {
   archive_derived *d = &a->derived;
-  size_t values = n * (size_t)a->info.hidden;
+  size_t values = n * (size_t)a->info.model.hidden;
   bool same = d->valid && d->tokens == tokens && strcmp(d->position, position) == 0 && d->first == first && d->n == n && d->layer <= plane;
   if (!same) LCT_TRY(derive_begin(a, position, tokens, first, n, err));
   d->valid = false; /* while it is being changed */
@@ -192,7 +194,7 @@ static lct_status read_vectors(lct_archive *a, const char *source, const char *p
     return lct_fail(err, LCT_E_USAGE, "%s has %" PRId64 " %s, not %zu from %" PRId64 " on", a->dir, have, tokens ? "stored tokens" : "rows", n, first);
   }
   place p = find_plane(a, folder(tokens), source, layer);
-  if (p.array == NULL && a->info.derived && is_residual(source) && layer >= 0 && layer < a->info.n_model_layers) {
+  if (p.array == NULL && a->info.derived && is_residual(source) && layer >= 0 && layer < a->info.model.n_layers) {
     if (archive_find_in(a, folder(tokens), "embeddings", "") == NULL) return no_such(a, tokens, source, layer, err);
     return derive(a, position, layer + (strcmp(source, "hidden_out") == 0), tokens, first, n, out, err);
   }

@@ -9,7 +9,7 @@
 #define MOST_FLOATS ((size_t)16 << 20)
 
 void pool_device_init(pool_device *d, const lct_engine *e) {
-  if (e == NULL || lct_engine_ops(e)->pool_rows == NULL) return;
+  if (e == NULL || lct_engine_ops(e)->rows.pool == NULL) return;
   *d = (pool_device){.ops = lct_engine_ops(e), .be = lct_engine_backend(e), .most = MOST_FLOATS};
 }
 
@@ -19,8 +19,8 @@ void pool_device_begin(pool_device *d) {
 }
 
 static void free_buffer(pool_device *d) {
-  d->ops->free(d->be, d->d_vectors);
-  d->ops->free_host(d->be, d->landing);
+  d->ops->memory.free(d->be, d->d_vectors);
+  d->ops->memory.free_host(d->be, d->landing);
   d->d_vectors = d->landing = NULL;
   d->capacity = 0;
 }
@@ -28,7 +28,7 @@ static void free_buffer(pool_device *d) {
 void pool_device_free(pool_device *d) {
   if (d->ops == NULL) return;
   free_buffer(d);
-  d->ops->free(d->be, d->d_list);
+  d->ops->memory.free(d->be, d->d_list);
   free(d->list);
   free(d->targets);
   free(d->ranges);
@@ -52,15 +52,15 @@ static lct_status add_entry(pool_device *d, const lct_pool_entry *e, int32_t ite
 static lct_status upload_list(pool_device *d, lct_error *err) {
   size_t outs = d->n_outs * sizeof *d->list, ranges = d->n_ranges * sizeof *d->ranges;
   if (outs + ranges > d->list_bytes) {
-    d->ops->free(d->be, d->d_list);
+    d->ops->memory.free(d->be, d->d_list);
     d->d_list = NULL;
     d->list_bytes = 0;
     size_t bytes = outs + ranges + (outs + ranges) / 2;
-    LCT_TRY(d->ops->alloc(d->be, bytes, &d->d_list, err));
+    LCT_TRY(d->ops->memory.alloc(d->be, bytes, &d->d_list, err));
     d->list_bytes = bytes;
   }
-  if (d->n_outs > 0) LCT_TRY(d->ops->upload(d->be, d->d_list, d->list, outs, err));
-  return d->n_ranges > 0 ? d->ops->upload(d->be, (char *)d->d_list + outs, d->ranges, ranges, err) : LCT_OK;
+  if (d->n_outs > 0) LCT_TRY(d->ops->memory.upload(d->be, d->d_list, d->list, outs, err));
+  return d->n_ranges > 0 ? d->ops->memory.upload(d->be, (char *)d->d_list + outs, d->ranges, ranges, err) : LCT_OK;
 }
 
 /* Room for the vectors of a whole batch, but no more than `most` or the widest plane. */
@@ -77,8 +77,8 @@ static lct_status reserve(lct_pool *p, lct_error *err) {
   if (need <= d->capacity) return LCT_OK;
   if (need < grown) need = grown;
   free_buffer(d);
-  LCT_TRY(d->ops->alloc(d->be, need * sizeof(float), (void **)&d->d_vectors, err));
-  LCT_TRY(d->ops->alloc_host(d->be, need * sizeof(float), (void **)&d->landing, err));
+  LCT_TRY(d->ops->memory.alloc(d->be, need * sizeof(float), (void **)&d->d_vectors, err));
+  LCT_TRY(d->ops->memory.alloc_host(d->be, need * sizeof(float), (void **)&d->landing, err));
   d->capacity = need;
   return LCT_OK;
 }
@@ -115,7 +115,7 @@ static lct_status copy_vectors(void *ctx, int64_t from, int64_t to, int thread, 
 static lct_status empty_buffer(lct_pool *p, lct_error *err) {
   pool_device *d = &p->device;
   if (d->n_pieces == 0) return LCT_OK;
-  LCT_TRY(d->ops->download(d->be, d->landing, d->d_vectors, d->used * sizeof(float), err));
+  LCT_TRY(d->ops->memory.download(d->be, d->landing, d->d_vectors, d->used * sizeof(float), err));
   LCT_TRY(lct_threads_for(d->used > 1 << 16 ? p->threads : NULL, (int64_t)(d->n_pieces * d->n_outs), 16, copy_vectors, p, err));
   d->used = d->n_pieces = 0;
   return LCT_OK;
@@ -128,7 +128,7 @@ static lct_status take_plane(lct_pool *p, int stream, int plane, const void *dat
   if (d->used + floats > d->capacity) LCT_TRY(empty_buffer(p, err));
   LCT_TRY(lct_grow(&d->pieces, &d->cap_pieces, d->n_pieces + 1, sizeof *d->pieces, "pooled planes", err));
   const lct_row_range *ranges = (const lct_row_range *)(const void *)((const char *)d->d_list + d->n_outs * sizeof *d->list);
-  LCT_TRY(d->ops->pool_rows(d->be, data, dtype, ld, width, d->d_list, ranges, (int)d->n_outs, d->d_vectors + d->used, err));
+  LCT_TRY(d->ops->rows.pool(d->be, data, dtype, ld, width, d->d_list, ranges, (int)d->n_outs, d->d_vectors + d->used, err));
   d->pieces[d->n_pieces++] = (pool_piece){stream, plane, d->used};
   d->used += floats;
   return LCT_OK;

@@ -67,11 +67,11 @@ static lct_status prepare(lct_backend *be, const lct_attn_shape *s, size_t *stri
   LCT_TRY(check_shape(s, err));
   workspace ws;
   *stride = layout(s, NULL, &ws);
-  return lct_cpu_scratch(&be->attn, &be->attn_bytes, *stride * (size_t)lct_threads_count(be->threads), "attention workspace", err);
+  return lct_cpu_reserve(&be->attn, *stride * (size_t)lct_threads_count(be->threads), "attention workspace", err);
 }
 
 static void open_workspace(const lct_backend *be, const lct_attn_shape *s, size_t stride, int thread, workspace *ws) {
-  (void)layout(s, be->attn + stride * (size_t)thread, ws);
+  (void)layout(s, (unsigned char *)be->attn.p + stride * (size_t)thread, ws);
   memset(ws->zero, 0, (size_t)ws->a.dp * sizeof(float));
   /* the columns between head_dim and its padding are computed, too, but never shown */
   if (ws->a.dp != ws->a.d) memset(ws->v, 0, (size_t)LCT_TILE_KEYS * (size_t)ws->a.dp * sizeof(float));
@@ -155,8 +155,8 @@ static lct_status list_items(lct_backend *be, const lct_attn_shape *s, const lct
   int step = rows_per_task(s);
   size_t n = 0;
   for (int i = 0; i < n_segments; i++) n += (size_t)(segments[i].n_rows + step - 1) / (size_t)step;
-  LCT_TRY(lct_cpu_scratch(&be->items, &be->items_bytes, n * sizeof(item), "attention work list", err));
-  item *list = be->items;
+  LCT_TRY(lct_cpu_reserve(&be->items, n * sizeof(item), "attention work list", err));
+  item *list = be->items.p;
   for (int i = n_segments - 1; i >= 0; i--) { /* the last rows of a segment see most keys: they come first */
     int32_t n_rows = segments[i].n_rows;
     for (int32_t row = (n_rows - 1) / step * step; row >= 0; row -= step) {
@@ -180,7 +180,7 @@ typedef struct {
 static lct_status attend_tasks(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
   (void)err;
   const attention *a = ctx;
-  const item *items = a->be->items;
+  const item *items = a->be->items.p;
   workspace ws;
   open_workspace(a->be, a->s, a->stride, thread, &ws);
   for (int64_t i = from; i < to; i++) {

@@ -49,14 +49,12 @@ lct_status lct_cpu_describe(lct_buf *out, lct_error *err) {
   return lct_buf_printf(out, err, "%s kernels%s, oneDNN %d.%d.%d", k->isa, amx ? ", AMX for bf16" : "", v->major, v->minor, v->patch);
 }
 
-lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) {
-  if (*have >= bytes) return LCT_OK;
-  void *old = NULL, *p = NULL;
-  memcpy(&old, p_to_ptr, sizeof old);
+lct_status lct_cpu_reserve(lct_scratch *s, size_t bytes, const char *what, lct_error *err) {
+  if (s->bytes >= bytes) return LCT_OK;
+  void *p = NULL;
   LCT_TRY(lct_cpu_alloc(&p, bytes, what, err));
-  free(old);
-  memcpy(p_to_ptr, &p, sizeof p);
-  *have = bytes;
+  free(s->p);
+  *s = (lct_scratch){p, bytes};
   return LCT_OK;
 }
 
@@ -92,11 +90,11 @@ static size_t default_budget(void) {
 static void backend_close(lct_backend *be) {
   if (be == NULL) return;
   lct_cpu_gemm_close(be);
-  free(be->pad);
-  free(be->rows);
-  free(be->stream_packed);
-  free(be->attn);
-  free(be->items);
+  free(be->pad.p);
+  free(be->rows.p);
+  free(be->stream_packed.p);
+  free(be->attn.p);
+  free(be->items.p);
   free(be);
 }
 
@@ -200,17 +198,10 @@ const lct_ops *lct_cpu_ops(void) {
       .kv_row_bytes = kv_row_bytes,
       .mlp_rows = 512, /* they fit the last-level cache */
       .begin_batch = begin_batch,
-      .alloc = host_alloc,
-      .free = host_free,
-      .upload = host_copy,
-      .download = host_copy,
-      .alloc_host = host_alloc,
-      .free_host = host_free,
-      .weight_new = lct_cpu_weight_new,
-      .weight_free = lct_cpu_weight_free,
-      .embedding_new = embedding_new,
-      .embedding_free = embedding_free,
-      .conversion = conversion,
+      .memory = {.alloc = host_alloc, .free = host_free, .upload = host_copy, .download = host_copy,
+                 .alloc_host = host_alloc, .free_host = host_free},
+      .weights = {.new = lct_cpu_weight_new, .free = lct_cpu_weight_free, .embedding_new = embedding_new,
+                  .embedding_free = embedding_free, .conversion = conversion},
       .embed = lct_cpu_embed,
       .linear = lct_cpu_linear,
       .rmsnorm = lct_cpu_rmsnorm,
@@ -220,8 +211,7 @@ const lct_ops *lct_cpu_ops(void) {
       .attn_weights = lct_cpu_attn_weights,
       .silu_mul = lct_cpu_silu_mul,
       .silu = lct_cpu_silu,
-      .read_rows = lct_cpu_read_rows,
-      .gather_rows = lct_cpu_gather_rows,
+      .rows = {.read = lct_cpu_read_rows, .gather = lct_cpu_gather_rows},
       .finite_check = lct_cpu_finite_check,
       .finite_read = lct_cpu_finite_read,
       .choose = choose,

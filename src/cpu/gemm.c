@@ -68,16 +68,16 @@ static lct_status own_panels(void *ctx, int64_t from, int64_t to, int thread, lc
 static lct_status widen(void *ctx, int64_t from, int64_t to, int thread, lct_error *err) {
   (void)thread, (void)err;
   const product *g = ctx;
-  float *wide = (float *)(void *)g->be->pad;
+  float *wide = g->be->pad.p;
   for (int64_t i = from; i < to; i++) g->be->kernels->bf16_to_f32((const uint16_t *)g->x + i * g->ldx, g->w->in, wide + i * g->w->in);
   return LCT_OK;
 }
 
 static lct_status run_own(lct_backend *be, product *g, lct_error *err) {
   if (be->precision == LCT_PRECISION_FAST) {
-    LCT_TRY(lct_cpu_scratch(&be->pad, &be->pad_bytes, (size_t)g->n * (size_t)g->w->in * 4, "GEMM input as f32", err));
+    LCT_TRY(lct_cpu_reserve(&be->pad, (size_t)g->n * (size_t)g->w->in * 4, "GEMM input as f32", err));
     LCT_TRY(lct_cpu_rows(be, g->n, g->w->in, widen, g, err));
-    g->x = be->pad;
+    g->x = be->pad.p;
     g->ldx = g->w->in;
   }
   g->block_rows = OWN_ROWS;
@@ -90,8 +90,8 @@ static lct_status run_own(lct_backend *be, product *g, lct_error *err) {
 /* Rows as AMX reads them: as they are, or with zeros up to kp. */
 static lct_status amx_rows(lct_backend *be, const lct_gemm_shape *s, const uint16_t **x, int64_t *ldx, int n, lct_error *err) {
   if (s->k == s->kp) return LCT_OK;
-  LCT_TRY(lct_cpu_scratch(&be->pad, &be->pad_bytes, (size_t)n * (size_t)s->kp * 2, "padded GEMM input", err));
-  uint16_t *rows = (uint16_t *)(void *)be->pad;
+  LCT_TRY(lct_cpu_reserve(&be->pad, (size_t)n * (size_t)s->kp * 2, "padded GEMM input", err));
+  uint16_t *rows = be->pad.p;
   lct_cpu_copy_rows(rows, s->kp, *x, *ldx, n, s->k, 2);
   for (int i = 0; i < n; i++) memset(rows + i * s->kp + s->k, 0, (size_t)(s->kp - s->k) * 2);
   *x = rows;

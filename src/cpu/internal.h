@@ -40,6 +40,12 @@ struct lct_embedding {
   lct_tensor t;
 };
 
+/* Memory that grows on demand and is kept. */
+typedef struct {
+  void *p;
+  size_t bytes;
+} lct_scratch;
+
 struct lct_backend {
   const lct_kernels *kernels;
   lct_precision precision;
@@ -55,26 +61,20 @@ struct lct_backend {
   lct_gemm_shape *shapes;
   size_t packed_bytes, weight_budget;
 
-  /* scratch, grown as needed and kept */
-  unsigned char *pad; /* GEMM: padded rows of x; oneDNN: and what a thread needs */
-  size_t pad_bytes;
-  void *pieces; /* oneDNN: a product's */
+  lct_scratch pad; /* GEMM: padded rows of x; oneDNN: and what a thread needs */
+  void *pieces;    /* oneDNN: a product's */
   size_t cap_pieces;
-  unsigned char *rows; /* packing: a block of rows a thread */
-  size_t rows_bytes;
-  void *stream_packed; /* the streamed weight in use */
-  size_t stream_bytes;
+  lct_scratch rows;           /* packing: a block of rows a thread */
+  lct_scratch stream_packed;  /* the streamed weight in use */
   const lct_weight *streamed; /* what stream_packed holds */
-  unsigned char *attn;        /* attention: a workspace a thread */
-  size_t attn_bytes;
-  void *items; /* attention: work list */
-  size_t items_bytes;
+  lct_scratch attn;           /* attention: a workspace a thread */
+  lct_scratch items;          /* attention: work list */
 };
 
 /* 64-byte aligned memory, on huge pages when it is large. Free with free(). */
 lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
-/* Makes *p (64-byte aligned) hold at least `bytes`; the content is lost when it grows. */
-lct_status lct_cpu_scratch(void *p_to_ptr, size_t *have, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
+/* Makes *s (64-byte aligned) hold at least `bytes`; the content is lost when it grows. */
+lct_status lct_cpu_reserve(lct_scratch *s, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 /* Runs body over n rows of `width` elements, on several threads where there is enough to do. */
 lct_status lct_cpu_rows(lct_backend *be, int64_t n, int64_t width, lct_threads_body body, void *ctx, lct_error *err) LCT_CHECKED;
 

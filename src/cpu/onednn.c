@@ -288,11 +288,11 @@ lct_status lct_cpu_dnnl_run(lct_backend *be, const lct_weight *w, const void *pa
   product g = {.be = be, .w = w, .packed = packed, .x = x, .n_there = ldx == w->in || n == 1 ? full : 0, .y = y, .ldy = ldy};
   size_t copied = ((size_t)(padded - g.n_there) * row_bytes + LCT_ALIGN - 1) / LCT_ALIGN * LCT_ALIGN;
   g.stride = OUT_BYTES + (be->dnnl_scratch + LCT_ALIGN - 1) / LCT_ALIGN * LCT_ALIGN;
-  LCT_TRY(lct_cpu_scratch(&be->pad, &be->pad_bytes, copied + (size_t)n_threads * g.stride, "pieces of a product", err));
-  g.copied = (const char *)be->pad;
-  g.own = be->pad + copied;
-  lct_cpu_copy_rows(be->pad, w->in, g.x + (size_t)g.n_there * (size_t)ldx * size, ldx, n - g.n_there, w->in, size);
-  memset(be->pad + (size_t)(n - g.n_there) * row_bytes, 0, (size_t)(padded - n) * row_bytes);
+  LCT_TRY(lct_cpu_reserve(&be->pad, copied + (size_t)n_threads * g.stride, "pieces of a product", err));
+  g.copied = be->pad.p;
+  g.own = (unsigned char *)be->pad.p + copied;
+  lct_cpu_copy_rows(be->pad.p, w->in, g.x + (size_t)g.n_there * (size_t)ldx * size, ldx, n - g.n_there, w->in, size);
+  memset((char *)be->pad.p + (size_t)(n - g.n_there) * row_bytes, 0, (size_t)(padded - n) * row_bytes);
   lct_threads *threads = (int64_t)n * w->in * w->out >= 8 * LCT_PARALLEL_MIN ? be->threads : NULL;
   return lct_threads_for(threads, n_pieces, 1, run_pieces, &g, err);
 }

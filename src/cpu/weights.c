@@ -44,7 +44,7 @@ static lct_status pack_blocks(void *ctx, int64_t from, int64_t to, int thread, l
   const packing *p = ctx;
   const lct_weight *w = p->w;
   const lct_gemm_shape *s = w->shape;
-  float *rows = (float *)(void *)p->be->rows + (size_t)thread * (size_t)s->nb * (size_t)w->in;
+  float *rows = (float *)p->be->rows.p + (size_t)thread * (size_t)s->nb * (size_t)w->in;
   for (int64_t b = from; b < to; b++) {
     int64_t n0 = b * s->nb, n = w->out - n0 < s->nb ? w->out - n0 : s->nb, at = n0 * s->kp;
     read_weight_rows(p->be, w, n0, n, rows);
@@ -64,7 +64,7 @@ static lct_status pack_blocks(void *ctx, int64_t from, int64_t to, int thread, l
 static lct_status pack(lct_backend *be, const lct_weight *w, void *packed, lct_error *err) {
   const lct_gemm_shape *s = w->shape;
   size_t block = (size_t)s->nb * (size_t)w->in;
-  LCT_TRY(lct_cpu_scratch(&be->rows, &be->rows_bytes, (size_t)lct_threads_count(be->threads) * block * 4, "weight packing", err));
+  LCT_TRY(lct_cpu_reserve(&be->rows, (size_t)lct_threads_count(be->threads) * block * 4, "weight packing", err));
   packing p = {be, w, packed};
   return lct_threads_for(be->threads, s->np / s->nb, 1, pack_blocks, &p, err);
 }
@@ -199,9 +199,9 @@ lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, i
   if (w->packed != NULL) return lct_cpu_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
   if (be->streamed != w) {
     be->streamed = NULL;
-    LCT_TRY(lct_cpu_scratch(&be->stream_packed, &be->stream_bytes, packed_bytes(w), "streamed weights", err));
-    LCT_TRY(pack(be, w, be->stream_packed, err));
+    LCT_TRY(lct_cpu_reserve(&be->stream_packed, packed_bytes(w), "streamed weights", err));
+    LCT_TRY(pack(be, w, be->stream_packed.p, err));
     be->streamed = w;
   }
-  return lct_cpu_gemm_run(be, w, be->stream_packed, x, ldx, n, y, ldy, err);
+  return lct_cpu_gemm_run(be, w, be->stream_packed.p, x, ldx, n, y, ldy, err);
 }

@@ -13,8 +13,8 @@ static lct_status upload_vector(lct_engine *e, const lct_tensor *t, float **out,
   float *host = NULL;
   LCT_TRY(lct_alloc_aligned(&host, (size_t)t->cols, sizeof *host, t->name, err));
   lct_tensor_row_f32(t, 0, host);
-  lct_status s = e->ops->alloc(e->be, (size_t)t->cols * sizeof *host, (void **)out, err);
-  if (s == LCT_OK) s = e->ops->upload(e->be, *out, host, (size_t)t->cols * sizeof *host, err);
+  lct_status s = e->ops->memory.alloc(e->be, (size_t)t->cols * sizeof *host, (void **)out, err);
+  if (s == LCT_OK) s = e->ops->memory.upload(e->be, *out, host, (size_t)t->cols * sizeof *host, err);
   free(host);
   return s;
 }
@@ -27,19 +27,19 @@ static lct_status load_layer(lct_engine *e, const lct_layer *l, engine_layer *ou
   const lct_tensor *qkv[] = {&l->q, &l->k, &l->v}, *qkv_bias[] = {&l->q_bias, &l->k_bias, &l->v_bias};
   const lct_tensor *o[] = {&l->o}, *o_bias[] = {&l->o_bias};
   const lct_tensor *gate_up[] = {&l->gate, &l->up}, *down[] = {&l->down}, *none[] = {NULL, NULL};
-  LCT_TRY(e->ops->weight_new(e->be, qkv, qkv_bias, 3, &out->qkv, err));
-  LCT_TRY(e->ops->weight_new(e->be, o, o_bias, 1, &out->o, err));
-  LCT_TRY(e->ops->weight_new(e->be, gate_up, none, 2, &out->gate_up, err));
-  return e->ops->weight_new(e->be, down, none, 1, &out->down, err);
+  LCT_TRY(e->ops->weights.new(e->be, qkv, qkv_bias, 3, &out->qkv, err));
+  LCT_TRY(e->ops->weights.new(e->be, o, o_bias, 1, &out->o, err));
+  LCT_TRY(e->ops->weights.new(e->be, gate_up, none, 2, &out->gate_up, err));
+  return e->ops->weights.new(e->be, down, none, 1, &out->down, err);
 }
 
 static lct_status load_weights(lct_engine *e, lct_error *err) {
   const lct_model *m = e->model;
   LCT_TRY(lct_calloc(&e->layers, (size_t)e->cfg.n_layers, sizeof *e->layers, "layers", err));
-  LCT_TRY(e->ops->embedding_new(e->be, &m->embed, &e->embed, err));
+  LCT_TRY(e->ops->weights.embedding_new(e->be, &m->embed, &e->embed, err));
   for (int l = 0; l < e->cfg.n_layers; l++) LCT_TRY(load_layer(e, &m->layers[l], &e->layers[l], err));
   const lct_tensor *head[] = {&m->head}, *none[] = {NULL};
-  LCT_TRY(e->ops->weight_new(e->be, head, none, 1, &e->head, err));
+  LCT_TRY(e->ops->weights.new(e->be, head, none, 1, &e->head, err));
   return upload_vector(e, &m->final_norm, &e->final_norm, err);
 }
 
@@ -68,19 +68,19 @@ lct_status lct_engine_new(const lct_model *m, const lct_ops *ops, const lct_back
 
 static void free_layer(lct_engine *e, engine_layer *l) {
   float *vectors[] = {l->attn_norm, l->mlp_norm, l->q_norm, l->k_norm};
-  for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) e->ops->free(e->be, vectors[i]);
+  for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) e->ops->memory.free(e->be, vectors[i]);
   lct_weight *weights[] = {l->qkv, l->o, l->gate_up, l->down};
-  for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) e->ops->weight_free(e->be, weights[i]);
+  for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) e->ops->weights.free(e->be, weights[i]);
 }
 
 void lct_engine_free(lct_engine *e) {
   if (e == NULL) return;
   if (e->be != NULL) {
     for (int l = 0; e->layers != NULL && l < e->cfg.n_layers; l++) free_layer(e, &e->layers[l]);
-    e->ops->weight_free(e->be, e->head);
-    e->ops->embedding_free(e->be, e->embed);
-    e->ops->free(e->be, e->final_norm);
-    e->ops->free(e->be, e->d_cos_sin);
+    e->ops->weights.free(e->be, e->head);
+    e->ops->weights.embedding_free(e->be, e->embed);
+    e->ops->memory.free(e->be, e->final_norm);
+    e->ops->memory.free(e->be, e->d_cos_sin);
     lct_kv_free(e, e->one_layer);
     engine_workspace_free(e);
     e->ops->close(e->be);
@@ -103,7 +103,7 @@ size_t lct_engine_slot_bytes(const lct_engine *e) {
 
 lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) {
   *out = (lct_conversion){0};
-  return e->ops->conversion(e->be, out, err);
+  return e->ops->weights.conversion(e->be, out, err);
 }
 
 lct_status engine_kv_new(lct_engine *e, int n_layers, int32_t n_slots, lct_kv **out, lct_error *err) {
@@ -114,8 +114,8 @@ lct_status engine_kv_new(lct_engine *e, int n_layers, int32_t n_slots, lct_kv **
   lct_status s = lct_calloc(&kv->layers, (size_t)n_layers, sizeof *kv->layers, "KV cache", err);
   size_t bytes = (size_t)n_slots * e->ops->kv_row_bytes(e->be, &e->attn);
   for (int l = 0; l < n_layers && s == LCT_OK; l++) {
-    s = e->ops->alloc(e->be, bytes, &kv->layers[l].k, err);
-    if (s == LCT_OK) s = e->ops->alloc(e->be, bytes, &kv->layers[l].v, err);
+    s = e->ops->memory.alloc(e->be, bytes, &kv->layers[l].k, err);
+    if (s == LCT_OK) s = e->ops->memory.alloc(e->be, bytes, &kv->layers[l].v, err);
   }
   if (s != LCT_OK) {
     lct_kv_free(e, kv);
@@ -132,8 +132,8 @@ lct_status lct_kv_new(lct_engine *e, int32_t n_slots, lct_kv **out, lct_error *e
 void lct_kv_free(lct_engine *e, lct_kv *kv) {
   if (kv == NULL) return;
   for (int l = 0; kv->layers != NULL && l < kv->n_layers; l++) {
-    e->ops->free(e->be, kv->layers[l].k);
-    e->ops->free(e->be, kv->layers[l].v);
+    e->ops->memory.free(e->be, kv->layers[l].k);
+    e->ops->memory.free(e->be, kv->layers[l].v);
   }
   free(kv->layers);
   free(kv);

@@ -25,10 +25,10 @@ static lct_status run_heads(const engine_pass *p, const lct_heads *heads, lct_er
   int cap = w->cap_rows < LCT_LOGIT_ROWS ? w->cap_rows : LCT_LOGIT_ROWS;
   for (int i = 0; i < heads->n; i += cap) {
     int n = heads->n - i < cap ? heads->n - i : cap;
-    LCT_TRY(p->ops->gather_rows(p->be, w->x, heads->rows + i, n, (int)hidden, w->head_x, err));
+    LCT_TRY(p->ops->rows.gather(p->be, w->x, heads->rows + i, n, (int)hidden, w->head_x, err));
     LCT_TRY(head_rows(p, w->head_x, n, err));
     if (heads->logits != NULL) {
-      LCT_TRY(p->ops->read_rows(p->be, w->logits, p->ops->out_dtype(p->be), (int64_t)vocab, NULL, n, (int)vocab,
+      LCT_TRY(p->ops->rows.read(p->be, w->logits, p->ops->out_dtype(p->be), (int64_t)vocab, NULL, n, (int)vocab,
                                 heads->logits + (size_t)i * vocab, err));
     }
     if (heads->choices != NULL) {

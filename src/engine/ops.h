@@ -38,24 +38,27 @@ typedef struct {
   lct_status (*begin_batch)(lct_backend *be, const lct_batch *batch, const lct_attn_shape *s, lct_error *err);
   size_t (*kv_row_bytes)(const lct_backend *be, const lct_attn_shape *s); /* of k or of v, one row */
 
-  /* memory */
-  lct_status (*alloc)(lct_backend *be, size_t bytes, void **out, lct_error *err);
-  void (*free)(lct_backend *be, void *p);
-  lct_status (*upload)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
-  lct_status (*download)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
-  /* host memory that the backend copies to and from fastest */
-  lct_status (*alloc_host)(lct_backend *be, size_t bytes, void **out, lct_error *err);
-  void (*free_host)(lct_backend *be, void *p);
+  struct {
+    lct_status (*alloc)(lct_backend *be, size_t bytes, void **out, lct_error *err);
+    void (*free)(lct_backend *be, void *p);
+    lct_status (*upload)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
+    lct_status (*download)(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err);
+    /* host memory that the backend copies to and from fastest */
+    lct_status (*alloc_host)(lct_backend *be, size_t bytes, void **out, lct_error *err);
+    void (*free_host)(lct_backend *be, void *p);
+  } memory;
 
-  /* weights: from file views, read through lct_tensor_row_f32 (or faster where the type allows it, same values); the views' data
-   * must outlive the weight */
-  lct_status (*weight_new)(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,
-                           lct_weight **out, lct_error *err); /* biases[i] may be NULL or absent: zeros */
-  void (*weight_free)(lct_backend *be, lct_weight *w);
-  lct_status (*embedding_new)(lct_backend *be, const lct_tensor *t, lct_embedding **out, lct_error *err);
-  void (*embedding_free)(lct_backend *be, lct_embedding *e);
-  /* of all weights so far */
-  lct_status (*conversion)(lct_backend *be, lct_conversion *out, lct_error *err);
+  /* from file views, read through lct_tensor_row_f32 (or faster where the type allows it, same values); the views' data must outlive
+   * the weight */
+  struct {
+    lct_status (*new)(lct_backend *be, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts, lct_weight **out,
+                      lct_error *err); /* biases[i] may be NULL or absent: zeros */
+    void (*free)(lct_backend *be, lct_weight *w);
+    lct_status (*embedding_new)(lct_backend *be, const lct_tensor *t, lct_embedding **out, lct_error *err);
+    void (*embedding_free)(lct_backend *be, lct_embedding *e);
+    /* of all weights so far */
+    lct_status (*conversion)(lct_backend *be, lct_conversion *out, lct_error *err);
+  } weights;
 
   /* x[i] = embedding[tokens[i]], (n, hidden) f32; tokens on the host, checked against vocab by the caller */
   lct_status (*embed)(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x, lct_error *err);
@@ -85,16 +88,18 @@ typedef struct {
   lct_status (*silu_mul)(lct_backend *be, const void *gu, int n, int dim, void *act, lct_error *err);
   /* silu of the gate half as f32 (n, dim): the mlp_act tap */
   lct_status (*silu)(lct_backend *be, const void *gu, int n, int dim, float *act, lct_error *err);
-  /* rows (on the host; NULL: 0..n-1) of src (type `dtype`, leading dimension ld, columns [0, dim)) as f32 to the HOST: dst (n, dim) */
-  lct_status (*read_rows)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
-                          float *dst, lct_error *err);
-  /* dst[i] = src[rows[i]], (n, dim) f32, both on the backend; rows on the host */
-  lct_status (*gather_rows)(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err);
-  /* dst (n, dim) f32: of src (type `dtype`, leading dimension ld, columns [0, dim)) the row of list[i], or the mean of the rows of its
-   * ranges, summed in double from 0 in their order and rounded once: no other bits, whatever the batch. src, list, ranges and dst are on
-   * the backend. NULL where host_memory: there vectors are made where rows are shown (capture/pool.c). */
-  lct_status (*pool_rows)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
-                          const lct_row_range *ranges, int n, float *dst, lct_error *err);
+  struct {
+    /* rows (on the host; NULL: 0..n-1) of src (type `dtype`, leading dimension ld, columns [0, dim)) as f32 to the HOST: dst (n, dim) */
+    lct_status (*read)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim, float *dst,
+                       lct_error *err);
+    /* dst[i] = src[rows[i]], (n, dim) f32, both on the backend; rows on the host */
+    lct_status (*gather)(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err);
+    /* dst (n, dim) f32: of src (type `dtype`, leading dimension ld, columns [0, dim)) the row of list[i], or the mean of the rows of its
+     * ranges, summed in double from 0 in their order and rounded once: no other bits, whatever the batch. src, list, ranges and dst are
+     * on the backend. NULL where host_memory: there vectors are made where rows are shown (capture/pool.c). */
+    lct_status (*pool)(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
+                       const lct_row_range *ranges, int n, float *dst, lct_error *err);
+  } rows;
   /* Notes the first element of x (n, dim) f32 that is not finite under `tag` (>= 0), without waiting for it; of several checks the one
    * with the lowest tag is kept. */
   lct_status (*finite_check)(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err);

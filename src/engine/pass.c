@@ -46,8 +46,8 @@ lct_status pass_begin(engine_pass *p, lct_kv **kv, lct_error *err) {
     for (int i = 0; i < seg->n_rows; i++) e->ws.slots[seg->row0 + i] = seg->kv0 + i;
   }
   size_t bytes = (size_t)p->n * sizeof(int32_t);
-  LCT_TRY(p->ops->upload(p->be, e->ws.d_slots, e->ws.slots, bytes, err));
-  LCT_TRY(p->ops->upload(p->be, e->ws.d_positions, p->batch->positions, bytes, err));
+  LCT_TRY(p->ops->memory.upload(p->be, e->ws.d_slots, e->ws.slots, bytes, err));
+  LCT_TRY(p->ops->memory.upload(p->be, e->ws.d_positions, p->batch->positions, bytes, err));
   return p->ops->begin_batch(p->be, p->batch, &e->attn, err);
 }
 
@@ -108,7 +108,7 @@ lct_status pass_show(const engine_pass *p, lct_source s, int layer, int row0, in
   int step = (int)(p->e->ws.stage_floats / (size_t)width);
   for (int i = 0; i < n; i += step) {
     int k = n - i < step ? n - i : step;
-    LCT_TRY(p->ops->read_rows(p->be, base + (size_t)i * (size_t)ld * bytes, dtype, ld, NULL, k, width, p->e->ws.stage, err));
+    LCT_TRY(p->ops->rows.read(p->be, base + (size_t)i * (size_t)ld * bytes, dtype, ld, NULL, k, width, p->e->ws.stage, err));
     LCT_TRY(show_host(p, &host, s, layer, row0 + i, k, p->e->ws.stage, width, err));
   }
   return LCT_OK;

@@ -7,7 +7,7 @@ void engine_workspace_free(lct_engine *e) {
   engine_workspace *w = &e->ws;
   void *device[] = {w->x,   w->h,    w->qkv,    w->q,      w->ctx,    w->y,           w->gate_up,
                     w->act, w->silu, w->logits, w->head_x, w->head_h, w->d_positions, w->d_slots};
-  for (size_t i = 0; i < sizeof device / sizeof *device; i++) e->ops->free(e->be, device[i]);
+  for (size_t i = 0; i < sizeof device / sizeof *device; i++) e->ops->memory.free(e->be, device[i]);
   free(w->slots);
   free(w->stage);
   *w = (engine_workspace){0};
@@ -20,11 +20,11 @@ static lct_status reserve_positions(lct_engine *e, int n_positions, lct_error *e
   float *host = NULL;
   LCT_TRY(lct_alloc_aligned(&host, floats, sizeof *host, "rope table", err));
   lct_rope_table(e->inv_freq, e->cfg.head_dim, 0, n, host);
-  e->ops->free(e->be, e->d_cos_sin);
+  e->ops->memory.free(e->be, e->d_cos_sin);
   e->d_cos_sin = NULL;
   e->cap_positions = 0;
-  lct_status s = e->ops->alloc(e->be, floats * sizeof *host, (void **)&e->d_cos_sin, err);
-  if (s == LCT_OK) s = e->ops->upload(e->be, e->d_cos_sin, host, floats * sizeof *host, err);
+  lct_status s = e->ops->memory.alloc(e->be, floats * sizeof *host, (void **)&e->d_cos_sin, err);
+  if (s == LCT_OK) s = e->ops->memory.upload(e->be, e->d_cos_sin, host, floats * sizeof *host, err);
   if (s == LCT_OK) e->cap_positions = n;
   free(host);
   return s;
@@ -65,7 +65,7 @@ static lct_status alloc_rows(lct_engine *e, size_t rows, lct_error *err) {
       {&w->d_slots, rows * 4},
   };
   for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-    LCT_TRY(e->ops->alloc(e->be, wanted[i].bytes, (void **)wanted[i].slot, err));
+    LCT_TRY(e->ops->memory.alloc(e->be, wanted[i].bytes, (void **)wanted[i].slot, err));
   }
   LCT_TRY(lct_calloc(&w->slots, rows, sizeof *w->slots, "slots", err));
   size_t widest = (size_t)c->vocab > 2 * inter ? (size_t)c->vocab : 2 * inter;

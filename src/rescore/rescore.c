@@ -133,7 +133,7 @@ static lct_status open_fingerprints(rescore *r, lct_error *err) {
   lct_status s = lct_fingerprints_parse(map.data, map.size, path, &r->prints, err);
   lct_map_close(&map);
   LCT_TRY(s);
-  return lct_fingerprints_check(r->prints, path, r->f->model_hash, r->f->template_hash, r->f->n_model_layers, r->f->hidden, err);
+  return lct_fingerprints_check(r->prints, path, r->f->model.hash, r->f->template_hash, r->f->model.n_layers, r->f->model.hidden, err);
 }
 
 static lct_status open_scorer(rescore *r, lct_error *err) {

@@ -28,16 +28,16 @@ void lct_zarr_submit(zarr_slot *slot) {
 
 /* A free piece, or a new one (without memory yet) while there may be more; NULL when neither is to be had now. */
 static zarr_piece *get_piece(lct_zarr_writer *w, lct_error *failure) {
-  zarr_piece *piece = w->free;
+  zarr_piece *piece = w->pieces.free;
   if (piece != NULL) {
-    w->free = piece->next;
-  } else if (w->n_pieces < w->max_pieces) {
+    w->pieces.free = piece->next;
+  } else if (w->pieces.n < w->pieces.max) {
     if (lct_calloc(&piece, 1, sizeof *piece, "piece", failure) != LCT_OK) {
       lct_zarr_fail_locked(w, failure);
     } else {
-      piece->next_all = w->all;
-      w->all = piece;
-      w->n_pieces++;
+      piece->next_all = w->pieces.all;
+      w->pieces.all = piece;
+      w->pieces.n++;
     }
   }
   return piece;
@@ -88,7 +88,7 @@ static void give_back(lct_zarr_writer *w, zarr_slot *slot, zarr_piece *piece, do
 }
 
 static lct_status pack(lct_zarr_writer *w, zarr_packer *p, const zarr_slot *slot, zarr_piece *piece, lct_error *err) {
-  if (piece->data == NULL) LCT_TRY(lct_alloc_large(&piece->data, w->piece_room, 1, "compressed chunks", err));
+  if (piece->data == NULL) LCT_TRY(lct_alloc_large(&piece->data, w->pieces.room, 1, "compressed chunks", err));
   return lct_zarr_pack(p, slot, piece, err);
 }
 
@@ -138,8 +138,8 @@ static void free_piece(lct_zarr_writer *w, lct_zarr_out *a) {
     a->last = NULL;
     w->turn++;
   }
-  piece->next = w->free;
-  w->free = piece;
+  piece->next = w->pieces.free;
+  w->pieces.free = piece;
   w->n_pending--;
   (void)pthread_cond_signal(&w->work);
 }

@@ -138,14 +138,14 @@ static lct_status start(lct_zarr_writer *w, lct_error *err) {
   for (size_t i = 0; i < w->n_outs; i++) {
     const lct_zarr_out *a = w->outs[i];
     size_t piece = a->cut.piece_chunks * a->cut.packed_bytes;
-    if (piece > w->piece_room) w->piece_room = piece;
+    if (piece > w->pieces.room) w->pieces.room = piece;
     if (!lct_add_ok(all, (size_t)a->meta.chunk[0] * a->cut.row_bytes, &all)) {
       return lct_fail(err, LCT_E_LIMIT, "%s: a slot of every array is more than memory can be", w->dir);
     }
   }
-  size_t pieces = w->o.budget_bytes / 8 / w->piece_room, slots = (w->o.budget_bytes - w->o.budget_bytes / 8) / all;
+  size_t pieces = w->o.budget_bytes / 8 / w->pieces.room, slots = (w->o.budget_bytes - w->o.budget_bytes / 8) / all;
   int least = 2 * lct_threads_count(w->o.threads) + 2;
-  w->max_pieces = pieces < (size_t)least ? least : pieces > INT32_MAX ? INT32_MAX : (int)pieces;
+  w->pieces.max = pieces < (size_t)least ? least : pieces > INT32_MAX ? INT32_MAX : (int)pieces;
   w->slots_each = slots < MIN_SLOTS ? MIN_SLOTS : slots > INT32_MAX ? INT32_MAX : (int)slots;
   w->started = true;
   return lct_zarr_threads_start(w, err);
@@ -256,7 +256,7 @@ void lct_zarr_writer_free(lct_zarr_writer *w) {
   if (w == NULL) return;
   lct_zarr_threads_join(w);
   for (size_t i = 0; i < w->n_outs; i++) out_free(w->outs[i]);
-  for (zarr_piece *piece = w->all, *next; piece != NULL; piece = next) {
+  for (zarr_piece *piece = w->pieces.all, *next; piece != NULL; piece = next) {
     next = piece->next_all;
     free(piece->data);
     free(piece);

@@ -74,8 +74,7 @@ struct lct_zarr_writer {
   lct_zarr_write_options o;
   lct_zarr_out **outs;
   size_t n_outs, cap_outs;
-  int slots_each, max_pieces;
-  size_t piece_room; /* bytes */
+  int slots_each;
   bool started, finished;
   int n_tasks; /* to join: the writing one, then compressors */
   lct_task **tasks;
@@ -84,8 +83,11 @@ struct lct_zarr_writer {
   pthread_mutex_t lock; /* guards what is below, and slots once they are committed */
   pthread_cond_t work, packed, freed;
   zarr_slot *work_first, *work_last;
-  zarr_piece *free, *all;
-  int n_pieces;
+  struct {
+    zarr_piece *free, *all;
+    int n, max;
+    size_t room; /* bytes of one */
+  } pieces; /* max and room are set before the threads start */
   int64_t n_pending; /* slots and pieces on their way */
   bool closing;      /* no more slots will come */
   bool failed;

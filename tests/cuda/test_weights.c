@@ -51,14 +51,14 @@ static float *multiply(lct_backend *be, lct_dtype t, const lct_weight *w, const 
   size_t y_bytes = (size_t)n * (size_t)out * 2;
   void *host_y = malloc(y_bytes);
   assert_non_null(host_y);
-  assert_ok(ops->alloc(be, (size_t)n * (size_t)in * 2, &d_x, &err));
-  assert_ok(ops->alloc(be, y_bytes, &d_y, &err));
-  assert_ok(ops->upload(be, d_x, host_x, (size_t)n * (size_t)in * 2, &err));
+  assert_ok(ops->memory.alloc(be, (size_t)n * (size_t)in * 2, &d_x, &err));
+  assert_ok(ops->memory.alloc(be, y_bytes, &d_y, &err));
+  assert_ok(ops->memory.upload(be, d_x, host_x, (size_t)n * (size_t)in * 2, &err));
   assert_ok(ops->linear(be, w, d_x, in, n, d_y, out, &err));
-  assert_ok(ops->download(be, host_y, d_y, y_bytes, &err));
+  assert_ok(ops->memory.download(be, host_y, d_y, y_bytes, &err));
   float *y = test_decode(t, host_y, (size_t)n * (size_t)out);
-  ops->free(be, d_x);
-  ops->free(be, d_y);
+  ops->memory.free(be, d_x);
+  ops->memory.free(be, d_y);
   free(host_x);
   free(host_y);
   return y;
@@ -91,7 +91,7 @@ static void check_weight(lct_backend *be, lct_dtype t, const lct_weight *w, cons
 
 static void check_counts(lct_backend *be, int64_t overflow, int64_t underflow, int64_t nonfinite) {
   lct_conversion c;
-  assert_ok(lct_cuda_ops()->conversion(be, &c, &err));
+  assert_ok(lct_cuda_ops()->weights.conversion(be, &c, &err));
   assert_int_equal(c.overflow, overflow);
   assert_int_equal(c.underflow, underflow);
   assert_int_equal(c.nonfinite, nonfinite);
@@ -108,9 +108,9 @@ static void test_dtypes(void **state) {
       lct_tensor tensor = tensor_new((lct_dtype)d, lct_dtype_name((lct_dtype)d), 7 + (uint32_t)d, 24, cols, shift);
       const lct_tensor *part = &tensor;
       lct_weight *w = NULL;
-      assert_ok(lct_cuda_ops()->weight_new(be, &part, NULL, 1, &w, &err));
+      assert_ok(lct_cuda_ops()->weights.new(be, &part, NULL, 1, &w, &err));
       check_weight(be, t, w, &tensor, 1, NULL);
-      lct_cuda_ops()->weight_free(be, w);
+      lct_cuda_ops()->weights.free(be, w);
       tensor_free(&tensor, shift);
     }
     lct_cuda_ops()->close(be);
@@ -132,9 +132,9 @@ static void test_stacked(void **state) {
   lct_tensor_row_f32(&b_q, 0, bias);
   lct_tensor_row_f32(&b_v, 0, bias + 24);
   lct_weight *w = NULL;
-  assert_ok(lct_cuda_ops()->weight_new(be, p, b, 4, &w, &err));
+  assert_ok(lct_cuda_ops()->weights.new(be, p, b, 4, &w, &err));
   check_weight(be, LCT_DTYPE_F16, w, parts, 4, bias);
-  lct_cuda_ops()->weight_free(be, w);
+  lct_cuda_ops()->weights.free(be, w);
   lct_cuda_ops()->close(be);
   for (int i = 0; i < 4; i++) tensor_free(&parts[i], i == 3 ? 1 : 0);
   tensor_free(&b_q, 0);
@@ -166,12 +166,12 @@ static void test_counts(void **state) {
     lct_weight *w = NULL;
     lct_backend *be = open_backend(t);
     check_counts(be, 0, 0, 0);
-    assert_ok(lct_cuda_ops()->weight_new(be, &p_wide, NULL, 1, &w, &err));
+    assert_ok(lct_cuda_ops()->weights.new(be, &p_wide, NULL, 1, &w, &err));
     check_counts(be, lost[0], lost[1], lost[2]);
-    lct_cuda_ops()->weight_free(be, w);
-    assert_ok(lct_cuda_ops()->weight_new(be, &p_same, NULL, 1, &w, &err));
+    lct_cuda_ops()->weights.free(be, w);
+    assert_ok(lct_cuda_ops()->weights.new(be, &p_same, NULL, 1, &w, &err));
     check_counts(be, lost[0], lost[1], lost[2] + lost[2] + lost[0]); /* nothing but what is Inf or NaN already */
-    lct_cuda_ops()->weight_free(be, w);
+    lct_cuda_ops()->weights.free(be, w);
     lct_cuda_ops()->close(be);
   }
 }
@@ -188,18 +188,18 @@ static void check_embedding(lct_backend *be, lct_dtype type, int rows, int cols,
   assert_non_null(want);
   assert_non_null(got);
   for (int i = 0; i < N; i++) tokens[i] = i == 0 ? rows - 1 : (int32_t)(test_hash(13, (uint32_t)i) % (uint32_t)rows);
-  assert_ok(ops->embedding_new(be, &t, &e, &err));
-  assert_ok(ops->alloc(be, bytes, &d_x, &err));
+  assert_ok(ops->weights.embedding_new(be, &t, &e, &err));
+  assert_ok(ops->memory.alloc(be, bytes, &d_x, &err));
   assert_ok(ops->embed(be, e, tokens, N, d_x, &err));
   memset(tokens, 0xff, sizeof tokens); /* the caller's again */
-  assert_ok(ops->download(be, got, d_x, bytes, &err));
+  assert_ok(ops->memory.download(be, got, d_x, bytes, &err));
   for (int i = 0; i < N; i++) {
     lct_tensor_row_f32(&t, i == 0 ? rows - 1 : (int64_t)(test_hash(13, (uint32_t)i) % (uint32_t)rows), want);
     assert_same_bits(got + (size_t)i * (size_t)cols, want, (size_t)cols * sizeof *want);
   }
-  ops->free(be, d_x);
-  ops->embedding_free(be, e);
-  ops->embedding_free(be, NULL);
+  ops->memory.free(be, d_x);
+  ops->weights.embedding_free(be, e);
+  ops->weights.embedding_free(be, NULL);
   free(want);
   free(got);
   tensor_free(&t, shift);
@@ -226,9 +226,9 @@ static void test_pieces(void **state) {
   lct_tensor t = tensor_new(LCT_DTYPE_F32, "long", 17, 174776, 24, 0);
   const lct_tensor *part = &t;
   lct_weight *w = NULL;
-  assert_ok(lct_cuda_ops()->weight_new(be, &part, NULL, 1, &w, &err));
+  assert_ok(lct_cuda_ops()->weights.new(be, &part, NULL, 1, &w, &err));
   check_weight(be, LCT_DTYPE_BF16, w, &t, 1, NULL);
-  lct_cuda_ops()->weight_free(be, w);
+  lct_cuda_ops()->weights.free(be, w);
   tensor_free(&t, 0);
   lct_cuda_ops()->close(be);
 }
@@ -241,18 +241,18 @@ static void test_refusals(void **state) {
   lct_tensor odd_rows = tensor_new(LCT_DTYPE_F32, "odd.rows", 1, 12, 16, 0);
   const lct_tensor *p[2] = {&odd_cols, &a}, *b[1] = {&odd_rows};
   lct_weight *w = NULL;
-  assert_fails(ops->weight_new(be, p, NULL, 1, &w, &err), LCT_E_UNSUPPORTED,
+  assert_fails(ops->weights.new(be, p, NULL, 1, &w, &err), LCT_E_UNSUPPORTED,
                "tensor odd.cols: [16, 12]: the GPU multiplies matrices whose rows and columns are multiples of 8");
   p[0] = &odd_rows;
-  assert_fails(ops->weight_new(be, p, NULL, 1, &w, &err), LCT_E_UNSUPPORTED,
+  assert_fails(ops->weights.new(be, p, NULL, 1, &w, &err), LCT_E_UNSUPPORTED,
                "tensor odd.rows: [12, 16]: the GPU multiplies matrices whose rows and columns are multiples of 8");
   p[0] = &a;
   p[1] = &odd_cols;
-  assert_fails(ops->weight_new(be, p, NULL, 2, &w, &err), LCT_E_FORMAT, "tensor odd.cols: [16, 12] cannot be stacked below [.., 16]");
-  assert_fails(ops->weight_new(be, p, b, 1, &w, &err), LCT_E_FORMAT, "tensor odd.rows: [12, 16]: expected [1, 16], the rows of a");
-  assert_fails(ops->weight_new(be, p, NULL, 0, &w, &err), LCT_E_USAGE, "a weight needs at least one matrix");
+  assert_fails(ops->weights.new(be, p, NULL, 2, &w, &err), LCT_E_FORMAT, "tensor odd.cols: [16, 12] cannot be stacked below [.., 16]");
+  assert_fails(ops->weights.new(be, p, b, 1, &w, &err), LCT_E_FORMAT, "tensor odd.rows: [12, 16]: expected [1, 16], the rows of a");
+  assert_fails(ops->weights.new(be, p, NULL, 0, &w, &err), LCT_E_USAGE, "a weight needs at least one matrix");
   assert_null(w);
-  ops->weight_free(be, NULL);
+  ops->weights.free(be, NULL);
   tensor_free(&a, 0);
   tensor_free(&odd_cols, 0);
   tensor_free(&odd_rows, 0);
@@ -268,22 +268,22 @@ static void test_poisoned(void **state) {
   lct_backend *be = open_backend(LCT_DTYPE_F16);
   float *x = NULL;
   void *h = NULL;
-  assert_ok(ops->alloc(be, 64 * sizeof *x, (void **)&x, &err));
-  assert_ok(ops->alloc(be, 64 * 2, &h, &err));
+  assert_ok(ops->memory.alloc(be, 64 * sizeof *x, (void **)&x, &err));
+  assert_ok(ops->memory.alloc(be, 64 * 2, &h, &err));
   shim_fail_launch(1);
   float host[64] = {0};
   lct_status first = ops->rmsnorm(be, x, x, 1e-6f, 1, 64, h, &err);
-  if (first == LCT_OK) first = ops->download(be, host, x, sizeof host, &err);
+  if (first == LCT_OK) first = ops->memory.download(be, host, x, sizeof host, &err);
   assert_int_equal(first, LCT_E_DEVICE);
   assert_non_null(strstr(err.message, "illegal memory access"));
   char later[sizeof err.message + 32];
   (void)snprintf(later, sizeof later, "the GPU failed before: %s", err.message);
   for (int i = 0; i < 2; i++) {
-    assert_int_equal(ops->download(be, host, x, sizeof host, &err), LCT_E_DEVICE);
+    assert_int_equal(ops->memory.download(be, host, x, sizeof host, &err), LCT_E_DEVICE);
     assert_string_equal(err.message, later);
   }
-  ops->free(be, x);
-  ops->free(be, h);
+  ops->memory.free(be, x);
+  ops->memory.free(be, h);
   ops->close(be);
   shim_reset();
 }
@@ -300,30 +300,30 @@ static void test_faults(void **state) {
     size_t live = shim_live_allocations();
     lct_backend *be = open_backend(LCT_DTYPE_F16);
     shim_fail_allocation(n);
-    lct_status s = ops->weight_new(be, &p, &pb, 1, &w, &err);
-    if (s == LCT_OK) s = ops->embedding_new(be, &a, &e, &err);
+    lct_status s = ops->weights.new(be, &p, &pb, 1, &w, &err);
+    if (s == LCT_OK) s = ops->weights.embedding_new(be, &a, &e, &err);
     shim_fail_allocation(0);
     done = s == LCT_OK;
     if (!done) {
       assert_int_equal(s, LCT_E_NOMEM);
       assert_non_null(strstr(err.message, "out of "));
-      if (w == NULL) assert_ok(ops->weight_new(be, &p, &pb, 1, &w, &err));
-      if (e == NULL) assert_ok(ops->embedding_new(be, &a, &e, &err));
+      if (w == NULL) assert_ok(ops->weights.new(be, &p, &pb, 1, &w, &err));
+      if (e == NULL) assert_ok(ops->weights.embedding_new(be, &a, &e, &err));
     }
-    ops->weight_free(be, w);
-    ops->embedding_free(be, e);
+    ops->weights.free(be, w);
+    ops->weights.embedding_free(be, e);
     ops->close(be);
     assert_int_equal(shim_live_allocations(), live);
     assert_true(n < 100);
   }
   lct_backend *be = open_backend(LCT_DTYPE_F16);
   lct_weight *w = NULL;
-  assert_ok(ops->weight_new(be, &p, &pb, 1, &w, &err)); /* staging is there */
-  ops->weight_free(be, w);
+  assert_ok(ops->weights.new(be, &p, &pb, 1, &w, &err)); /* staging is there */
+  ops->weights.free(be, w);
   lct_tensor big = tensor_new(LCT_DTYPE_Q4_0, "model.big.weight", 3, 65536, 4096, 0);
   const lct_tensor *p_big = &big;
   shim_set_memory((size_t)256 << 20);
-  assert_int_equal(ops->weight_new(be, &p_big, NULL, 1, &w, &err), LCT_E_NOMEM);
+  assert_int_equal(ops->weights.new(be, &p_big, NULL, 1, &w, &err), LCT_E_NOMEM);
   assert_non_null(strstr(err.message, "out of GPU memory for tensor model.big.weight: 512.0 MiB wanted, "));
   shim_set_memory(0);
   ops->close(be);

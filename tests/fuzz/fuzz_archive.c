@@ -90,7 +90,7 @@ static void use(lct_archive *a) {
       for (int l = 0; l < f->n_layers && l < MAX_NAMES; l++) read_vectors(a, f->sources.names[i], f->positions.names[k], f->layers[l]);
     }
   }
-  if (f->n_scored > 0 && f->n_scored <= MAX_VALUES && f->n_rows > 0) {
+  if (f->scores.n > 0 && f->scores.n <= MAX_VALUES && f->n_rows > 0) {
     lct_status s = lct_archive_scores(a, 0, 1, scores, &err);
     if (s != LCT_OK) fuzz_check_error(s, &err);
   }

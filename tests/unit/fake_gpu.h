@@ -84,8 +84,8 @@ const lct_ops *lct_cuda_ops(void) {
   ops.host_memory = false;
   ops.open = fake_open;
   ops.begin_batch = fake_begin;
-  ops.pool_rows = fake_pool_rows;
-  ops.conversion = fake_conversion;
+  ops.rows.pool = fake_pool_rows;
+  ops.weights.conversion = fake_conversion;
   return &ops;
 }
 

@@ -43,8 +43,8 @@ static void test_info(void **state) {
   assert_string_equal(f->positions.names[1], "content_mean");
   assert_int_equal(f->n_layers, 2);
   assert_int_equal(f->layers[1], 2);
-  assert_int_equal(f->n_scored, 16);
-  assert_string_equal(f->references.names[0], "joy");
+  assert_int_equal(f->scores.n, 16);
+  assert_string_equal(f->scores.references.names[0], "joy");
   assert_int_equal(lct_archive_n_arrays(a), 11);
   lct_archive_array x = lct_archive_array_at(a, 1);
   assert_string_equal(x.name, "pooled/residual");

@@ -48,7 +48,7 @@ static void check_golden(lct_backend *be, lct_precision precision, int i) {
   assert_canaries(out, bytes, (total + 16) * 4);
   const float *want = c.g.data;
   for (int32_t r = 0; r < c.n; r += c.step, want += width) {
-    assert_ok(ops->read_rows(be, out, ops->in_dtype(be), (int64_t)width, &r, 1, (int)width, row, &err));
+    assert_ok(ops->rows.read(be, out, ops->in_dtype(be), (int64_t)width, &r, 1, (int)width, row, &err));
     assert_close(row, want, width, limit);
   }
   int rows = c.n > 1 ? 2 : 1; /* the weights of the last rows */

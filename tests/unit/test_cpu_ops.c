@@ -28,7 +28,7 @@ static void check_linear(lct_backend *be, lct_precision precision, int i, lct_dt
   lct_tensor t1 = view("b", type, n1, k, type == LCT_DTYPE_F32 ? (void *)(w + part0) : w16 + part0);
   lct_tensor tb = view("c", LCT_DTYPE_F32, 1, n0, b), none = {0};
   lct_weight *weight = NULL;
-  assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t0, &t1}, (const lct_tensor *[]){&tb, &none}, 2, &weight, &err));
+  assert_ok(ops->weights.new(be, (const lct_tensor *[]){&t0, &t1}, (const lct_tensor *[]){&tb, &none}, 2, &weight, &err));
   float *in = as_in(precision, x, (size_t)(rows * k));
   assert_ok(ops->begin_batch(be, &(lct_batch){.decode = decode}, NULL, &err));
   for (int r = 0; r < rows; r += 2) { /* two rows a call, the last alone; ldy wider than the matrix */
@@ -41,7 +41,7 @@ static void check_linear(lct_backend *be, lct_precision precision, int i, lct_dt
     assert_canaries(y + r * ldy, (size_t)n * 4, (size_t)ldy * 4);
   }
   assert_canaries(y, (size_t)(rows * ldy) * 4, (size_t)(rows * ldy + 16) * 4);
-  ops->weight_free(be, weight);
+  ops->weights.free(be, weight);
   if (in != x) free(in);
   free(x);
   free(b);
@@ -81,8 +81,8 @@ static void test_decode_f16(void **state) {
     }
     lct_weight *a = NULL;
     lct_weight *b = NULL;
-    assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t16}, NULL, 1, &a, &err));
-    assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t32}, NULL, 1, &b, &err));
+    assert_ok(ops->weights.new(be, (const lct_tensor *[]){&t16}, NULL, 1, &a, &err));
+    assert_ok(ops->weights.new(be, (const lct_tensor *[]){&t32}, NULL, 1, &b, &err));
     assert_ok(ops->begin_batch(be, &(lct_batch){.decode = true}, NULL, &err));
     for (int n = 1; n <= ROWS; n++) {
       float *got = test_blank(N * ROWS);
@@ -94,8 +94,8 @@ static void test_decode_f16(void **state) {
       free(got);
       free(want);
     }
-    ops->weight_free(be, a);
-    ops->weight_free(be, b);
+    ops->weights.free(be, a);
+    ops->weights.free(be, b);
   });
   free(w);
   free(x);
@@ -116,8 +116,8 @@ static void check_invariance(const char *isa, lct_precision precision, int k, in
     assert_int_equal(setenv("LCT_CPU_ISA", isa, 1), 0);
     if (ops->open(&o, &be, &err) != LCT_OK) break;
     lct_weight *weight = NULL, *second = NULL;
-    assert_ok(ops->weight_new(be, (const lct_tensor *[]){&t}, NULL, 1, &weight, &err));
-    assert_ok(ops->weight_new(be, (const lct_tensor *[]){&other}, NULL, 1, &second, &err));
+    assert_ok(ops->weights.new(be, (const lct_tensor *[]){&t}, NULL, 1, &weight, &err));
+    assert_ok(ops->weights.new(be, (const lct_tensor *[]){&other}, NULL, 1, &second, &err));
     if (run == 0) assert_ok(ops->linear(be, weight, x, k, total, want, n, &err));
     for (size_t p = 0; p < sizeof pieces / sizeof pieces[0]; p++) {
       assert_ok(ops->linear(be, second, x, k, 1, got, n, &err)); /* streamed weights take turns */
@@ -129,8 +129,8 @@ static void check_invariance(const char *isa, lct_precision precision, int k, in
       }
       assert_memory_equal(got, want, (size_t)(total * n) * 4);
     }
-    ops->weight_free(be, weight);
-    ops->weight_free(be, second);
+    ops->weights.free(be, weight);
+    ops->weights.free(be, second);
     ops->close(be);
   }
   assert_int_equal(unsetenv("LCT_CPU_ISA"), 0);
@@ -162,11 +162,11 @@ static void test_weight_errors(void **state) {
              c = view("c", LCT_DTYPE_F32, 1, 3, data);
   lct_backend *be = test_open("base", LCT_PRECISION_EXACT, 1);
   lct_weight *w = NULL;
-  assert_fails(ops->weight_new(be, (const lct_tensor *[]){&a, &b}, NULL, 2, &w, &err), LCT_E_FORMAT,
+  assert_fails(ops->weights.new(be, (const lct_tensor *[]){&a, &b}, NULL, 2, &w, &err), LCT_E_FORMAT,
                "tensor b: [2, 3] cannot be stacked below [.., 4]");
-  assert_fails(ops->weight_new(be, (const lct_tensor *[]){&a}, (const lct_tensor *[]){&c}, 1, &w, &err), LCT_E_FORMAT,
+  assert_fails(ops->weights.new(be, (const lct_tensor *[]){&a}, (const lct_tensor *[]){&c}, 1, &w, &err), LCT_E_FORMAT,
                "tensor c: [1, 3]: expected [1, 2], the rows of a");
-  assert_fails(ops->weight_new(be, NULL, NULL, 0, &w, &err), LCT_E_USAGE, "a weight needs at least one matrix");
+  assert_fails(ops->weights.new(be, NULL, NULL, 0, &w, &err), LCT_E_USAGE, "a weight needs at least one matrix");
   assert_null(w);
   ops->close(be);
 }
@@ -182,12 +182,12 @@ static void check_norm(lct_backend *be, lct_precision precision, int i) {
   double limit = precision == LCT_PRECISION_FAST ? 0.00393 : 3e-7; /* bf16: half a unit of the eighth bit, 2^-8 */
   assert_ok(ops->rmsnorm(be, x, w, 1e-6f, n, dim, h, &err));
   assert_canaries(h, bytes, (total + 16) * 4);
-  assert_ok(ops->read_rows(be, h, ops->in_dtype(be), dim, NULL, n, dim, back, &err));
+  assert_ok(ops->rows.read(be, h, ops->in_dtype(be), dim, NULL, n, dim, back, &err));
   assert_close(back, g.data, total, limit);
   assert_ok(ops->add_rmsnorm(be, x, y, w, 1e-6f, n, dim, h, &err));
   assert_memory_equal(x, g.data + total, total * 4); /* one float addition: exact */
   assert_canaries(x, total * 4, (total + 16) * 4);
-  assert_ok(ops->read_rows(be, h, ops->in_dtype(be), dim, NULL, n, dim, back, &err));
+  assert_ok(ops->rows.read(be, h, ops->in_dtype(be), dim, NULL, n, dim, back, &err));
   assert_close(back, g.data + 2 * total, total, limit);
   float *first = test_values(400 + s, total, 64);
   assert_ok(ops->add_rmsnorm(be, first, y, NULL, 1e-6f, n, dim, NULL, &err));
@@ -219,7 +219,7 @@ static void check_silu(lct_backend *be, lct_precision precision, int i) {
   act = test_blank(total);
   assert_ok(ops->silu_mul(be, gu, n, dim, act, &err));
   assert_canaries(act, bytes, (total + 16) * 4);
-  assert_ok(ops->read_rows(be, act, ops->in_dtype(be), dim, NULL, n, dim, back, &err));
+  assert_ok(ops->rows.read(be, act, ops->in_dtype(be), dim, NULL, n, dim, back, &err));
   assert_true(worst_relative(back, g.data + total, total) < (precision == LCT_PRECISION_FAST ? 0.00393 : 4e-7));
   free(gu);
   free(act);
@@ -322,27 +322,27 @@ static void test_copies(void **state) {
   for (int i = 0; i < N; i++) tokens[i] = (i * 77 + 299) % VOCAB;
   lct_tensor t = view("embed", LCT_DTYPE_BF16, VOCAB, DIM, half);
   lct_embedding *e = NULL;
-  assert_ok(ops->embedding_new(be, &t, &e, &err));
+  assert_ok(ops->weights.embedding_new(be, &t, &e, &err));
   assert_ok(ops->embed(be, e, tokens, N, x, &err));
   assert_canaries(x, (size_t)N * DIM * 4, ((size_t)N * DIM + 16) * 4);
   for (int i = 0; i < N * DIM; i++) assert_true(x[i] == lct_bf16_to_f32(half[tokens[i / DIM] * DIM + i % DIM]));
-  ops->embedding_free(be, e);
-  ops->embedding_free(be, NULL);
+  ops->weights.embedding_free(be, e);
+  ops->weights.embedding_free(be, NULL);
   /* chosen rows, a narrower cut, each type */
   for (int i = 0; i < VOCAB * DIM; i++) half[i] = lct_f32_to_f16(table[i]);
-  assert_ok(ops->read_rows(be, half, LCT_DTYPE_F16, DIM, (const int32_t[]){299}, 1, DIM - 1, row, &err));
+  assert_ok(ops->rows.read(be, half, LCT_DTYPE_F16, DIM, (const int32_t[]){299}, 1, DIM - 1, row, &err));
   assert_canaries(row, (DIM - 1) * 4, (DIM + 15) * 4);
   for (int j = 0; j < DIM - 1; j++) assert_true(row[j] == lct_f16_to_f32(half[299 * DIM + j]));
-  assert_ok(ops->read_rows(be, table, LCT_DTYPE_F32, DIM, (const int32_t[]){7}, 1, DIM - 1, row, &err));
+  assert_ok(ops->rows.read(be, table, LCT_DTYPE_F32, DIM, (const int32_t[]){7}, 1, DIM - 1, row, &err));
   assert_memory_equal(row, table + 7 * DIM, (DIM - 1) * 4);
-  assert_fails(ops->read_rows(be, half, LCT_DTYPE_Q8_0, DIM, NULL, 1, DIM, row, &err), LCT_E_UNSUPPORTED,
+  assert_fails(ops->rows.read(be, half, LCT_DTYPE_Q8_0, DIM, NULL, 1, DIM, row, &err), LCT_E_UNSUPPORTED,
                "cannot read rows of type Q8_0");
   void *p = NULL;
-  assert_ok(ops->alloc(be, 100, &p, &err));
-  assert_ok(ops->upload(be, p, table, 100, &err));
-  assert_ok(ops->download(be, row, p, 100, &err));
+  assert_ok(ops->memory.alloc(be, 100, &p, &err));
+  assert_ok(ops->memory.upload(be, p, table, 100, &err));
+  assert_ok(ops->memory.download(be, row, p, 100, &err));
   assert_memory_equal(row, table, 100);
-  ops->free(be, p);
+  ops->memory.free(be, p);
   ops->close(be);
   ops->close(NULL);
   free(table);

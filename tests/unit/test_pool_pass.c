@@ -22,12 +22,12 @@ static lct_ops table;
 static lct_status count_read(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim, float *dst,
                              lct_error *err) {
   seen.n_reads++;
-  return lct_cuda_ops()->read_rows(be, src, dtype, ld, rows, n, dim, dst, err);
+  return lct_cuda_ops()->rows.read(be, src, dtype, ld, rows, n, dim, dst, err);
 }
 
 static lct_status count_download(lct_backend *be, void *dst, const void *src, size_t bytes, lct_error *err) {
   seen.n_downloads++;
-  return lct_cuda_ops()->download(be, dst, src, bytes, err);
+  return lct_cuda_ops()->memory.download(be, dst, src, bytes, err);
 }
 
 static lct_status count_finite(lct_backend *be, int *tag, int64_t *index, lct_error *err) {
@@ -38,19 +38,19 @@ static lct_status count_finite(lct_backend *be, int *tag, int64_t *index, lct_er
 static lct_status count_pool(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, int dim, const lct_pooled *list,
                              const lct_row_range *ranges, int n, float *dst, lct_error *err) {
   seen.n_pooled++;
-  return lct_cuda_ops()->pool_rows(be, src, dtype, ld, dim, list, ranges, n, dst, err);
+  return lct_cuda_ops()->rows.pool(be, src, dtype, ld, dim, list, ranges, n, dst, err);
 }
 
 static bool alloc_fails(void) { return seen.alloc_fails > 0 && --seen.alloc_fails == 0; }
 
 static lct_status may_alloc(lct_backend *be, size_t bytes, void **out, lct_error *err) {
   *out = NULL;
-  return alloc_fails() ? lct_fail(err, LCT_E_NOMEM, "no room") : lct_cuda_ops()->alloc(be, bytes, out, err);
+  return alloc_fails() ? lct_fail(err, LCT_E_NOMEM, "no room") : lct_cuda_ops()->memory.alloc(be, bytes, out, err);
 }
 
 static lct_status may_alloc_host(lct_backend *be, size_t bytes, void **out, lct_error *err) {
   *out = NULL;
-  return alloc_fails() ? lct_fail(err, LCT_E_NOMEM, "no room on the host") : lct_cuda_ops()->alloc_host(be, bytes, out, err);
+  return alloc_fails() ? lct_fail(err, LCT_E_NOMEM, "no room on the host") : lct_cuda_ops()->memory.alloc_host(be, bytes, out, err);
 }
 
 typedef struct {
@@ -91,12 +91,12 @@ static void open_setup(int mlp_rows) {
   fake = (fake_gpu){0};
 #endif
   table = *lct_cuda_ops();
-  table.read_rows = count_read;
-  table.download = count_download;
+  table.rows.read = count_read;
+  table.memory.download = count_download;
   table.finite_read = count_finite;
-  table.pool_rows = count_pool;
-  table.alloc = may_alloc;
-  table.alloc_host = may_alloc_host;
+  table.rows.pool = count_pool;
+  table.memory.alloc = may_alloc;
+  table.memory.alloc_host = may_alloc_host;
   if (mlp_rows > 0) table.mlp_rows = mlp_rows;
   assert_ok(lct_engine_new(u.model.model, &table, &(lct_backend_options){.precision = LCT_PRECISION_F16}, &u.engine, &err));
   const lct_config *c = lct_engine_config(u.engine);
