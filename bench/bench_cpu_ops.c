@@ -90,8 +90,7 @@ static void bench_attention(int n_heads, int n_kv, int d, int n, int context) {
   lct_batch batch = {.n_rows = n, .n_segments = 1, .n_slots = context + n, .segments = &seg};
   lct_kv_layer kv = {filled((size_t)(context + n) * (size_t)(n_kv * d), LCT_DTYPE_F32),
                      filled((size_t)(context + n) * (size_t)(n_kv * d), LCT_DTYPE_F32)};
-  float *q = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32),
-        *out = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32);
+  float *q = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32), *out = filled((size_t)n * (size_t)(n_heads * d), LCT_DTYPE_F32);
   double s, pairs = (double)n * context + 0.5 * (double)n * (n + 1);
   BEST(s, 6, CHECK(ops->attention(be, q, &shape, &batch, kv, out, &err)));
   printf("attention %2d/%d heads of %3d, %5d rows after %5d: %9.1f us %6.0f GF/s\n", n_heads, n_kv, d, n, context, s * 1e6,
@@ -120,8 +119,8 @@ static void bench_rows(int n, int hidden, int inter, int n_heads, int n_kv, int 
   BEST(silu, 20, CHECK(ops->silu_mul(be, gu, n, inter, act, &err)));
   BEST(rope, 20, CHECK(ops->split_rope(be, qkv, &shape, NULL, NULL, 1e-5f, cs, pos, pos, n, q, kv, &err)));
   BEST(scan, 20, CHECK(ops->finite_check(be, x, n, hidden, 0, &err)));
-  printf("rows %d x %d/%d: add_rmsnorm %.0f us, silu_mul %.0f us, split_rope %.0f us, finite_check %.0f us\n", n, hidden,
-         inter, norm * 1e6, silu * 1e6, rope * 1e6, scan * 1e6);
+  printf("rows %d x %d/%d: add_rmsnorm %.0f us, silu_mul %.0f us, split_rope %.0f us, finite_check %.0f us\n", n, hidden, inter, norm * 1e6,
+         silu * 1e6, rope * 1e6, scan * 1e6);
   void *all[] = {x, y, gu, act, qkv, q, kv.k, kv.v, cs, pos};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }

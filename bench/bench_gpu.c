@@ -167,9 +167,10 @@ static double bench_gemm_shapes(const bench *b) {
     double library = 0, own = 0;
     lct_dtype t = b->s->backend.precision == LCT_PRECISION_BF16 ? LCT_DTYPE_BF16 : LCT_DTYPE_F16;
     bench_gemm_rate(t, g[i].in, g[i].out, n, b->s->repeats, &library, &own);
-    printf("{\"what\": \"gpu.gemm\", %s, \"gemm\": \"%s\", \"rows\": %d, \"in\": %lld, \"out\": %lld, \"repeats\": %d, "
-           "\"cublaslt_tflops\": %.3f, \"engine_tflops\": %.3f}\n",
-           b->head, g[i].name, n, (long long)g[i].in, (long long)g[i].out, b->s->repeats, library * 1e-12, own * 1e-12);
+    printf(
+        "{\"what\": \"gpu.gemm\", %s, \"gemm\": \"%s\", \"rows\": %d, \"in\": %lld, \"out\": %lld, \"repeats\": %d, "
+        "\"cublaslt_tflops\": %.3f, \"engine_tflops\": %.3f}\n",
+        b->head, g[i].name, n, (long long)g[i].in, (long long)g[i].out, b->s->repeats, library * 1e-12, own * 1e-12);
     double work = 2.0 * (double)g[i].in * (double)g[i].out;
     flops += work;
     seconds += work / library;
@@ -181,11 +182,12 @@ static void print_prefill(const bench *b, const char *taps, int n_prompts, doubl
   const settings *s = b->s;
   bench_times t = bench_summary(seconds, s->repeats);
   double tokens = (double)n_prompts * s->n_tokens, flops = bench_flops(&b->model.model.config, n_prompts, s->n_tokens) / t.median;
-  printf("{\"what\": \"gpu.prefill\", %s, \"taps\": \"%s\", \"prompts\": %d, \"tokens\": %.0f, \"repeats\": %d, \"seconds_median\": %.6f, "
-         "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.1f, \"tflops\": %.3f, \"share_of_cublaslt_cube\": %.4f, "
-         "\"share_of_cublaslt_shapes\": %.4f}\n",
-         b->head, taps, n_prompts, tokens, s->repeats, t.median, t.min, t.max, tokens / t.median, flops * 1e-12,
-         s->cube_rate > 0 ? flops / s->cube_rate : 0, shapes_rate > 0 ? flops / shapes_rate : 0);
+  printf(
+      "{\"what\": \"gpu.prefill\", %s, \"taps\": \"%s\", \"prompts\": %d, \"tokens\": %.0f, \"repeats\": %d, \"seconds_median\": %.6f, "
+      "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.1f, \"tflops\": %.3f, \"share_of_cublaslt_cube\": %.4f, "
+      "\"share_of_cublaslt_shapes\": %.4f}\n",
+      b->head, taps, n_prompts, tokens, s->repeats, t.median, t.min, t.max, tokens / t.median, flops * 1e-12,
+      s->cube_rate > 0 ? flops / s->cube_rate : 0, shapes_rate > 0 ? flops / shapes_rate : 0);
 }
 
 static void bench_prefill(const bench *b, double shapes_rate) {
@@ -248,8 +250,8 @@ static void decode_step(const bench *b, const lct_plan *plan, int n, int step, l
     ranges[i][1] = (lct_kv_range){base, step};
     tokens[i] = random_id(c, n + i, step); /* not what was chosen: every repeat does the same work */
     positions[i] = s->n_tokens + step;
-    segments[i] = (lct_segment){
-        .row0 = i, .n_rows = 1, .pos0 = positions[i], .kv0 = base + step, .n_ranges = step > 0 ? 2 : 1, .ranges = ranges[i]};
+    segments[i] =
+        (lct_segment){.row0 = i, .n_rows = 1, .pos0 = positions[i], .kv0 = base + step, .n_ranges = step > 0 ? 2 : 1, .ranges = ranges[i]};
     a->rows[i] = i;
   }
   a->heads.n = n;
@@ -280,10 +282,11 @@ static void bench_decode(const bench *b, int n) {
   bench_times t = bench_summary(seconds, s->repeats);
   double keys = (double)n * (s->n_tokens + 0.5 * s->n_decode) * c->n_layers * 2 * c->n_kv_heads * c->head_dim * 2;
   double rate = (bench_weight_bytes(c) + keys) * s->n_decode / t.median;
-  printf("{\"what\": \"gpu.decode\", %s, \"batch\": %d, \"steps\": %d, \"context\": %d, \"repeats\": %d, \"seconds_median\": %.6f, "
-         "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.2f, \"gbytes_per_second\": %.2f, \"share_of_copy\": %.4f}\n",
-         b->head, n, s->n_decode, s->n_tokens, s->repeats, t.median, t.min, t.max, n * s->n_decode / t.median, rate * 1e-9,
-         rate / s->copy_rate);
+  printf(
+      "{\"what\": \"gpu.decode\", %s, \"batch\": %d, \"steps\": %d, \"context\": %d, \"repeats\": %d, \"seconds_median\": %.6f, "
+      "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.2f, \"gbytes_per_second\": %.2f, \"share_of_copy\": %.4f}\n",
+      b->head, n, s->n_decode, s->n_tokens, s->repeats, t.median, t.min, t.max, n * s->n_decode / t.median, rate * 1e-9,
+      rate / s->copy_rate);
   free_asked(a);
   lct_kv_free(b->engine, kv);
   lct_plan_free(plan);
@@ -355,21 +358,27 @@ static void bench_machine(settings *s) {
   BENCH_CUDA(cudaSetDevice(s->backend.device));
   s->copy_rate = bench_copy_rate((size_t)s->copy_mb << 20, s->repeats);
   bench_gemm_rate(t, s->cube, s->cube, s->cube, s->repeats, &s->cube_rate, &own);
-  printf("{\"what\": \"gpu.machine\", \"gpu\": \"%s\", \"sm\": %d, \"multiprocessors\": %d, \"gbytes\": %.1f, \"build\": \"%s\", "
-         "\"precision\": \"%s\", \"copy_gbytes_per_second\": %.1f, \"cube\": %d, \"cublaslt_cube_tflops\": %.2f, \"engine_cube_tflops\": %.2f}\n",
-         gpu.name, gpu.sm, gpu.n_sm, (double)gpu.bytes * 1e-9, lct_cuda_build(), s->precision, s->copy_rate * 1e-9, s->cube,
-         s->cube_rate * 1e-12, own * 1e-12);
+  printf(
+      "{\"what\": \"gpu.machine\", \"gpu\": \"%s\", \"sm\": %d, \"multiprocessors\": %d, \"gbytes\": %.1f, \"build\": \"%s\", "
+      "\"precision\": \"%s\", \"copy_gbytes_per_second\": %.1f, \"cube\": %d, \"cublaslt_cube_tflops\": %.2f, \"engine_cube_tflops\": %.2f}\n",
+      gpu.name, gpu.sm, gpu.n_sm, (double)gpu.bytes * 1e-9, lct_cuda_build(), s->precision, s->copy_rate * 1e-9, s->cube,
+      s->cube_rate * 1e-12, own * 1e-12);
 }
 
 static bool parse(int argc, char **argv, settings *s) {
   const struct {
     const char *name;
     int *value, min, max;
-  } numbers[] = {{"--device", &s->backend.device, 0, 1023},     {"--prompts", &s->n_prompts, 1, 100000},
-                 {"--tokens", &s->n_tokens, 1, 100000},         {"--rows", &s->max_rows, 1, 1 << 20},
-                 {"--repeats", &s->repeats, 1, BENCH_MAX_REPEATS}, {"--decode", &s->n_decode, 0, 10000},
-                 {"--layers", &s->n_layers, 0, 1000},           {"--tap-prompts", &s->n_tap_prompts, 1, 100000},
-                 {"--seconds", &s->seconds, 0, 100000},         {"--cube", &s->cube, 64, 32768},
+  } numbers[] = {{"--device", &s->backend.device, 0, 1023},
+                 {"--prompts", &s->n_prompts, 1, 100000},
+                 {"--tokens", &s->n_tokens, 1, 100000},
+                 {"--rows", &s->max_rows, 1, 1 << 20},
+                 {"--repeats", &s->repeats, 1, BENCH_MAX_REPEATS},
+                 {"--decode", &s->n_decode, 0, 10000},
+                 {"--layers", &s->n_layers, 0, 1000},
+                 {"--tap-prompts", &s->n_tap_prompts, 1, 100000},
+                 {"--seconds", &s->seconds, 0, 100000},
+                 {"--cube", &s->cube, 64, 32768},
                  {"--copy-mb", &s->copy_mb, 1, 16384}};
   for (int i = 1; i < argc; i += 2) {
     bool known = false;
@@ -391,11 +400,21 @@ static bool parse(int argc, char **argv, settings *s) {
 }
 
 int main(int argc, char **argv) {
-  settings s = {.backend = {.precision = LCT_PRECISION_F16}, .precision = "f16", .n_prompts = 64, .n_tokens = 700, .max_rows = 16384,
-                .repeats = 5, .n_decode = 64, .n_tap_prompts = 8, .cube = CUBE, .copy_mb = 1024, .start = lct_seconds()};
+  settings s = {.backend = {.precision = LCT_PRECISION_F16},
+                .precision = "f16",
+                .n_prompts = 64,
+                .n_tokens = 700,
+                .max_rows = 16384,
+                .repeats = 5,
+                .n_decode = 64,
+                .n_tap_prompts = 8,
+                .cube = CUBE,
+                .copy_mb = 1024,
+                .start = lct_seconds()};
   if (!parse(argc, argv, &s)) {
-    fprintf(stderr, "usage: bench_gpu --like NAME [--like NAME]... [--device N] [--precision f16|bf16] [--prompts N] [--tokens N] [--rows N]\n"
-                    "                 [--repeats N] [--decode N] [--layers N] [--tap-prompts N] [--seconds N] [--cube N] [--copy-mb N]\n");
+    fprintf(stderr,
+            "usage: bench_gpu --like NAME [--like NAME]... [--device N] [--precision f16|bf16] [--prompts N] [--tokens N] [--rows N]\n"
+            "                 [--repeats N] [--decode N] [--layers N] [--tap-prompts N] [--seconds N] [--cube N] [--copy-mb N]\n");
     return 2;
   }
   if (lct_cuda_ops() == NULL) {

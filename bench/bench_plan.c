@@ -48,9 +48,11 @@ int main(int argc, char **argv) {
     double start = lct_seconds();
     clock_t cpu = clock();
     if (plan_units(t, &chat, argv[3], max_rows, &c, &err) != LCT_OK) die(argv[3], &err);
-    printf("{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"conversations\": %lld, \"prompts\": %lld, \"tokens\": %lld, \"tokens_naive\": %lld, \"units\": %lld, "
-           "\"lines\": \"%016llx\"}\n", lct_seconds() - start, (double)(clock() - cpu) / CLOCKS_PER_SEC, (long long)c.conversations, (long long)c.items, (long long)c.tokens,
-           (long long)c.naive, (long long)c.units, (unsigned long long)c.lines);
+    printf(
+        "{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"conversations\": %lld, \"prompts\": %lld, \"tokens\": %lld, \"tokens_naive\": %lld, \"units\": %lld, "
+        "\"lines\": \"%016llx\"}\n",
+        lct_seconds() - start, (double)(clock() - cpu) / CLOCKS_PER_SEC, (long long)c.conversations, (long long)c.items,
+        (long long)c.tokens, (long long)c.naive, (long long)c.units, (unsigned long long)c.lines);
   }
   lct_tokenizer_free(t);
   return 0;

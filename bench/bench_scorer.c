@@ -37,9 +37,16 @@ static lct_fingerprints *make(int hidden, int n_labels) {
     (void)snprintf(text[i], sizeof text[i], "l%d", i);
     labels[i] = text[i];
   }
-  const lct_fingerprints names = {.n_layers = LAYERS, .hidden = hidden,    .n_labels = n_labels, .n_poolings = 1,
-                                  .n_sources = 1,     .labels = labels,    .poolings = &pooling, .sources = &source,
-                                  .n_neutral = 100,   .n_pcs = PCS};
+  const lct_fingerprints names = {.n_layers = LAYERS,
+                                  .hidden = hidden,
+                                  .n_labels = n_labels,
+                                  .n_poolings = 1,
+                                  .n_sources = 1,
+                                  .labels = labels,
+                                  .poolings = &pooling,
+                                  .sources = &source,
+                                  .n_neutral = 100,
+                                  .n_pcs = PCS};
   lct_fingerprints *f = NULL;
   lct_error err;
   if (lct_fingerprints_new(&names, true, &f, &err) != LCT_OK) die(&err);

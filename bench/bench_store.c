@@ -45,8 +45,10 @@ static double cpu_seconds(void) {
 }
 
 static void report(const char *what, int run, double raw, double stored, double wall, double cpu) {
-  printf("{\"what\": \"%s\", \"run\": %d, \"raw_bytes\": %.0f, \"ratio\": %.4f, \"seconds\": %.4f, \"cpu_seconds\": %.4f, \"gb_s\": %.3f, "
-         "\"gb_s_core\": %.3f}\n", what, run, raw, raw / stored, wall, cpu, raw / wall / 1e9, raw / cpu / 1e9);
+  printf(
+      "{\"what\": \"%s\", \"run\": %d, \"raw_bytes\": %.0f, \"ratio\": %.4f, \"seconds\": %.4f, \"cpu_seconds\": %.4f, \"gb_s\": %.3f, "
+      "\"gb_s_core\": %.3f}\n",
+      what, run, raw, raw / stored, wall, cpu, raw / wall / 1e9, raw / cpu / 1e9);
   (void)fflush(stdout);
 }
 
@@ -69,8 +71,13 @@ static uint16_t *make_data(const bench *b) {
 }
 
 static lct_zarr_meta meta_of(const bench *b) {
-  return (lct_zarr_meta){LCT_ZARR_F16, LCT_ZARR_BLOSC, 3, {b->tokens, b->layers, b->hidden}, {SHARD_ROWS, b->layers, b->hidden},
-                         {CHUNK_ROWS, 1, b->hidden}, {"token", "layer", "hidden"}};
+  return (lct_zarr_meta){LCT_ZARR_F16,
+                         LCT_ZARR_BLOSC,
+                         3,
+                         {b->tokens, b->layers, b->hidden},
+                         {SHARD_ROWS, b->layers, b->hidden},
+                         {CHUNK_ROWS, 1, b->hidden},
+                         {"token", "layer", "hidden"}};
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where) {

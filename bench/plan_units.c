@@ -20,12 +20,17 @@ static lct_status drain(sweep_planner *p, plan_counts *out, lct_error *err) {
 
 lct_status plan_units(lct_tokenizer *tokenizer, const lct_template *chat, const char *path, int32_t max_rows, plan_counts *out,
                       lct_error *err) {
-  static const lct_position positions[] = {{.name = "last", .at = LCT_AT_LAST}, {.name = "content_last", .at = LCT_AT_CONTENT_LAST},
+  static const lct_position positions[] = {{.name = "last", .at = LCT_AT_LAST},
+                                           {.name = "content_last", .at = LCT_AT_CONTENT_LAST},
                                            {.name = "content_mean", .at = LCT_AT_CONTENT_MEAN}};
   lct_subject subject = {.tokenizer = tokenizer, .template = *chat};
   lct_input *in = NULL;
   sweep_planner *p = NULL;
-  const sweep_plan_options o = {.positions = positions, .n_positions = 3, .subject = &subject, .max_rows = max_rows, .max_tokens = 131072,
+  const sweep_plan_options o = {.positions = positions,
+                                .n_positions = 3,
+                                .subject = &subject,
+                                .max_rows = max_rows,
+                                .max_tokens = 131072,
                                 .too_long = LCT_LONG_SKIP};
   LCT_TRY(lct_threads_new(1, &subject.threads, err));
   lct_status s = lct_input_open(&path, 1, &in, err);

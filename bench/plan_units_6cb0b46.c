@@ -5,10 +5,17 @@
 lct_status plan_units(lct_tokenizer *tokenizer, const lct_template *chat, const char *path, int32_t max_rows, plan_counts *out,
                       lct_error *err) {
   lct_sweep_options o = {.keep = LCT_KEEP_POOLED};
-  sweep_position positions[] = {{"last", SWEEP_AT_LAST, 0, 0, 0}, {"content_last", SWEEP_AT_CONTENT_LAST, 0, 0, 0},
+  sweep_position positions[] = {{"last", SWEEP_AT_LAST, 0, 0, 0},
+                                {"content_last", SWEEP_AT_CONTENT_LAST, 0, 0, 0},
                                 {"content_mean", SWEEP_AT_CONTENT_MEAN, 0, 0, 0}};
-  sweep s = {.o = &o, .positions = positions, .n_positions = 3, .max_rows = max_rows, .kv_slots = max_rows + max_rows / 2,
-             .max_tokens = 131072, .tokenizer = tokenizer, .template = *chat};
+  sweep s = {.o = &o,
+             .positions = positions,
+             .n_positions = 3,
+             .max_rows = max_rows,
+             .kv_slots = max_rows + max_rows / 2,
+             .max_tokens = 131072,
+             .tokenizer = tokenizer,
+             .template = *chat};
   lct_input *in = NULL;
   LCT_TRY(lct_input_open(&path, 1, &in, err));
   lct_status status = sweep_planner_start(&s, in, err);

@@ -51,9 +51,9 @@ LCT_DEVICE int attn_chunk(int c, int x) {
 /* How the threads share the 16-byte chunks of a tile in N passes: in pass i this thread takes row row(i), chunk chunk(i). */
 template <int D>
 struct attn_pieces {
-  static constexpr int WIDTH = D == 96 ? 4 : D / 8;         /* chunks of a row taken by neighbouring threads */
-  static constexpr int ROWS = ATTN_THREADS / WIDTH;         /* rows of a pass */
-  static constexpr int SPLIT = D / 8 / WIDTH;               /* passes over the same rows */
+  static constexpr int WIDTH = D == 96 ? 4 : D / 8; /* chunks of a row taken by neighbouring threads */
+  static constexpr int ROWS = ATTN_THREADS / WIDTH; /* rows of a pass */
+  static constexpr int SPLIT = D / 8 / WIDTH;       /* passes over the same rows */
   static constexpr int N = ATTN_KEYS / ROWS * SPLIT;
   int row0, chunk0, offset0;
 
@@ -296,7 +296,8 @@ LCT_DEVICE void attn_begin(uint32_t q[Q_STEPS][4], T *shared, int32_t *slots, co
  * Preconditions: every tile has 1 <= n_tokens <= 64 / group; slots and rows are in range; q, k, v and out are 16-byte aligned; keys and
  * values of the path are finite; scale > 0. */
 template <typename T, int D, int STAGES>
-LCT_KERNEL(ATTN_THREADS, attn_blocks(D)) attention_kernel(lct_k_attn a, const lct_k_tile *tiles) {
+LCT_KERNEL(ATTN_THREADS, attn_blocks(D))
+attention_kernel(lct_k_attn a, const lct_k_tile *tiles) {
   typedef attn_layout<D, STAGES> L;
   LCT_SHARED(T, shared);
   int32_t *slots = reinterpret_cast<int32_t *>(shared + L::N_TILES * L::TILE);

@@ -5,10 +5,10 @@
 #include "vec.cuh"
 
 #define N_WARPS 8
-#define N_HEADS 8   /* query heads of a block */
+#define N_HEADS 8 /* query heads of a block */
 #define TILE_KEYS 16
-#define N_TILES 2   /* key tiles of a warp: tile i of the part is warp i % N_WARPS's */
-#define PAD 4       /* floats behind a row in shared memory: its stores spread over the banks */
+#define N_TILES 2 /* key tiles of a warp: tile i of the part is warp i % N_WARPS's */
+#define PAD 4     /* floats behind a row in shared memory: its stores spread over the banks */
 #define REDUCE_WARPS 4
 
 static_assert(N_WARPS * N_TILES * TILE_KEYS == LCT_ATTN_SPLIT, "the warps of a block share the keys of a part");
@@ -26,7 +26,7 @@ struct part_place {
   int kv_head, head0, n_heads; /* query heads head0 .. head0 + n_heads - 1 */
   int n_keys;                  /* of the part */
   int row;
-  const int32_t *slots;        /* of the part's keys */
+  const int32_t *slots; /* of the part's keys */
 };
 
 LCT_DEVICE part_place find_part(const lct_k_attn &a, const lct_k_token *tokens, const int32_t *part_token, int part, int rest) {
@@ -173,7 +173,9 @@ LCT_DEVICE void write_part(split_shared<SPANS> *sh, float o[SPANS][4][4], const 
  * head_dim a multiple of 8, <= 64 * SPANS; rows of q, k and v 16-byte aligned. work: (n_parts, n_heads, head_dim + 2), the maximum in
  * units of log 2. K and V of a tile go from global memory to registers as the tensor core wants them, 16 bytes a lane. */
 template <typename T, int SPANS>
-LCT_KERNEL(32 * N_WARPS, SPANS == 1 ? 3 : SPANS == 2 ? 2 : 1)
+LCT_KERNEL(32 * N_WARPS, SPANS == 1   ? 3
+                         : SPANS == 2 ? 2
+                                      : 1)
 split_kernel(lct_k_attn a, const lct_k_token *tokens, const int32_t *part_token, int blocks_of_part, float *work) {
   LCT_SHARED(split_shared<SPANS>, sh);
   const int part = (int)blockIdx.x / blocks_of_part, warp = lct_warp(), lane = lct_lane(), dim = a.s.head_dim;
@@ -304,5 +306,5 @@ lct_status lct_k_attention_decode(lct_dtype t, const lct_k_attn *a, const lct_k_
                     n_parts, a->s.n_heads);
   }
   return (t == LCT_DTYPE_F16 ? launch<lct_f16> : launch<lct_bf16>)(a, tokens, n_tokens, part_token, n_parts, blocks_of_part, work, stream,
-                                                                     err);
+                                                                   err);
 }

@@ -15,9 +15,9 @@
 
 typedef struct {
   const lct_batch *batch;
-  int tile_tokens;   /* 64 / group */
-  int32_t *parent;   /* (n_segments) the segment of this batch that a segment continues, or -1 */
-  int32_t *next;     /* (n_segments) the next segment of the same chain, or -1 */
+  int tile_tokens; /* 64 / group */
+  int32_t *parent; /* (n_segments) the segment of this batch that a segment continues, or -1 */
+  int32_t *next;   /* (n_segments) the next segment of the same chain, or -1 */
   size_t n_tiles, n_rows, n_slots;
 } chains;
 

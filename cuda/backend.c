@@ -26,8 +26,8 @@ static lct_status open_device(lct_backend *be, const lct_backend_options *o, lct
   lct_gpu gpu;
   LCT_TRY(lct_cuda_gpu(o->device, &gpu, err));
   if (!gpu.usable) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "GPU %d (%s, compute capability %d.%d): this build has no code for it (%s)", o->device, gpu.name,
-                    gpu.sm / 10, gpu.sm % 10, lct_cuda_targets());
+    return lct_fail(err, LCT_E_UNSUPPORTED, "GPU %d (%s, compute capability %d.%d): this build has no code for it (%s)", o->device,
+                    gpu.name, gpu.sm / 10, gpu.sm % 10, lct_cuda_targets());
   }
   LCT_TRY(lct_cuda_alive(be, err));
   LCT_TRY(lct_cuda_check(be, cudaStreamCreateWithFlags(&be->stream, cudaStreamNonBlocking), "cudaStreamCreate", err));
@@ -201,10 +201,17 @@ const lct_ops *lct_cuda_ops(void) {
       .out_dtype = type_of,
       .begin_batch = lct_cuda_begin_batch,
       .kv_row_bytes = kv_row_bytes,
-      .memory = {.alloc = op_alloc, .free = op_free, .upload = op_upload, .download = op_download,
-                 .alloc_host = op_alloc_host, .free_host = op_free_host},
-      .weights = {.new = lct_cuda_weight_new, .free = lct_cuda_weight_free, .embedding_new = lct_cuda_embedding_new,
-                  .embedding_free = lct_cuda_embedding_free, .conversion = lct_cuda_conversion},
+      .memory = {.alloc = op_alloc,
+                 .free = op_free,
+                 .upload = op_upload,
+                 .download = op_download,
+                 .alloc_host = op_alloc_host,
+                 .free_host = op_free_host},
+      .weights = {.new = lct_cuda_weight_new,
+                  .free = lct_cuda_weight_free,
+                  .embedding_new = lct_cuda_embedding_new,
+                  .embedding_free = lct_cuda_embedding_free,
+                  .conversion = lct_cuda_conversion},
       .embed = lct_cuda_embed,
       .linear = lct_cuda_linear,
       .rmsnorm = op_rmsnorm,

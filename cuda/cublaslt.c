@@ -25,15 +25,15 @@ static void note(notes *n, const char *path, const char *why) {
 }
 
 static bool bind_functions(lct_cublaslt *lt, notes *n, const char *path) {
-#define BIND(member, name, result, params)                     \
-  {                                                            \
-    void *f = dlsym(lt->library, #name);                       \
-    if (f == NULL) {                                           \
-      note(n, path, "it has no " #name);                       \
-      return false;                                            \
-    }                                                          \
+#define BIND(member, name, result, params)                      \
+  {                                                             \
+    void *f = dlsym(lt->library, #name);                        \
+    if (f == NULL) {                                            \
+      note(n, path, "it has no " #name);                        \
+      return false;                                             \
+    }                                                           \
     _Static_assert(sizeof lt->member == sizeof f, "a pointer"); \
-    memcpy(&lt->member, &f, sizeof f);                         \
+    memcpy(&lt->member, &f, sizeof f);                          \
   }
   LCT_LT_FUNCTIONS(BIND)
 #undef BIND

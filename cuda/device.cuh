@@ -21,15 +21,15 @@
 
 #define LCT_KERNEL(threads, blocks) static __global__ void __launch_bounds__(threads, blocks)
 #define LCT_DEVICE __device__ __forceinline__
-#define LCT_SHARED(T, name)                                 \
+#define LCT_SHARED(T, name)                                   \
   extern __shared__ __align__(128) unsigned char lct_smem_[]; \
   T *name = reinterpret_cast<T *>(lct_smem_)
 /* More than 48 KiB of dynamic shared memory has to be asked for once a kernel and device; asking again is cheap. */
-#define LCT_LAUNCH(kernel, grid, block, bytes, stream, ...)                                                         \
-  do {                                                                                                              \
-    if ((bytes) > 48 * 1024)                                                                                        \
+#define LCT_LAUNCH(kernel, grid, block, bytes, stream, ...)                                                          \
+  do {                                                                                                               \
+    if ((bytes) > 48 * 1024)                                                                                         \
       (void)cudaFuncSetAttribute((const void *)(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes)); \
-    kernel<<<(grid), (block), (bytes), (stream)>>>(__VA_ARGS__);                                                    \
+    kernel<<<(grid), (block), (bytes), (stream)>>>(__VA_ARGS__);                                                     \
   } while (0)
 
 typedef __half lct_f16;
@@ -41,9 +41,13 @@ LCT_DEVICE float lct_f32(lct_bf16 x) { return __bfloat162float(x); }
 template <typename T>
 LCT_DEVICE T lct_from_f32(float x);
 template <>
-LCT_DEVICE lct_f16 lct_from_f32<lct_f16>(float x) { return __float2half_rn(x); }
+LCT_DEVICE lct_f16 lct_from_f32<lct_f16>(float x) {
+  return __float2half_rn(x);
+}
 template <>
-LCT_DEVICE lct_bf16 lct_from_f32<lct_bf16>(float x) { return __float2bfloat16_rn(x); }
+LCT_DEVICE lct_bf16 lct_from_f32<lct_bf16>(float x) {
+  return __float2bfloat16_rn(x);
+}
 /* two values in one register, the first in the low half */
 template <typename T>
 LCT_DEVICE uint32_t lct_pack2(float lo, float hi);
@@ -60,9 +64,13 @@ LCT_DEVICE uint32_t lct_pack2<lct_bf16>(float lo, float hi) {
 template <typename T>
 LCT_DEVICE float2 lct_unpack2(uint32_t v);
 template <>
-LCT_DEVICE float2 lct_unpack2<lct_f16>(uint32_t v) { return __half22float2(*reinterpret_cast<__half2 *>(&v)); }
+LCT_DEVICE float2 lct_unpack2<lct_f16>(uint32_t v) {
+  return __half22float2(*reinterpret_cast<__half2 *>(&v));
+}
 template <>
-LCT_DEVICE float2 lct_unpack2<lct_bf16>(uint32_t v) { return __bfloat1622float2(*reinterpret_cast<__nv_bfloat162 *>(&v)); }
+LCT_DEVICE float2 lct_unpack2<lct_bf16>(uint32_t v) {
+  return __bfloat1622float2(*reinterpret_cast<__nv_bfloat162 *>(&v));
+}
 
 /* barriers and warp operations */
 LCT_DEVICE void lct_sync(void) { __syncthreads(); }
@@ -70,11 +78,17 @@ LCT_DEVICE void lct_warp_sync(void) { __syncwarp(); }
 LCT_DEVICE int lct_lane(void) { return (int)(threadIdx.x & 31u); }
 LCT_DEVICE int lct_warp(void) { return (int)(threadIdx.x >> 5); }
 template <typename T> /* 4- or 8-byte arithmetic types */
-LCT_DEVICE T lct_shfl_xor(T v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+LCT_DEVICE T lct_shfl_xor(T v, int mask) {
+  return __shfl_xor_sync(0xffffffffu, v, mask);
+}
 template <typename T>
-LCT_DEVICE T lct_shfl_up(T v, int delta) { return __shfl_up_sync(0xffffffffu, v, (unsigned)delta); }
+LCT_DEVICE T lct_shfl_up(T v, int delta) {
+  return __shfl_up_sync(0xffffffffu, v, (unsigned)delta);
+}
 template <typename T>
-LCT_DEVICE T lct_shfl(T v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+LCT_DEVICE T lct_shfl(T v, int lane) {
+  return __shfl_sync(0xffffffffu, v, lane);
+}
 LCT_DEVICE uint32_t lct_ballot(bool p) { return __ballot_sync(0xffffffffu, p); }
 
 /* atomics on global or shared memory */
@@ -107,7 +121,9 @@ LCT_DEVICE void lct_cp_async16(void *smem, const void *gmem, bool valid) {
 }
 LCT_DEVICE void lct_cp_async_commit(void) { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N> /* waits until at most N of this thread's groups are under way; a barrier must follow before others read */
-LCT_DEVICE void lct_cp_async_wait(void) { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+LCT_DEVICE void lct_cp_async_wait(void) {
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
 
 /* Tensor cores. Four 8x8 matrices of 16-bit elements: lane l gives the address of row l%8 of matrix l/8 (16 bytes, aligned);
  * r[i] holds elements (l/4, 2*(l%4)) and the next of matrix i, or with _trans of its transpose. */

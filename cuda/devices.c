@@ -15,8 +15,8 @@ const char *lct_cuda_targets(void) { return "machine code for " LCT_CUDA_TARGETS
 
 const char *lct_cuda_build(void) {
 #define DIGIT(n) (char)('0' + (n) % 10)
-  static const char text[] = {'C', 'U', 'D', 'A', ' ', DIGIT(CUDART_VERSION / 10000), DIGIT(CUDART_VERSION / 1000), '.',
-                              DIGIT(CUDART_VERSION % 1000 / 10), '\0'};
+  static const char text[] = {
+      'C', 'U', 'D', 'A', ' ', DIGIT(CUDART_VERSION / 10000), DIGIT(CUDART_VERSION / 1000), '.', DIGIT(CUDART_VERSION % 1000 / 10), '\0'};
 #undef DIGIT
   return text;
 }

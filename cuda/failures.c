@@ -21,8 +21,7 @@ lct_status lct_cuda_check(lct_backend *be, cudaError_t code, const char *what, l
 lct_status lct_cuda_alive(const lct_backend *be, lct_error *err) {
   if (be->poisoned) return lct_fail(err, be->first.code, "%s", be->first.message);
   cudaError_t code = cudaSetDevice(be->device); /* the current device belongs to the calling thread */
-  return code == cudaSuccess ? LCT_OK
-                             : lct_fail(err, LCT_E_DEVICE, "CUDA: choosing GPU %d: %s", be->device, cudaGetErrorString(code));
+  return code == cudaSuccess ? LCT_OK : lct_fail(err, LCT_E_DEVICE, "CUDA: choosing GPU %d: %s", be->device, cudaGetErrorString(code));
 }
 
 lct_status lct_cuda_launched(lct_backend *be, lct_status status, const char *what, lct_error *err) {

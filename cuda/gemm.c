@@ -121,8 +121,8 @@ static lct_status one_tile(lct_gemm *g, const lct_gemm_plan *p, const void *w, c
   if (pad) {
     LCT_TRY(reserve_pad(g, &g->pad_x, &g->pad_x_bytes, (size_t)p->mode.tile * x_row, err));
     LCT_TRY(reserve_pad(g, &g->pad_y, &g->pad_y_bytes, (size_t)p->mode.tile * y_row, err));
-    LCT_TRY(lct_cuda_status(
-        cudaMemcpy2DAsync(g->pad_x, x_row, x, (size_t)ldx * 2, x_row, (size_t)n, cudaMemcpyDeviceToDevice, g->stream), "padding", err));
+    LCT_TRY(lct_cuda_status(cudaMemcpy2DAsync(g->pad_x, x_row, x, (size_t)ldx * 2, x_row, (size_t)n, cudaMemcpyDeviceToDevice, g->stream),
+                            "padding", err));
   }
   lct_lt_status s = pad ? lct_gemm_product(g, p, w, bias, g->pad_x, p->in, p->mode.tile, g->pad_y, p->out)
                         : lct_gemm_product(g, p, w, bias, x, ldx, n, y, ldy);
@@ -132,7 +132,7 @@ static lct_status one_tile(lct_gemm *g, const lct_gemm_plan *p, const void *w, c
   }
   if (!pad) return LCT_OK;
   return lct_cuda_status(cudaMemcpy2DAsync(y, (size_t)ldy * 2, g->pad_y, y_row, y_row, (size_t)n, cudaMemcpyDeviceToDevice, g->stream),
-                        "unpadding", err);
+                         "unpadding", err);
 }
 
 lct_status lct_gemm_run(lct_gemm *g, bool decode, const void *w, const void *bias, int64_t in, int64_t out, const void *x, int64_t ldx,

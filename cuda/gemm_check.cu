@@ -16,7 +16,8 @@ LCT_DEVICE float number(int64_t i) {
 /* x (n) T, n a multiple of UNIT: numbers of [-2, 2) that look random and depend on their place alone.
  * Grid: up to MAX_BLOCKS blocks, each takes every gridDim.x-th piece. Block: THREADS. */
 template <typename T>
-LCT_KERNEL(THREADS, 4) fill_kernel(int64_t n, T *x) {
+LCT_KERNEL(THREADS, 4)
+fill_kernel(int64_t n, T *x) {
   int64_t step = (int64_t)gridDim.x * THREADS * UNIT;
   for (int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * UNIT; i < n; i += step) {
     uint4 v;

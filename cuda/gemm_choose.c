@@ -21,8 +21,8 @@
 #define Y_GAP 8 /* rows of the second result are further apart than those of the first */
 
 typedef struct {
-  void *x;        /* (rows, in) */
-  void *y, *y2;   /* (rows, out), and (rows, out + Y_GAP) */
+  void *x;      /* (rows, in) */
+  void *y, *y2; /* (rows, out), and (rows, out + Y_GAP) */
   uint64_t *n_differ;
   int rows;
 } check_data;
@@ -91,8 +91,8 @@ static lct_status try_algorithm(lct_gemm *g, const lct_gemm_plan *p, const void 
     s = try_rows(g, p, w, bias, c, start, count, step, &status, err);
   }
   if (status != LCT_OK) return status;
-  LCT_TRY(lct_cuda_status(cudaMemcpyAsync(&n_differ, c->n_differ, sizeof n_differ, cudaMemcpyDeviceToHost, g->stream),
-                         "copy from the GPU", err));
+  LCT_TRY(lct_cuda_status(cudaMemcpyAsync(&n_differ, c->n_differ, sizeof n_differ, cudaMemcpyDeviceToHost, g->stream), "copy from the GPU",
+                          err));
   LCT_TRY(lct_cuda_status(cudaStreamSynchronize(g->stream), "trying a matrix product", err));
   *good = s == LCT_LT_OK && n_differ == 0;
   return LCT_OK;

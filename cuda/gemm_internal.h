@@ -33,7 +33,7 @@ struct lct_gemm {
   cudaStream_t stream;
   lct_gemm_plan *plans;
   size_t n_plans, cap_plans;
-  void *workspace;    /* LCT_GEMM_WORKSPACE bytes */
+  void *workspace;     /* LCT_GEMM_WORKSPACE bytes */
   void *pad_x, *pad_y; /* a padded tile of x, of y */
   size_t pad_x_bytes, pad_y_bytes;
 };

@@ -34,12 +34,12 @@ struct lct_backend {
   lct_attn_work work;
   bool poisoned; /* after a CUDA error nothing runs any more */
   lct_error first;
-  bool sync;     /* LCT_CUDA_SYNC=1: wait after every op, so that an error names the right one */
-  void *pinned;  /* host staging */
+  bool sync;    /* LCT_CUDA_SYNC=1: wait after every op, so that an error names the right one */
+  void *pinned; /* host staging */
   size_t pinned_bytes;
-  lct_scratch stage, ids; /* rows on their way to the host; row numbers and token ids on their way to the device */
-  uint64_t *d_first;      /* first non-finite element, see lct_k_check_finite */
-  uint64_t *d_counts;     /* (3) of lct_k_convert */
+  lct_scratch stage, ids;    /* rows on their way to the host; row numbers and token ids on their way to the device */
+  uint64_t *d_first;         /* first non-finite element, see lct_k_check_finite */
+  uint64_t *d_counts;        /* (3) of lct_k_convert */
   struct lct_upload *upload; /* weights.c: staging of weights, made by the first one */
 };
 
@@ -73,8 +73,8 @@ lct_status lct_cuda_conversion(lct_backend *be, lct_conversion *out, lct_error *
 lct_status lct_cuda_begin_batch(lct_backend *be, const lct_batch *batch, const lct_attn_shape *s, lct_error *err) LCT_CHECKED;
 lct_status lct_cuda_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
                               lct_error *err) LCT_CHECKED;
-lct_status lct_cuda_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n, int head0,
-                                 int n_heads, lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
+lct_status lct_cuda_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
+                                 int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
 void lct_cuda_work_free(lct_attn_work *w);
 
 /* sampler.c */

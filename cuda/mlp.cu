@@ -10,7 +10,8 @@ LCT_DEVICE float silu(float g) { return g / (1.0f + expf(-g)); }
 /* act (n, dim): T = silu(gate) * up with V 8, f32 = silu(gate) with V 4 (what a lane stores is 16 bytes). MUL says which. Grid: (n, parts
  * of a row). Block: up to THREADS; parts * block * UNROLL * V >= dim. Shared: none. Rows 16-byte aligned. */
 template <typename T, typename O, int V, bool MUL>
-LCT_KERNEL(THREADS, 4) silu_kernel(const T *__restrict__ gu, int dim, O *__restrict__ act) {
+LCT_KERNEL(THREADS, 4)
+silu_kernel(const T *__restrict__ gu, int dim, O *__restrict__ act) {
   const T *gate = gu + (int64_t)blockIdx.x * 2 * dim;
   O *out = act + (int64_t)blockIdx.x * dim;
   int i0 = ((int)blockIdx.y * UNROLL * (int)blockDim.x + (int)threadIdx.x) * V, step = (int)blockDim.x * V;

@@ -8,7 +8,8 @@ const char *lct_cuda_build(void) { return "no CUDA"; }
 
 lct_status lct_cuda_count(int *n, lct_error *err) {
   *n = 0;
-  return lct_fail(err, LCT_E_UNSUPPORTED, "this build of llmct-gpu has no CUDA: build it where nvcc is (cmake -DLCT_CUDA=ON says what is missing)");
+  return lct_fail(err, LCT_E_UNSUPPORTED,
+                  "this build of llmct-gpu has no CUDA: build it where nvcc is (cmake -DLCT_CUDA=ON says what is missing)");
 }
 
 lct_status lct_cuda_gpu(int device, lct_gpu *out, lct_error *err) {

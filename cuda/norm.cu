@@ -5,7 +5,7 @@
 #include "kernels/norm.h"
 #include "vec.cuh"
 
-#define WARP_ROWS 4      /* rows of a block when a row is a warp's */
+#define WARP_ROWS 4 /* rows of a block when a row is a warp's */
 #define MAX_THREADS 512
 #define SCRATCH_BYTES 128 /* a float per warp */
 
@@ -57,7 +57,9 @@ LCT_DEVICE void load_row(float *x, const T *y, const float *w, bool norm, int t,
 /* Grid: WARP ? ceil(n / WARP_ROWS) : n blocks. Block: WARP ? 32 * WARP_ROWS : up to MAX_THREADS threads, with threads of a row * UNITS
  * * 4 >= dim. Shared: SCRATCH_BYTES. h NULL (with ADD only): x += y and no more, w is not read. */
 template <typename T, int UNITS, bool WARP, bool ADD>
-LCT_KERNEL(WARP ? 32 * WARP_ROWS : MAX_THREADS, WARP ? 4 : UNITS == 2 ? 3 : 2)
+LCT_KERNEL(WARP ? 32 * WARP_ROWS : MAX_THREADS, WARP         ? 4
+                                                : UNITS == 2 ? 3
+                                                             : 2)
 norm_kernel(float *__restrict__ x, const T *__restrict__ y, const float *__restrict__ w, float eps, int n, int dim, T *__restrict__ h) {
   LCT_SHARED(float, scratch);
   int64_t row = WARP ? (int64_t)blockIdx.x * WARP_ROWS + lct_warp() : (int64_t)blockIdx.x;
@@ -166,8 +168,8 @@ lct_status lct_k_rmsnorm(lct_dtype t, const float *x, const float *w, float eps,
   return lct_refuse_type(t, "rmsnorm", err);
 }
 
-lct_status lct_k_add_rmsnorm(lct_dtype t, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,
-                             cudaStream_t stream, lct_error *err) {
+lct_status lct_k_add_rmsnorm(lct_dtype t, float *x, const void *y, const float *w, float eps, int n, int dim, void *h, cudaStream_t stream,
+                             lct_error *err) {
   norm_args a = {x, y, w, eps, n, dim, h, stream};
   LCT_TRY(check_norm(&a, "add_rmsnorm", err));
   if (n == 0) return LCT_OK;

@@ -127,9 +127,8 @@ static lct_status check_rope(const rope_args *a, lct_error *err) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "split_rope: head_dim %d: expected a multiple of 8, at most 256", s.head_dim);
   }
   if (a->n < 0 || s.n_kv_heads <= 0 || s.n_heads <= 0 || s.n_heads % s.n_kv_heads != 0 || s.n_heads > 1 << 16) {
-    return lct_fail(err, LCT_E_UNSUPPORTED,
-                    "split_rope: %d rows of %d heads over %d KV heads: expected a whole number of heads a KV head", a->n, s.n_heads,
-                    s.n_kv_heads);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "split_rope: %d rows of %d heads over %d KV heads: expected a whole number of heads a KV head",
+                    a->n, s.n_heads, s.n_kv_heads);
   }
   const void *pointers[] = {a->qkv, a->q, a->k, a->v, a->q_norm, a->k_norm, a->cos_sin};
   for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++) {

@@ -76,7 +76,8 @@ LCT_KERNEL(THREADS, 4) finite_kernel(const float *__restrict__ x, int64_t total,
 /* dst[0..n) = T(src[0..n)), counts as lct_k_convert's. V elements an access: V 4 when src and dst are aligned to it, else 1. Grid:
  * ceil(n / (V * UNROLL * THREADS)). Block: THREADS. Shared: COUNTS_BYTES. */
 template <typename S, typename T, int V>
-LCT_KERNEL(THREADS, 2) convert_kernel(const S *__restrict__ src, int64_t n, T *__restrict__ dst, uint64_t *__restrict__ counts) {
+LCT_KERNEL(THREADS, 2)
+convert_kernel(const S *__restrict__ src, int64_t n, T *__restrict__ dst, uint64_t *__restrict__ counts) {
   LCT_SHARED(uint32_t, block_counts);
   if (threadIdx.x < 3) block_counts[threadIdx.x] = 0;
   lct_sync();
@@ -157,8 +158,8 @@ lct_status lct_k_embed(lct_dtype type, const void *table, const int32_t *tokens,
   return gather("embed", type, table, hidden, tokens, n, hidden, x, stream, err);
 }
 
-lct_status lct_k_gather(lct_dtype type, const void *src, int64_t ld, const int32_t *rows, int n, int dim, float *dst,
-                        cudaStream_t stream, lct_error *err) {
+lct_status lct_k_gather(lct_dtype type, const void *src, int64_t ld, const int32_t *rows, int n, int dim, float *dst, cudaStream_t stream,
+                        lct_error *err) {
   return gather("gather", type, src, ld, rows, n, dim, dst, stream, err);
 }
 

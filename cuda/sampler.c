@@ -22,8 +22,8 @@ static lct_status choose_piece(lct_backend *be, const void *logits, int64_t ld, 
                            "random bits to the GPU", err));
   }
   lct_top *d_top = (lct_top *)(void *)((char *)be->stage.p + n_choices);
-  LCT_TRY(lct_cuda_launched(
-      be, lct_k_choose(be->t, logits, ld, n, vocab, d, be->ids.p, top_k, be->stage.p, d_top, be->stream, err), "choose", err));
+  LCT_TRY(lct_cuda_launched(be, lct_k_choose(be->t, logits, ld, n, vocab, d, be->ids.p, top_k, be->stage.p, d_top, be->stream, err),
+                            "choose", err));
   LCT_TRY(lct_cuda_check(be, cudaMemcpyAsync(be->pinned, be->stage.p, bytes, cudaMemcpyDeviceToHost, be->stream),
                          "chosen tokens from the GPU", err));
   LCT_TRY(lct_cuda_check(be, cudaStreamSynchronize(be->stream), "choose", err));

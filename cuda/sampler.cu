@@ -221,7 +221,8 @@ LCT_DEVICE void visit_equal(row<T> r, uint32_t key, F f, shared *s) {
 template <typename T>
 LCT_DEVICE void find_top(row<T> r, int k, lct_top *top, shared *s) {
   uint64_t above = 0;
-  uint32_t last = select(r, nullptr, [](uint32_t) { return (uint64_t)1; }, (uint64_t)k - 1, &above, s);
+  uint32_t last = select(
+      r, nullptr, [](uint32_t) { return (uint64_t)1; }, (uint64_t)k - 1, &above, s);
   if (threadIdx.x == 0) s->count = 0;
   lct_sync();
   visit(r, [&](int id, uint32_t key) {
@@ -237,7 +238,7 @@ LCT_DEVICE void find_top(row<T> r, int k, lct_top *top, shared *s) {
     uint64_t own = s->top[i];
     int rank = 0;
     for (int j = 0; j < k; j++) rank += s->top[j] > own ? 1 : 0;
-    top[rank].id = (int32_t)~(uint32_t)own;
+    top[rank].id = (int32_t) ~(uint32_t)own;
     top[rank].logprob = keys<T>::value((uint32_t)(own >> 32));
   }
 }
@@ -252,7 +253,8 @@ LCT_DEVICE int32_t draw_token(row<T> r, float max, lct_k_draw d, uint64_t u53, s
   lct_sync();
   uint64_t before = 0, own = 0;
   if (d.top_k > 0 && d.top_k < r.vocab) {
-    uint32_t last = select(r, nullptr, [](uint32_t) { return (uint64_t)1; }, (uint64_t)d.top_k - 1, &before, s);
+    uint32_t last = select(
+        r, nullptr, [](uint32_t) { return (uint64_t)1; }, (uint64_t)d.top_k - 1, &before, s);
     visit(r, [&](int, uint32_t key) {
       if (key >= last) own += weigh(key);
     });
@@ -280,7 +282,8 @@ LCT_DEVICE int32_t draw_token(row<T> r, float max, lct_k_draw d, uint64_t u53, s
 /* What both kernels have in common: grid (n), block THREADS, shared memory sizeof(shared); logits (n, vocab) 16-byte aligned, ld a multiple
  * of 8. describe_kernel fills out and top (n, k), as lct_k_choose says, with the argmax as token; draw_kernel then replaces the token. */
 template <typename T>
-LCT_KERNEL(THREADS, 1) describe_kernel(const unsigned char *logits, int64_t ld, int vocab, int k, lct_k_choice *out, lct_top *top) {
+LCT_KERNEL(THREADS, 1)
+describe_kernel(const unsigned char *logits, int64_t ld, int vocab, int k, lct_k_choice *out, lct_top *top) {
   LCT_SHARED(shared, s);
   int n = (int)blockIdx.x;
   row<T> r = {logits + (int64_t)n * ld * (T::BITS / 8), vocab};
@@ -299,7 +302,7 @@ LCT_KERNEL(THREADS, 1) describe_kernel(const unsigned char *logits, int64_t ld, 
   });
   sum = sum_doubles(sum, s);
   weighted = sum_doubles(weighted, s);
-  int32_t argmax = (int32_t)~(uint32_t)best;
+  int32_t argmax = (int32_t) ~(uint32_t)best;
   if (threadIdx.x == 0) out[n] = lct_k_choice{sum, weighted, max, argmax, argmax, 0};
   if (k > 0) find_top(r, k, top + (int64_t)n * k, s);
 }
@@ -316,7 +319,7 @@ draw_kernel(const unsigned char *logits, int64_t ld, int vocab, lct_k_draw d, co
 
 template <typename T>
 lct_status launch(const void *logits, int64_t ld, int n, int vocab, const lct_k_draw *d, const uint64_t *u53, int k, lct_k_choice *out,
-                         lct_top *top, cudaStream_t stream, lct_error *err) {
+                  lct_top *top, cudaStream_t stream, lct_error *err) {
   const unsigned char *p = (const unsigned char *)logits;
   LCT_LAUNCH(describe_kernel<T>, n, THREADS, sizeof(shared), stream, p, ld, vocab, k, out, top);
   lct_status status = lct_check_launch("describe_kernel", err);

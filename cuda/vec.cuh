@@ -28,7 +28,7 @@ LCT_DEVICE void lct_load(const S *p, float *v) {
   } else if constexpr (N == 1) {
     v[0] = lct_f32(*p);
   } else {
-    lct_raw<2 * N> r = *reinterpret_cast<const lct_raw<2 * N> *>(p);
+    lct_raw<2 *N> r = *reinterpret_cast<const lct_raw<2 * N> *>(p);
 #pragma unroll
     for (int j = 0; j < N / 2; j++) {
       float2 f = lct_unpack2<S>(r.w[j]);

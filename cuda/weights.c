@@ -176,7 +176,8 @@ static lct_status check_parts(lct_weight *w, const lct_tensor *const *parts, int
     w->out += t->rows;
     if (t->cols % 8 != 0 || w->out % 8 != 0) {
       return lct_fail(err, LCT_E_UNSUPPORTED,
-                      "tensor %s: [%lld, %lld]: the GPU multiplies matrices whose rows and columns are multiples of 8", t->name, (long long)t->rows, (long long)t->cols);
+                      "tensor %s: [%lld, %lld]: the GPU multiplies matrices whose rows and columns are multiples of 8", t->name,
+                      (long long)t->rows, (long long)t->cols);
     }
   }
   return LCT_OK;
@@ -293,8 +294,8 @@ lct_status lct_cuda_embed(lct_backend *be, const lct_embedding *e, const int32_t
 lct_status lct_cuda_conversion(lct_backend *be, lct_conversion *out, lct_error *err) {
   uint64_t counts[3] = {0};
   LCT_TRY(lct_cuda_alive(be, err));
-  LCT_TRY(lct_cuda_check(be, cudaMemcpyAsync(counts, be->d_counts, sizeof counts, cudaMemcpyDeviceToHost, be->stream),
-                         "copy of counters", err));
+  LCT_TRY(lct_cuda_check(be, cudaMemcpyAsync(counts, be->d_counts, sizeof counts, cudaMemcpyDeviceToHost, be->stream), "copy of counters",
+                         err));
   LCT_TRY(lct_cuda_check(be, cudaStreamSynchronize(be->stream), "loading weights", err));
   *out = (lct_conversion){(int64_t)counts[0], (int64_t)counts[1], (int64_t)counts[2]};
   return LCT_OK;

@@ -138,7 +138,8 @@ static double fastest(product *p, lct_dtype t, int64_t in, int64_t out, int n, i
   double best = INFINITY;
   int best_at = -1;
   if (describe(p, t, (uint64_t)in, (uint64_t)out, (uint64_t)n) &&
-      ok(p->lt.heuristic(p->handle, p->desc, p->w, p->x, p->y, p->y, p->pref, MAX_ALGOS, found, &n_found), "cublasLtMatmulAlgoGetHeuristic")) {
+      ok(p->lt.heuristic(p->handle, p->desc, p->w, p->x, p->y, p->y, p->pref, MAX_ALGOS, found, &n_found),
+         "cublasLtMatmulAlgoGetHeuristic")) {
     BENCH_CUDA(cudaMalloc(&p->workspace, WORKSPACE));
     for (int i = 0; i < n_found; i++) {
       double seconds = time_algo(p, &found[i].algo, 3);

@@ -10,17 +10,17 @@
 
 /* Ends the program with the message of a failure; what (may be NULL) says where. */
 void bench_die(const char *what, const lct_error *err) __attribute__((noreturn));
-#define BENCH_TRY(expr)                                           \
-  do {                                                            \
-    if ((expr) != LCT_OK) bench_die(NULL, &bench_error);          \
+#define BENCH_TRY(expr)                                  \
+  do {                                                   \
+    if ((expr) != LCT_OK) bench_die(NULL, &bench_error); \
   } while (0)
-#define BENCH_CUDA(expr)                                                        \
-  do {                                                                          \
-    cudaError_t code_ = (expr);                                                 \
-    if (code_ != cudaSuccess) {                                                 \
+#define BENCH_CUDA(expr)                                                           \
+  do {                                                                             \
+    cudaError_t code_ = (expr);                                                    \
+    if (code_ != cudaSuccess) {                                                    \
       (void)lct_fail(&bench_error, LCT_E_DEVICE, "%s", cudaGetErrorString(code_)); \
-      bench_die(#expr, &bench_error);                                           \
-    }                                                                           \
+      bench_die(#expr, &bench_error);                                              \
+    }                                                                              \
   } while (0)
 extern lct_error bench_error;
 

@@ -8,15 +8,15 @@
 extern "C" {
 #endif
 
-#define LCT_ATTN_ROWS 64       /* rows of a query tile: (token, head of the group) pairs, token-major */
-#define LCT_ATTN_KEYS 64       /* keys of a tile, cut at absolute positions 0, 64, 128, ... */
-#define LCT_ATTN_MAX_GROUP 16  /* query heads of one KV head */
-#define LCT_ATTN_SPLIT 256     /* keys of one part in decoding, cut at absolute positions 0, 256, ... */
+#define LCT_ATTN_ROWS 64      /* rows of a query tile: (token, head of the group) pairs, token-major */
+#define LCT_ATTN_KEYS 64      /* keys of a tile, cut at absolute positions 0, 64, 128, ... */
+#define LCT_ATTN_MAX_GROUP 16 /* query heads of one KV head */
+#define LCT_ATTN_SPLIT 256    /* keys of one part in decoding, cut at absolute positions 0, 256, ... */
 
 /* Up to LCT_ATTN_ROWS / group query tokens of one path: their positions are pos0 .. pos0 + n_tokens - 1 and each sees positions up to
  * its own. Key position p of the path lies in KV row slots[slots0 + p]. */
 typedef struct {
-  int32_t row0;     /* rows[row0 + i]: row in q and out of token i */
+  int32_t row0; /* rows[row0 + i]: row in q and out of token i */
   int32_t n_tokens;
   int32_t pos0;
   int32_t slots0;
@@ -24,12 +24,12 @@ typedef struct {
 
 typedef struct {
   lct_k_heads s;
-  float scale;             /* of q.k */
-  const void *q;           /* (n_rows, n_heads*head_dim) T */
-  const void *k, *v;       /* (n_slots, n_kv_heads*head_dim) T */
-  const int32_t *slots;    /* see lct_k_tile */
+  float scale;          /* of q.k */
+  const void *q;        /* (n_rows, n_heads*head_dim) T */
+  const void *k, *v;    /* (n_slots, n_kv_heads*head_dim) T */
+  const int32_t *slots; /* see lct_k_tile */
   const int32_t *rows;
-  void *out;               /* (n_rows, n_heads*head_dim) T */
+  void *out; /* (n_rows, n_heads*head_dim) T */
 } lct_k_attn;
 
 /* Causal attention of n_tiles query tiles; head_dim 32, 64, 96, 128, 256; group <= LCT_ATTN_MAX_GROUP. f32 scores, softmax and sums. */

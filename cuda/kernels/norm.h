@@ -12,8 +12,8 @@ extern "C" {
 lct_status lct_k_rmsnorm(lct_dtype t, const float *x, const float *w, float eps, int n, int dim, void *h, cudaStream_t stream,
                          lct_error *err);
 /* x += y (n, dim) T; then h = rmsnorm(x) unless h is NULL */
-lct_status lct_k_add_rmsnorm(lct_dtype t, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,
-                             cudaStream_t stream, lct_error *err);
+lct_status lct_k_add_rmsnorm(lct_dtype t, float *x, const void *y, const float *w, float eps, int n, int dim, void *h, cudaStream_t stream,
+                             lct_error *err);
 
 #ifdef __cplusplus
 }

@@ -37,13 +37,7 @@ typedef struct {
 /* What the model's matrices are multiplied in; sums and the residual stream are float32 everywhere.
  * CPU: exact = float32 throughout, relative error per tap <= 1e-5 against transformers in float32; fast = bf16 inputs, bf16 is another
  * name for it; auto = exact. GPU: f16 or bf16 inputs; auto and fast = f16. The rest is LCT_E_UNSUPPORTED. */
-typedef enum {
-  LCT_PRECISION_AUTO = 0,
-  LCT_PRECISION_EXACT,
-  LCT_PRECISION_FAST,
-  LCT_PRECISION_F16,
-  LCT_PRECISION_BF16
-} lct_precision;
+typedef enum { LCT_PRECISION_AUTO = 0, LCT_PRECISION_EXACT, LCT_PRECISION_FAST, LCT_PRECISION_F16, LCT_PRECISION_BF16 } lct_precision;
 LCT_API const char *lct_precision_name(lct_precision p); /* "auto", "exact", "fast", "f16", "bf16" */
 
 /* Devices are named "auto" (the first GPU this build can use, else the CPU), "cpu", "cuda" (cuda:0) and "cuda:N". Where a device is
@@ -57,13 +51,13 @@ typedef struct {
   bool no_thinking;          /* Qwen3: enable_thinking=False */
   const char *device;        /* "auto", "cpu", "cuda:N"; NULL: see above */
   lct_precision precision;
-  int threads;               /* of the CPU; 0: all */
+  int threads; /* of the CPU; 0: all */
 } lct_model_options;
 
 /* What a model ran on. */
 typedef struct {
-  char label[24];  /* "cpu", "cuda:0" */
-  char name[256];  /* what it is */
+  char label[24]; /* "cpu", "cuda:0" */
+  char name[256]; /* what it is */
   lct_precision precision;
 } lct_device_used;
 
@@ -72,7 +66,12 @@ LCT_API lct_status lct_devices(bool json, char **text, lct_error *err) LCT_CHECK
 
 /* What a scan leaves on disk. scores: scores.json, scores.csv. pooled: also one vector per snapshot, source and layer.
  * tokens: every tensor the scenario's `capture` asks for, for every token. */
-typedef enum { LCT_KEEP_SCORES, LCT_KEEP_POOLED, LCT_KEEP_TOKENS, LCT_KEEP_NOTHING /* of a sweep: the bare forward pass, to measure it */ } lct_keep;
+typedef enum {
+  LCT_KEEP_SCORES,
+  LCT_KEEP_POOLED,
+  LCT_KEEP_TOKENS,
+  LCT_KEEP_NOTHING /* of a sweep: the bare forward pass, to measure it */
+} lct_keep;
 
 typedef struct {
   const char *phase;   /* "load", "prefill", "decode", "reply", "write" */
@@ -86,7 +85,7 @@ typedef struct {
   const char *output;      /* NULL: the scenario's output.dir */
   lct_keep keep;
   const char *fingerprints; /* .safetensors of this model and template: every snapshot is scored against them, too; NULL: none */
-  const char *metrics;     /* list with commas of those scores, as lct_sweep_options; NULL: cosine,mae,jaccard. Needs fingerprints */
+  const char *metrics;      /* list with commas of those scores, as lct_sweep_options; NULL: cosine,mae,jaccard. Needs fingerprints */
   void (*progress)(void *ctx, const lct_progress *p); /* may be NULL; called from the calling thread */
   void *progress_ctx;
   const volatile int *cancel; /* may be NULL; non-zero stops the scan at the next layer */
@@ -98,7 +97,7 @@ typedef struct {
 
 typedef struct {
   char run_dir[4096];
-  bool written;              /* all that was complete is in run_dir: after LCT_OK and LCT_E_CANCELLED, and after most other failures */
+  bool written; /* all that was complete is in run_dir: after LCT_OK and LCT_E_CANCELLED, and after most other failures */
   lct_device_used device;
   int n_prompts, n_snapshots, n_references, n_layers;
   int64_t tokens_computed, tokens_prefix_by_prefix, tokens_generated;
@@ -110,7 +109,7 @@ typedef struct {
   int64_t weights_overflow, weights_underflow, weights_nonfinite;
   /* a GPU ran out of memory once: tokens of the batch that did not fit, and at most how many the later ones have; 0: it did not */
   int32_t batch_rows_failed, batch_rows_shrunk_to;
-  size_t utf8_replaced;      /* invalid UTF-8 sequences replaced in the scenario */
+  size_t utf8_replaced; /* invalid UTF-8 sequences replaced in the scenario */
 } lct_scan_result;
 
 /* A sweep: many conversations, one store. What is kept: scores; pooled: also the vectors of every snapshot; tokens: also those of every
@@ -135,15 +134,15 @@ typedef struct {
   double seconds_store;                  /* compressing and writing, summed over the writers' threads */
   /* over the last quarter of a minute; 0 where not known */
   double tokens_per_second, raw_bytes_per_second, stored_bytes_per_second;
-  double seconds_left;                   /* by the share of the input done in this phase; negative: not known */
+  double seconds_left; /* by the share of the input done in this phase; negative: not known */
 } lct_sweep_progress;
 
 typedef struct {
   lct_model_options model;
   const char *const *inputs; /* (n_inputs) paths of JSONL files, plain or .zst; "-" is standard input */
   size_t n_inputs;
-  const char *fingerprints;  /* .safetensors; NULL: nothing is scored */
-  const char *output;        /* the sweep's directory; unused with LCT_KEEP_NOTHING */
+  const char *fingerprints; /* .safetensors; NULL: nothing is scored */
+  const char *output;       /* the sweep's directory; unused with LCT_KEEP_NOTHING */
   lct_keep keep;
   /* Lists with commas; NULL: the default. sources: hidden_out. positions: last,content_last,content_mean; also message:ROLE (all text of
    * that role so far) and range:FROM:TO (positions of the prompt, as Python's slices): the mean over them as a vector, or, of --keep tokens,
@@ -151,11 +150,11 @@ typedef struct {
    * whitened,z,projection, and contrast:METRIC of all but mae and jaccard. */
   const char *sources, *positions, *layers, *metrics;
   lct_stored store_dtype;
-  bool derive_residual;    /* stores embeddings, attn_out and mlp_down_out, from which the residual stream follows bit for bit */
-  lct_long too_long;       /* of conversations beyond max_tokens or the model's context */
-  int max_tokens;          /* 0: the model's context */
-  int64_t memory_bytes;    /* for batches, keys and slots; 0: from what is free */
-  int shard_rows;          /* snapshots a shard; 0: by size */
+  bool derive_residual; /* stores embeddings, attn_out and mlp_down_out, from which the residual stream follows bit for bit */
+  lct_long too_long;    /* of conversations beyond max_tokens or the model's context */
+  int max_tokens;       /* 0: the model's context */
+  int64_t memory_bytes; /* for batches, keys and slots; 0: from what is free */
+  int shard_rows;       /* snapshots a shard; 0: by size */
   lct_sweep_sync sync;
   const char *metrics_file; /* Prometheus text, rewritten once a second; NULL: none */
   bool resume;
@@ -170,7 +169,7 @@ typedef struct {
 
 typedef struct {
   lct_device_used device;
-  int64_t conversations, rejected, truncated, rows, rows_resumed; /* resumed: rows that stood in the store already */
+  int64_t conversations, rejected, truncated, rows, rows_resumed;           /* resumed: rows that stood in the store already */
   int64_t tokens_computed, tokens_naive, tokens_stored, tokens_from_prefix; /* from_prefix: whose keys were kept from an earlier batch */
   int64_t batches;
   int64_t raw_bytes, stored_bytes;
@@ -179,8 +178,8 @@ typedef struct {
   int32_t batch_rows; /* tokens a batch may have */
   /* a GPU ran out of memory once: tokens of the batch that did not fit, and at most how many the later ones have; 0: it did not */
   int32_t batch_rows_failed, batch_rows_shrunk_to;
-  bool complete;      /* the store is whole */
-  bool was_complete;  /* it was so before: nothing was done; counts are those of the sweep that made it, times are 0 */
+  bool complete;     /* the store is whole */
+  bool was_complete; /* it was so before: nothing was done; counts are those of the sweep that made it, times are 0 */
 } lct_sweep_result;
 
 /* LCT_E_CANCELLED leaves a store that `resume` goes on with, and so does every other failure after the directory was made. Conversations that
@@ -274,8 +273,8 @@ typedef struct {
 typedef struct {
   const int32_t *tokens; /* (n_tokens) of its prompt */
   int32_t n_tokens;
-  const float *vectors;  /* (position, source, layer, width of the source); NaN where the conversation has no such position */
-  const float *scores;   /* (scored position, scored source, layer, reference, metric); NULL without fingerprints */
+  const float *vectors; /* (position, source, layer, width of the source); NaN where the conversation has no such position */
+  const float *scores;  /* (scored position, scored source, layer, reference, metric); NULL without fingerprints */
 } lct_observed;
 
 /* Has nothing of its observer's: it may outlive it. */
@@ -283,12 +282,15 @@ typedef struct lct_observation lct_observation;
 
 /* The snapshot of a whole conversation, as a sweep has it behind its last message: rendered by the chat template with the generation prompt. No
  * file is touched. LCT_E_LIMIT when it is longer than the model's context. */
-LCT_API lct_status lct_observe(lct_observer *o, const lct_message *messages, size_t n_messages, lct_observation **out, lct_error *err) LCT_CHECKED;
+LCT_API lct_status lct_observe(lct_observer *o, const lct_message *messages, size_t n_messages, lct_observation **out,
+                               lct_error *err) LCT_CHECKED;
 /* Many of them, in batches that compute once what they have in common; all or none. */
-LCT_API lct_status lct_observe_many(lct_observer *o, const lct_message_list *lists, size_t n, lct_observation **out, lct_error *err) LCT_CHECKED;
+LCT_API lct_status lct_observe_many(lct_observer *o, const lct_message_list *lists, size_t n, lct_observation **out,
+                                    lct_error *err) LCT_CHECKED;
 /* A text as it is, without a template. Its content is all of it, and its role, for positions and the metric z, is "user". add_special: with the
  * tokens that the tokenizer puts around a text (Llama 3's first one), which are no content. */
-LCT_API lct_status lct_observe_text(lct_observer *o, const char *text, size_t len, bool add_special, lct_observation **out, lct_error *err) LCT_CHECKED;
+LCT_API lct_status lct_observe_text(lct_observer *o, const char *text, size_t len, bool add_special, lct_observation **out,
+                                    lct_error *err) LCT_CHECKED;
 LCT_API void lct_observation_free(lct_observation *x);
 LCT_API size_t lct_observation_count(const lct_observation *x);
 /* Of conversation i; NULL: there is none of that number. */
@@ -309,13 +311,13 @@ typedef struct {
 
 /* A token of a reply, as it is chosen; valid during the call. */
 typedef struct {
-  int32_t number;       /* in the reply, from 0 */
+  int32_t number; /* in the reply, from 0 */
   int32_t id;
-  bool end;             /* one of the model's end tokens: the reply is over */
-  const char *text;     /* (text_len) what can be read now and could not before: whole characters, often none; special tokens have no text */
+  bool end;         /* one of the model's end tokens: the reply is over */
+  const char *text; /* (text_len) what can be read now and could not before: whole characters, often none; special tokens have no text */
   size_t text_len;
   float probability, logprob; /* of this token, by the model's own distribution (temperature 1) */
-  double entropy;       /* of that distribution, nats */
+  double entropy;             /* of that distribution, nats */
   /* The state the token was read from, the last token's before it: (source, layer, width), and its scores (scored source, layer, reference, metric).
    * For number 0 it is the conversation's own `last`. NULL when the observer's positions lack `last`; scores also without fingerprints of it. */
   const float *vectors, *scores;
@@ -324,7 +326,11 @@ typedef struct {
 /* false ends the reply with this token. The observer must not be used meanwhile. */
 typedef bool (*lct_reply_callback)(void *ctx, const lct_reply_token *token);
 
-typedef enum { LCT_REPLY_ENDED, LCT_REPLY_FULL, LCT_REPLY_STOPPED } lct_reply_why; /* by an end token; max_tokens or the context; the callback */
+typedef enum {
+  LCT_REPLY_ENDED,
+  LCT_REPLY_FULL,
+  LCT_REPLY_STOPPED
+} lct_reply_why; /* by an end token; max_tokens or the context; the callback */
 
 typedef struct {
   int32_t n_prompt, n_tokens; /* of the conversation; of the reply */
@@ -396,11 +402,11 @@ LCT_API lct_status lct_export(const lct_export_options *o, lct_export_result *re
 
 typedef struct {
   const char *dir;
-  const char *fingerprints; /* of the model and template of the sweep */
-  const char *name;         /* DIR/scores/NAME.zarr; NULL: the fingerprints' file name without its ending */
+  const char *fingerprints;                           /* of the model and template of the sweep */
+  const char *name;                                   /* DIR/scores/NAME.zarr; NULL: the fingerprints' file name without its ending */
   const char *sources, *positions, *layers, *metrics; /* as lct_sweep_options; NULL: all that both have; cosine,mae,jaccard */
-  bool calibrate_sweep;     /* mean and deviation of the sweep's own vectors instead of the fingerprints' neutral bank */
-  int threads;              /* 0: all */
+  bool calibrate_sweep; /* mean and deviation of the sweep's own vectors instead of the fingerprints' neutral bank */
+  int threads;          /* 0: all */
 } lct_score_options;
 typedef struct {
   char path[4200];
@@ -413,7 +419,7 @@ LCT_API lct_status lct_score(const lct_score_options *o, lct_score_result *resul
 
 /* Writes a Hugging Face folder with random weights of a real model's exact shape. */
 typedef struct {
-  const char *like;      /* a known name (see lct_synth_names) or the path of a config.json */
+  const char *like; /* a known name (see lct_synth_names) or the path of a config.json */
   uint64_t seed;
   const char *dtype;     /* "bfloat16" (NULL), "float16", "float32" */
   const char *tokenizer; /* folder whose tokenizer files are copied; NULL: a small byte-level one with the ChatML tokens */
@@ -435,9 +441,9 @@ LCT_API lct_status lct_tokenize(const char *model, const char *text, size_t len,
 /* Measurements: the whole engine on random tokens, once to warm up and `repeats` times for the clock. */
 typedef struct {
   lct_model_options model; /* its template is not used */
-  int n_prompts;      /* different prompts of a prefill; a decode has one */
-  int n_tokens;       /* of a prompt */
-  int n_decode;       /* tokens to decode after the prompt */
+  int n_prompts;           /* different prompts of a prefill; a decode has one */
+  int n_tokens;            /* of a prompt */
+  int n_decode;            /* tokens to decode after the prompt */
   int repeats;
 } lct_bench_options;
 

@@ -37,12 +37,12 @@ static size_t row_index(const lct_analysis *a, size_t snapshot, size_t source, s
 static double stat_at(const lct_analysis *a, size_t snapshot, size_t source, size_t layer, size_t reference, lct_stat stat) {
   const lct_scores *s = a->scores;
   switch (stat) {
-    case LCT_STAT_COSINE: return score_at(a, snapshot, source, layer, reference, s->metric.cosine);
-    case LCT_STAT_MAE: return score_at(a, snapshot, source, layer, reference, s->metric.mae);
-    case LCT_STAT_JACCARD: return score_at(a, snapshot, source, layer, reference, s->metric.jaccard);
-    case LCT_STAT_CONTRAST:
-      return score_at(a, snapshot, source, layer, reference, s->metric.cosine) - a->reference_mean[row_index(a, snapshot, source, layer)];
-    case LCT_N_STATS: break;
+  case LCT_STAT_COSINE: return score_at(a, snapshot, source, layer, reference, s->metric.cosine);
+  case LCT_STAT_MAE: return score_at(a, snapshot, source, layer, reference, s->metric.mae);
+  case LCT_STAT_JACCARD: return score_at(a, snapshot, source, layer, reference, s->metric.jaccard);
+  case LCT_STAT_CONTRAST:
+    return score_at(a, snapshot, source, layer, reference, s->metric.cosine) - a->reference_mean[row_index(a, snapshot, source, layer)];
+  case LCT_N_STATS: break;
   }
   return NAN;
 }
@@ -176,8 +176,7 @@ static void fill_curves(const lct_analysis *a, const char *role, lct_role_averag
 }
 
 static lct_layer_spread spread_at(const lct_analysis *a, const lct_role_average *r, size_t src, size_t layer) {
-  lct_layer_spread out = {
-      .layer_pos = (int)layer, .highest = -1, .lowest = -1, .spread = NAN, .highest_value = NAN, .lowest_value = NAN};
+  lct_layer_spread out = {.layer_pos = (int)layer, .highest = -1, .lowest = -1, .spread = NAN, .highest_value = NAN, .lowest_value = NAN};
   mean_acc m = {0};
   for (size_t ref = 0; ref < a->scores->n_references; ref++) {
     double v = lct_average_curve(a, r, src, layer, ref);
@@ -234,8 +233,8 @@ static lct_status build_intra(lct_analysis *a, lct_error *err) {
   LCT_TRY(take(a, &a->intra, s->n_sources * LCT_N_STATS, sizeof *a->intra, err));
   for (size_t src = 0; src < s->n_sources; src++) {
     const lct_intra_run *run = &s->intra[src];
-    const double *series[LCT_N_STATS] = {
-        [LCT_STAT_COSINE] = run->cosine, [LCT_STAT_MAE] = run->mae, [LCT_STAT_JACCARD] = run->jaccard}; /* no references, no contrast */
+    const double *series[LCT_N_STATS] =
+        {[LCT_STAT_COSINE] = run->cosine, [LCT_STAT_MAE] = run->mae, [LCT_STAT_JACCARD] = run->jaccard}; /* no references, no contrast */
     for (int st = 0; st < LCT_N_STATS; st++) {
       size_t n = series[st] != NULL ? s->n_layers : 0;
       LCT_TRY(lct_series_describe(series[st], n, &a->intra[src * LCT_N_STATS + (size_t)st], err));
@@ -246,7 +245,8 @@ static lct_status build_intra(lct_analysis *a, lct_error *err) {
 
 static lct_status build(lct_analysis *a, lct_error *err) {
   const lct_scores *s = a->scores;
-  for (int k = 0; k < LCT_N_RESIDUAL; k++) a->residual[k] = lct_label_find(s->sources, s->n_sources, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
+  for (int k = 0; k < LCT_N_RESIDUAL; k++)
+    a->residual[k] = lct_label_find(s->sources, s->n_sources, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
   /* the scores file holds n_values >= each of these products unless an axis is empty, so none overflows in practice; take()
    * checks */
   LCT_TRY(take(a, &a->reference_mean, s->n_snapshots * s->n_sources * s->n_layers, sizeof(double), err));

@@ -46,8 +46,8 @@ typedef struct {
 
 /* What is left of the cosines without the offset that all references share. */
 typedef struct {
-  const lct_role_average *average;   /* over the user's snapshots, where there are any, else over all */
-  int *order;                        /* (n) references that have a contrast there, by falling contrast; equal ones as they stand */
+  const lct_role_average *average; /* over the user's snapshots, where there are any, else over all */
+  int *order;                      /* (n) references that have a contrast there, by falling contrast; equal ones as they stand */
   size_t n;
   double offset;                     /* mean cosine over references, of the average */
   double backbone_min, backbone_max; /* as the finding's, of contrasts */

@@ -48,7 +48,8 @@ static void fill_contrast(lct_analysis *a) {
     double v = lct_average_message(a, c->average, ref, LCT_STAT_CONTRAST);
     if (isnan(v)) continue;
     size_t at = c->n++;
-    for (; at > 0 && lct_average_message(a, c->average, (size_t)c->order[at - 1], LCT_STAT_CONTRAST) < v; at--) c->order[at] = c->order[at - 1];
+    for (; at > 0 && lct_average_message(a, c->average, (size_t)c->order[at - 1], LCT_STAT_CONTRAST) < v; at--)
+      c->order[at] = c->order[at - 1];
     c->order[at] = (int)ref;
   }
 }

@@ -33,14 +33,14 @@ lct_json lct_json_root(const char *file, const json_t *root) { return (lct_json)
 
 static const char *type_name(const json_t *v) {
   switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE: return "a boolean";
-    case JSON_NULL: break;
+  case JSON_OBJECT: return "an object";
+  case JSON_ARRAY: return "an array";
+  case JSON_STRING: return "a string";
+  case JSON_INTEGER: return "an integer";
+  case JSON_REAL: return "a number";
+  case JSON_TRUE:
+  case JSON_FALSE: return "a boolean";
+  case JSON_NULL: break;
   }
   return "null";
 }
@@ -98,8 +98,8 @@ lct_status lct_json_int(const lct_json *at, int64_t min, int64_t max, int64_t *o
   if (!json_is_integer(at->value)) return wrong_type(at, "an integer", err);
   json_int_t v = json_integer_value(at->value);
   if (v < min || v > max) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: %s: expected %lld to %lld, found %lld", at->file, at->path, (long long)min,
-                    (long long)max, (long long)v);
+    return lct_fail(err, LCT_E_FORMAT, "%s: %s: expected %lld to %lld, found %lld", at->file, at->path, (long long)min, (long long)max,
+                    (long long)v);
   }
   *out = v;
   return LCT_OK;

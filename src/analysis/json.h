@@ -36,8 +36,7 @@ lct_status lct_json_numbers(const lct_json *at, size_t n, double *out, lct_error
 
 /* Member and value in one call. */
 lct_status lct_json_get_string(const lct_json *at, const char *key, const char **out, lct_error *err) LCT_CHECKED;
-lct_status lct_json_get_int(const lct_json *at, const char *key, int64_t min, int64_t max, int64_t *out,
-                            lct_error *err) LCT_CHECKED;
+lct_status lct_json_get_int(const lct_json *at, const char *key, int64_t min, int64_t max, int64_t *out, lct_error *err) LCT_CHECKED;
 lct_status lct_json_get_number(const lct_json *at, const char *key, double *out, lct_error *err) LCT_CHECKED;
 
 /* An array of distinct strings, copied into the arena. */

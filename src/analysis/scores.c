@@ -116,8 +116,8 @@ static lct_status read_values(const lct_json *root, lct_scores *s, lct_error *er
   size_t found = 0;
   LCT_TRY(lct_json_array(&at, &found, err));
   if (found != n) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: scores: expected %zu numbers (%zu x %zu x %zu x %zu x %zu x %zu), found %zu", s->file,
-                    n, shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], found);
+    return lct_fail(err, LCT_E_FORMAT, "%s: scores: expected %zu numbers (%zu x %zu x %zu x %zu x %zu x %zu), found %zu", s->file, n,
+                    shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], found);
   }
   LCT_TRY(arena_take(&s->arena, &s->values, n, sizeof *s->values, err));
   LCT_TRY(lct_json_numbers(&at, n, s->values, err));

@@ -32,7 +32,8 @@ static lct_status add_prompt(const bench *b, lct_unit *u, int number, int n_toke
   lct_generation *g = &u->generations[number];
   *g = (lct_generation){.item = number, .reply = -1, .max_tokens = max_tokens, .runs_on = true};
   g->choices = lct_arena_alloc(&u->arena, (size_t)max_tokens * sizeof *g->choices);
-  if (ids == NULL || content == NULL || g->choices == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt of %d tokens", n_tokens);
+  if (ids == NULL || content == NULL || g->choices == NULL)
+    return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt of %d tokens", n_tokens);
   for (int k = 0; k < n_tokens; k++) ids[k] = token(&b->subject->cfg, number, k);
   *content = (lct_positions){0, n_tokens};
   const lct_item x = {.n_tokens = n_tokens, .tail = ids, .content = content, .roles = &role, .seq = -1};
@@ -63,7 +64,8 @@ static lct_status run_once(const bench *b, int n_prompts, int n_tokens, int max_
   return s;
 }
 
-static lct_status measure(const lct_bench_options *o, int n_prompts, int max_tokens, bool decodes, lct_bench_result *result, lct_error *err) {
+static lct_status measure(const lct_bench_options *o, int n_prompts, int max_tokens, bool decodes, lct_bench_result *result,
+                          lct_error *err) {
   bench b = {0};
   lct_status s = open_bench(o, &b, result, err);
   for (int r = -1; r < o->repeats && s == LCT_OK; r++) {

@@ -8,7 +8,7 @@
 
 typedef struct {
   char cpu[256];
-  lct_buf backend;  /* the CPU's: kernels and libraries */
+  lct_buf backend; /* the CPU's: kernels and libraries */
   lct_gpu *gpus;
   int n_gpus;
   lct_error reason; /* why there are none */

@@ -77,8 +77,8 @@ static lct_status write_scores(exporter *e, FILE *out, lct_error *err) {
   return s;
 }
 
-static lct_status write_plane(exporter *e, const char *source, const char *position, int layer, int width, size_t block, float *v, FILE *out,
-                              lct_error *err) {
+static lct_status write_plane(exporter *e, const char *source, const char *position, int layer, int width, size_t block, float *v,
+                              FILE *out, lct_error *err) {
   bool tokens = e->o->what == LCT_EXPORT_TOKENS;
   for (int64_t i = 0; i < e->s.n_rows; i += (int64_t)block) {
     size_t n = (size_t)(e->s.n_rows - i) < block ? (size_t)(e->s.n_rows - i) : block;
@@ -128,8 +128,8 @@ static lct_status write_vectors(exporter *e, FILE *out, lct_error *err) {
     int own = 0;
     LCT_TRY(lct_archive_width(e->a, tokens, export_source(e, i), &own, err));
     if (i > 0 && own != width) {
-      return lct_fail(err, LCT_E_USAGE, "%s has %d values and %s %d: one CSV file takes sources of one width (--sources)", export_source(e, 0), width,
-                      export_source(e, i), own);
+      return lct_fail(err, LCT_E_USAGE, "%s has %d values and %s %d: one CSV file takes sources of one width (--sources)",
+                      export_source(e, 0), width, export_source(e, i), own);
     }
     width = own;
   }
@@ -150,7 +150,8 @@ lct_status export_csv(exporter *e, lct_error *err) {
     return s;
   }
   lct_status s = e->o->what == LCT_EXPORT_SCORES ? write_scores(e, out, err) : write_vectors(e, out, err);
-  if (s == LCT_OK && (ferror(out) || fflush(out) != 0 || fsync(fileno(out)) != 0)) s = lct_fail_errno(err, errno, "cannot write %s", e->o->path);
+  if (s == LCT_OK && (ferror(out) || fflush(out) != 0 || fsync(fileno(out)) != 0))
+    s = lct_fail_errno(err, errno, "cannot write %s", e->o->path);
   if (fclose(out) != 0 && s == LCT_OK) s = lct_fail_errno(err, errno, "cannot write %s", e->o->path);
   if (s == LCT_OK && rename(tmp.data, e->o->path) != 0) s = lct_fail_errno(err, errno, "cannot rename to %s", e->o->path);
   if (s != LCT_OK) (void)unlink(tmp.data);

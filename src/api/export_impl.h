@@ -23,8 +23,8 @@ static inline int export_layer(const exporter *e, int i) { return e->from.layers
  * up anew for each. */
 size_t export_block(const exporter *e, const char *source, int width);
 /* Vectors [first, first + n) of the selection. position is unused with tokens. */
-lct_status export_read(exporter *e, const char *source, const char *position, int layer, int64_t first, size_t n, float *out, lct_error *err)
-    LCT_CHECKED;
+lct_status export_read(exporter *e, const char *source, const char *position, int layer, int64_t first, size_t n, float *out,
+                       lct_error *err) LCT_CHECKED;
 /* Scores of rows [first, first + n) of the selection, the chosen axes alone; all: room for the rows' whole scores. */
 lct_status export_read_scores(exporter *e, int64_t first, size_t n, float *all, float *out, lct_error *err) LCT_CHECKED;
 

@@ -9,7 +9,8 @@ size_t export_block(const exporter *e, const char *source, int width) {
   return rows < (size_t)e->s.n_rows ? rows : (size_t)e->s.n_rows;
 }
 
-lct_status export_read(exporter *e, const char *source, const char *position, int layer, int64_t first, size_t n, float *out, lct_error *err) {
+lct_status export_read(exporter *e, const char *source, const char *position, int layer, int64_t first, size_t n, float *out,
+                       lct_error *err) {
   if (e->o->what == LCT_EXPORT_TOKENS) return lct_archive_token_vectors(e->a, source, layer, e->s.first + first, n, out, err);
   return lct_archive_vectors(e->a, source, position, layer, e->s.first + first, n, out, err);
 }

@@ -64,9 +64,10 @@ static lct_status open_safetensors(const exporter *e, const tensors *t, sink *ou
   char *positions = names_json(e->from.positions, e->s.positions, e->s.n_positions);
   char *references = names_json(&f->scores.references, NULL, f->scores.references.n);
   char *metrics = names_json(&f->scores.metrics, NULL, f->scores.metrics.n);
-  lct_st_pair pairs[MAX_METADATA] = {{"format", "llmct-export"}, {"version", "1"}, {"what", whats[e->o->what]},
-                                     {"model_id", f->model.id}, {"model_hash", f->model.hash}, {"template_hash", f->template_hash},
-                                     {"sources", sources}, {"positions", positions}};
+  lct_st_pair pairs[MAX_METADATA] = {{"format", "llmct-export"},    {"version", "1"},
+                                     {"what", whats[e->o->what]},   {"model_id", f->model.id},
+                                     {"model_hash", f->model.hash}, {"template_hash", f->template_hash},
+                                     {"sources", sources},          {"positions", positions}};
   size_t n = 8;
   if (e->o->what == LCT_EXPORT_SCORES) {
     pairs[n++] = (lct_st_pair){"references", references};
@@ -122,8 +123,8 @@ static lct_status put_numbers(exporter *e, const sink *out, int *tensor, lct_err
   return LCT_OK;
 }
 
-static lct_status put_plane(exporter *e, const sink *out, int tensor, const char *source, const char *position, int layer, int width, size_t block,
-                            float *v, lct_error *err) {
+static lct_status put_plane(exporter *e, const sink *out, int tensor, const char *source, const char *position, int layer, int width,
+                            size_t block, float *v, lct_error *err) {
   for (int64_t i = 0; i < e->s.n_rows; i += (int64_t)block) {
     size_t n = (size_t)(e->s.n_rows - i) < block ? (size_t)(e->s.n_rows - i) : block;
     LCT_TRY(export_read(e, source, position, layer, i, n, v, err));

@@ -72,10 +72,10 @@ static char *as_json(const lct_model *m, const facts *f) {
   json_t *root = json_pack(
       "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b, s:I, s:i, s:o, s:{s:s, s:s}}", "path", m->path,
       "format", m->format, "hash", m->hash, "arch", lct_arch_name(c->arch), "n_layers", c->n_layers, "hidden", c->hidden, "n_heads",
-      c->n_heads, "n_kv_heads", c->n_kv_heads, "head_dim", c->head_dim, "intermediate", c->intermediate, "vocab", c->vocab,
-      "max_positions", c->max_positions, "rms_eps", (double)c->rms_eps, "rope_theta", c->rope.theta, "tied_head", c->tied_head, "qkv_bias",
-      c->qkv_bias, "qk_norm", c->qk_norm, "n_params", (json_int_t)lct_model_n_params(m), "tokenizer_vocab", f->vocab, "parts", parts,
-      "template", "name", f->template_name, "hash", f->template_hash);
+      c->n_heads, "n_kv_heads", c->n_kv_heads, "head_dim", c->head_dim, "intermediate", c->intermediate, "vocab", c->vocab, "max_positions",
+      c->max_positions, "rms_eps", (double)c->rms_eps, "rope_theta", c->rope.theta, "tied_head", c->tied_head, "qkv_bias", c->qkv_bias,
+      "qk_norm", c->qk_norm, "n_params", (json_int_t)lct_model_n_params(m), "tokenizer_vocab", f->vocab, "parts", parts, "template", "name",
+      f->template_name, "hash", f->template_hash);
   char *text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
   json_decref(root);
   return text;

@@ -44,10 +44,11 @@ static lct_status array_line(const lct_archive_array *x, lct_buf *b, lct_error *
   if (s == LCT_OK) s = sizes_text(x->meta->chunk, x->meta->n_dims, &chunk, err);
   int64_t raw = raw_bytes(x);
   if (s == LCT_OK) {
-    s = lct_buf_printf(b, err, "  %-26s %-8s %-20s %-16s %10.3f %10.3f ", x->name, lct_zarr_dtype_name(x->meta->dtype), shape.data, chunk.data,
-                       (double)raw / 1e6, (double)x->stored_bytes / 1e6);
+    s = lct_buf_printf(b, err, "  %-26s %-8s %-20s %-16s %10.3f %10.3f ", x->name, lct_zarr_dtype_name(x->meta->dtype), shape.data,
+                       chunk.data, (double)raw / 1e6, (double)x->stored_bytes / 1e6);
   }
-  if (s == LCT_OK) s = x->stored_bytes > 0 ? lct_buf_printf(b, err, "%6.2f", (double)raw / (double)x->stored_bytes) : lct_buf_puts(b, "     -", err);
+  if (s == LCT_OK)
+    s = x->stored_bytes > 0 ? lct_buf_printf(b, err, "%6.2f", (double)raw / (double)x->stored_bytes) : lct_buf_puts(b, "     -", err);
   lct_buf_free(&shape);
   lct_buf_free(&chunk);
   return s;
@@ -75,8 +76,8 @@ static lct_status as_text(const lct_archive *a, lct_buf *b, lct_error *err) {
                          f->derived ? ", residual stream derived" : ""));
   LCT_TRY(lct_buf_printf(b, err, "conversations  %" PRId64 ", %" PRId64 " rejected\n", f->n_conversations, f->n_rejected));
   LCT_TRY(lct_buf_printf(b, err, "rows           %" PRId64 " in every array, %" PRId64 " in messages.jsonl\n", f->n_rows, f->n_messages));
-  LCT_TRY(lct_buf_printf(b, err, "tokens         %" PRId64 " computed, %" PRId64 " prompt by prompt, %" PRId64 " stored\n", number(tokens, "computed"),
-                         number(tokens, "naive"), f->n_tokens));
+  LCT_TRY(lct_buf_printf(b, err, "tokens         %" PRId64 " computed, %" PRId64 " prompt by prompt, %" PRId64 " stored\n",
+                         number(tokens, "computed"), number(tokens, "naive"), f->n_tokens));
   LCT_TRY(names_line("positions", &f->positions, b, err));
   LCT_TRY(names_line("sources", &f->sources, b, err));
   LCT_TRY(layers_line(f, b, err));
@@ -102,11 +103,11 @@ static char *as_json(const lct_archive *a) {
   json_t *root = json_copy((json_t *)(uintptr_t)f->json), *arrays = json_array();
   for (size_t i = 0; i < lct_archive_n_arrays(a); i++) {
     lct_archive_array x = lct_archive_array_at(a, i);
-    json_array_append_new(arrays, json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I}", "name", x.name, "dtype", lct_zarr_dtype_name(x.meta->dtype),
-                                            "shape", sizes_json(x.meta->shape, x.meta->n_dims), "shard",
-                                            sizes_json(x.meta->shard, x.meta->n_dims), "chunk", sizes_json(x.meta->chunk, x.meta->n_dims),
-                                            "shards", (json_int_t)x.n_shards, "raw_bytes", (json_int_t)raw_bytes(&x), "stored_bytes",
-                                            (json_int_t)x.stored_bytes));
+    json_array_append_new(arrays,
+                          json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I}", "name", x.name, "dtype", lct_zarr_dtype_name(x.meta->dtype),
+                                    "shape", sizes_json(x.meta->shape, x.meta->n_dims), "shard", sizes_json(x.meta->shard, x.meta->n_dims),
+                                    "chunk", sizes_json(x.meta->chunk, x.meta->n_dims), "shards", (json_int_t)x.n_shards, "raw_bytes",
+                                    (json_int_t)raw_bytes(&x), "stored_bytes", (json_int_t)x.stored_bytes));
   }
   json_object_set_new(root, "arrays", arrays);
   json_object_set_new(root, "dir", json_string(f->dir));

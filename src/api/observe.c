@@ -52,13 +52,15 @@ static lct_status check_length(const lct_observer *o, const lct_item *x, lct_err
 }
 
 lct_status observer_item(lct_observer *o, const lct_message *messages, size_t n, lct_unit *u, lct_item *out, lct_error *err) {
-  if (messages == NULL || n == 0 || n > INT32_MAX) return lct_fail(err, LCT_E_USAGE, "a conversation: expected at least one message, found %zu", n);
+  if (messages == NULL || n == 0 || n > INT32_MAX)
+    return lct_fail(err, LCT_E_USAGE, "a conversation: expected at least one message, found %zu", n);
   lct_message *own = lct_arena_alloc(&u->arena, n * sizeof *own);
   if (own == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %zu messages", n);
   for (size_t i = 0; i < n; i++) {
     own[i].role = messages[i].role;
     if (!is_role(own[i].role)) {
-      return lct_fail(err, LCT_E_USAGE, "message %zu: role: expected system, user or assistant, found %.100s", i, own[i].role != NULL ? own[i].role : "NULL");
+      return lct_fail(err, LCT_E_USAGE, "message %zu: role: expected system, user or assistant, found %.100s", i,
+                      own[i].role != NULL ? own[i].role : "NULL");
     }
     LCT_TRY(clean(messages[i].content, messages[i].content_len, &u->arena, &own[i].content, &own[i].content_len, err));
   }

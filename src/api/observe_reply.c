@@ -110,7 +110,8 @@ static lct_status reply(replying *r, const lct_message *messages, size_t n, cons
   const lct_client client = {.ctx = r, .begin = begin, .end = end, .cancel = o->cancel};
   LCT_TRY(check(p, err));
   if (r->token == NULL) return lct_fail(err, LCT_E_USAGE, "a reply that nobody is told");
-  r->sampling = (lct_sampling){.do_sample = p->do_sample, .temperature = p->temperature, .top_k = p->top_k, .top_p = p->top_p, .seed = p->seed};
+  r->sampling =
+      (lct_sampling){.do_sample = p->do_sample, .temperature = p->temperature, .top_k = p->top_k, .top_p = p->top_p, .seed = p->seed};
   if (p->do_sample) LCT_TRY(lct_alloc_aligned(&r->logits, (size_t)o->subject->cfg.vocab, sizeof *r->logits, "logits", err));
   LCT_TRY(lct_alloc_aligned(&r->vectors, o->vector_floats, sizeof *r->vectors, "vectors", err));
   LCT_TRY(lct_alloc_aligned(&r->scores, o->score_floats, sizeof *r->scores, "scores", err));

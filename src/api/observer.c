@@ -25,8 +25,10 @@ static lct_status name_scores(lct_observer *o, lct_error *err) {
   lct_observer_axes *n = &o->names;
   const char **positions, **sources, **references, **metrics;
   if (a->scorer == NULL) return LCT_OK;
-  *n = (lct_observer_axes){.n_scored_positions = a->n_scored_positions, .n_scored_sources = a->n_scored_sources,
-                           .n_references = a->fingerprints->n_labels, .n_metrics = a->n_metrics};
+  *n = (lct_observer_axes){.n_scored_positions = a->n_scored_positions,
+                           .n_scored_sources = a->n_scored_sources,
+                           .n_references = a->fingerprints->n_labels,
+                           .n_metrics = a->n_metrics};
   LCT_TRY(room(o, &positions, n->n_scored_positions, sizeof *positions, err));
   LCT_TRY(room(o, &sources, n->n_scored_sources, sizeof *sources, err));
   LCT_TRY(room(o, &references, n->n_references, sizeof *references, err));
@@ -81,13 +83,20 @@ static lct_status name_axes(lct_observer *o, lct_error *err) {
 static lct_status open_all(lct_observer *o, const lct_fingerprints *f, const lct_observer_options *asked, lct_error *err) {
   static const char FILE_NAME[] = "the fingerprints";
   const lct_subject *s = o->subject;
-  const lct_axes_options axes = {.positions = asked->positions, .sources = asked->sources, .layers = asked->layers, .metrics = asked->metrics};
+  const lct_axes_options axes = {.positions = asked->positions,
+                                 .sources = asked->sources,
+                                 .layers = asked->layers,
+                                 .metrics = asked->metrics};
   if (f != NULL) LCT_TRY(lct_fingerprints_check(f, FILE_NAME, s->model->hash, s->template.hash, s->cfg.n_layers, s->cfg.hidden, err));
   LCT_TRY(lct_axes_new(&axes, &s->cfg, f, FILE_NAME, &o->axes, err));
   LCT_TRY(name_axes(o, err));
   LCT_TRY(lct_encoder_new(s->tokenizer, &o->encoder, err));
-  const lct_worker_options w = {.streams = o->axes->pooled, .n_streams = o->axes->n_streams, .positions = o->axes->positions,
-                                .n_positions = o->axes->n_positions, .memory_bytes = asked->memory_bytes, .keeps_prefix = true};
+  const lct_worker_options w = {.streams = o->axes->pooled,
+                                .n_streams = o->axes->n_streams,
+                                .positions = o->axes->positions,
+                                .n_positions = o->axes->n_positions,
+                                .memory_bytes = asked->memory_bytes,
+                                .keeps_prefix = true};
   return lct_worker_new(s, &w, &o->worker, err);
 }
 

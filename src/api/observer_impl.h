@@ -10,12 +10,12 @@ struct lct_observer {
   lct_axes *axes;
   lct_worker *worker;
   lct_encoder *encoder;
-  lct_tokens tokens;        /* scratch */
+  lct_tokens tokens; /* scratch */
   const volatile int *cancel;
-  lct_observer_axes names;  /* the axes, as users see them */
-  lct_arena arena;          /* of the names */
+  lct_observer_axes names;            /* the axes, as users see them */
+  lct_arena arena;                    /* of the names */
   size_t vector_floats, score_floats; /* of one conversation */
-  int last, scored_last;    /* which of the positions, of the scored positions, is "last"; -1: none */
+  int last, scored_last;              /* which of the positions, of the scored positions, is "last"; -1: none */
 };
 
 /* A conversation's prompt as an item of the unit. */

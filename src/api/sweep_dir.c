@@ -12,7 +12,10 @@ lct_status lct_verify(const char *dir, lct_line fault, void *ctx, lct_verify_res
   *result = (lct_verify_result){0};
   LCT_TRY(lct_archive_open(dir, &a, err));
   const lct_archive_info *f = lct_archive_get_info(a);
-  *result = (lct_verify_result){.done = f->done, .rows = f->n_rows, .conversations = f->n_conversations, .arrays = (int64_t)lct_archive_n_arrays(a)};
+  *result = (lct_verify_result){.done = f->done,
+                                .rows = f->n_rows,
+                                .conversations = f->n_conversations,
+                                .arrays = (int64_t)lct_archive_n_arrays(a)};
   for (size_t i = 0; i < lct_archive_n_arrays(a); i++) {
     lct_archive_array x = lct_archive_array_at(a, i);
     result->shards += x.n_shards;
@@ -120,8 +123,8 @@ static lct_status read_vector(lct_archive *a, const lct_cat_options *asked, floa
   LCT_TRY(fill_in(lct_archive_get_info(a), &o, err));
   LCT_TRY(find_message(a, &o, &r, err));
   if (o.token >= r.n_stored && o.token >= 0) {
-    return lct_fail(err, LCT_E_USAGE, "%s: conversation \"%.200s\" has %" PRId64 " stored tokens, not one of number %" PRId64, o.dir, o.id, r.n_stored,
-                    o.token);
+    return lct_fail(err, LCT_E_USAGE, "%s: conversation \"%.200s\" has %" PRId64 " stored tokens, not one of number %" PRId64, o.dir, o.id,
+                    r.n_stored, o.token);
   }
   LCT_TRY(lct_archive_width(a, o.token >= 0, o.source, n, err));
   LCT_TRY(lct_alloc_aligned(out, (size_t)*n, sizeof **out, "a vector", err));

@@ -50,7 +50,7 @@ typedef struct {
   int64_t row;
   const char *id, *role, *label; /* label NULL: none */
   int message;
-  int32_t n_tokens;              /* of the snapshot's prompt */
+  int32_t n_tokens; /* of the snapshot's prompt */
   int32_t content_from, content_to;
   int64_t first_token, n_stored; /* rows of tokens/…; n_stored 0: none */
 } lct_archive_row_info;
@@ -65,8 +65,8 @@ lct_status lct_archive_width(lct_archive *a, bool tokens, const char *source, in
 lct_status lct_archive_vectors(lct_archive *a, const char *source, const char *position, int layer, int64_t first_row, size_t n, float *out,
                                lct_error *err) LCT_CHECKED;
 /* The same of stored tokens: rows of tokens/SOURCE. */
-lct_status lct_archive_token_vectors(lct_archive *a, const char *source, int layer, int64_t first_token, size_t n, float *out, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_archive_token_vectors(lct_archive *a, const char *source, int layer, int64_t first_token, size_t n, float *out,
+                                     lct_error *err) LCT_CHECKED;
 lct_status lct_archive_token_ids(lct_archive *a, int64_t first_token, size_t n, int32_t *out, lct_error *err) LCT_CHECKED;
 /* From now on the scores are those of DIR/scores/NAME.zarr, which `lct_score` wrote, and the info's axes of scores theirs. Once an archive. */
 lct_status lct_archive_use_scores(lct_archive *a, const char *name, lct_error *err) LCT_CHECKED;
@@ -80,7 +80,7 @@ lct_status lct_archive_moments(lct_archive *a, const char *source, const char *p
 
 typedef struct {
   const char *name;
-  const lct_zarr_meta *meta; /* shape[0] as it stands */
+  const lct_zarr_meta *meta;      /* shape[0] as it stands */
   int64_t n_shards, stored_bytes; /* in the journal */
 } lct_archive_array;
 size_t lct_archive_n_arrays(const lct_archive *a);

@@ -11,9 +11,9 @@
 typedef struct {
   const char *name;
   lct_zarr_meta meta;
-  const json_t *axes; /* the attributes' "llmct" */
+  const json_t *axes;               /* the attributes' "llmct" */
   const lct_journal_array *journal; /* NULL: no shard */
-  lct_zarr *z;        /* opened when it is first read */
+  lct_zarr *z;                      /* opened when it is first read */
 } archive_array;
 
 /* A residual stream added up so far: x is what enters `layer`. */
@@ -43,13 +43,13 @@ struct lct_archive {
   lct_map messages;
   uint64_t *offsets; /* (n_messages) of lines */
   size_t cap_offsets;
-  archive_id *ids;   /* (n_ids_slots), a power of two */
+  archive_id *ids; /* (n_ids_slots), a power of two */
   size_t n_id_slots;
-  json_t *line;      /* of the row last asked for */
+  json_t *line;           /* of the row last asked for */
   archive_array rescored; /* stands for "scores" when it is open */
   json_t *rescored_attributes;
   archive_derived derived;
-  void *raw;         /* stored values before they are converted */
+  void *raw; /* stored values before they are converted */
   float *scales;
   size_t raw_cap, scales_cap;
 };

@@ -12,7 +12,8 @@ enum { MAX_SWEEP_JSON = 1 << 28, MAX_DEPTH = 32, MAX_HIDDEN = 1 << 24 };
 
 static lct_status bad(const lct_archive *a, const char *key, const char *expected, const json_t *found, lct_error *err) {
   char show[80];
-  return lct_fail(err, LCT_E_FORMAT, "%s/sweep.json: %s: expected %s, found %s", a->dir, key, expected, lct_json_show(found, show, sizeof show));
+  return lct_fail(err, LCT_E_FORMAT, "%s/sweep.json: %s: expected %s, found %s", a->dir, key, expected,
+                  lct_json_show(found, show, sizeof show));
 }
 
 /* A list of strings of the JSON, as names; an absent one is empty. */
@@ -141,7 +142,8 @@ static lct_status read_array(lct_archive *a, const json_t *v, archive_array *out
   bool moments = strncmp(out->name, "moments/", 8) == 0; /* written at the end alone */
   if (!a->info.done) {
     int64_t shards = !moments && out->journal != NULL ? (int64_t)out->journal->n : 0;
-    if (m->n_dims < 1 || __builtin_mul_overflow(shards, m->shard[0], &m->shape[0])) return bad(a, out->name, "shards of fewer rows", v, err);
+    if (m->n_dims < 1 || __builtin_mul_overflow(shards, m->shard[0], &m->shape[0]))
+      return bad(a, out->name, "shards of fewer rows", v, err);
   }
   lct_status s = lct_zarr_check(m, out->name, err);
   return s == LCT_OK ? LCT_OK : lct_fail_context(err, s, "%s/sweep.json", a->dir);
@@ -175,8 +177,8 @@ lct_status archive_read_score_axes(lct_archive *a, lct_error *err) {
   LCT_TRY(read_numbers(a, json_object_get(x->axes, "layers"), "scores: layers", &f->scores.layers, &f->scores.n_layers, err));
   LCT_TRY(read_names(a, json_object_get(x->axes, "references"), "scores: references", &f->scores.references, err));
   LCT_TRY(read_names(a, json_object_get(x->axes, "metrics"), "scores: metrics", &f->scores.metrics, err));
-  const int64_t expected[] = {x->meta.shape[0], f->scores.positions.n, f->scores.sources.n, f->scores.n_layers, f->scores.references.n,
-                              f->scores.metrics.n};
+  const int64_t expected[] = {x->meta.shape[0],   f->scores.positions.n,  f->scores.sources.n,
+                              f->scores.n_layers, f->scores.references.n, f->scores.metrics.n};
   if (x->meta.n_dims != 6 || x->meta.dtype != LCT_ZARR_F32 || memcmp(expected, x->meta.shape, sizeof expected) != 0) {
     return bad(a, "scores", "float32 in the shape its axes make", x->axes, err);
   }
@@ -200,11 +202,18 @@ bool lct_sweep_read_done(const char *dir, lct_sweep_result *r) {
     const json_t *in;
     const char *key;
     int64_t *to;
-  } counts[] = {{root, "rows", &r->rows},           {root, "conversations", &r->conversations}, {root, "rejected", &r->rejected},
-                {root, "truncated", &r->truncated}, {root, "tokens_stored", &r->tokens_stored}, {tokens, "computed", &r->tokens_computed},
-                {tokens, "naive", &r->tokens_naive}, {root, "raw_bytes", &r->raw_bytes},        {root, "stored_bytes", &r->stored_bytes}};
+  } counts[] = {{root, "rows", &r->rows},
+                {root, "conversations", &r->conversations},
+                {root, "rejected", &r->rejected},
+                {root, "truncated", &r->truncated},
+                {root, "tokens_stored", &r->tokens_stored},
+                {tokens, "computed", &r->tokens_computed},
+                {tokens, "naive", &r->tokens_naive},
+                {root, "raw_bytes", &r->raw_bytes},
+                {root, "stored_bytes", &r->stored_bytes}};
   bool done = strcmp(text(root, "state"), "done") == 0;
-  for (size_t i = 0; done && i < sizeof counts / sizeof *counts; i++) *counts[i].to = json_integer_value(json_object_get(counts[i].in, counts[i].key));
+  for (size_t i = 0; done && i < sizeof counts / sizeof *counts; i++)
+    *counts[i].to = json_integer_value(json_object_get(counts[i].in, counts[i].key));
   if (done) {
     (void)snprintf(r->device.label, sizeof r->device.label, "%s", text(root, "device"));
     (void)snprintf(r->device.name, sizeof r->device.name, "%s", text(json_object_get(root, "machine"), "device_name"));

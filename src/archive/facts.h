@@ -22,7 +22,7 @@ typedef struct {
   int n_layers;
   const char *fingerprints; /* their file; NULL: none */
   const char *fingerprints_hash;
-  lct_names labels;         /* of the fingerprints */
+  lct_names labels; /* of the fingerprints */
   int64_t shard_rows, token_shard;
   lct_long too_long;
   int max_tokens;
@@ -45,8 +45,8 @@ typedef struct {
   const char *error;              /* NULL: none */
   const char *llmct_version;
   json_t *model, *machine;
-  json_t *arrays;                 /* list of lct_sweep_array_json, whatever rows they say */
-  const lct_store_error *errors;  /* (n_errors) */
+  json_t *arrays;                /* list of lct_sweep_array_json, whatever rows they say */
+  const lct_store_error *errors; /* (n_errors) */
   int n_errors;
 } lct_sweep_facts;
 

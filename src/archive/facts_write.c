@@ -77,24 +77,24 @@ static json_t *arrays_json(const lct_sweep_facts *f) {
 
 static json_t *asked_json(const lct_sweep_facts *f) {
   const lct_sweep_asked *q = f->asked;
-  return json_pack("{s:s, s:i, s:s, s:s, s:O, s:{s:s, s:s}, s:s, s:s, s:o, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "format", "llmct-sweep",
-                   "version", 1, "state", f->state, "llmct_version", f->llmct_version, "model", f->model, "template", "name", q->template_name,
-                   "hash", q->template_hash, "precision", q->precision, "device", f->result->device.label, "inputs", names_json(&q->inputs), "keep",
-                   lct_keep_name(q->keep), "store_dtype", lct_stored_name(q->store_dtype), "derive", q->derive_residual ? "residual" : NULL,
-                   "positions", names_json(&q->positions), "sources", names_json(&q->sources), "layers", layers_json(q), "metrics",
-                   names_json(&q->metrics), "fingerprints", fingerprints_json(q));
+  return json_pack("{s:s, s:i, s:s, s:s, s:O, s:{s:s, s:s}, s:s, s:s, s:o, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "format",
+                   "llmct-sweep", "version", 1, "state", f->state, "llmct_version", f->llmct_version, "model", f->model, "template", "name",
+                   q->template_name, "hash", q->template_hash, "precision", q->precision, "device", f->result->device.label, "inputs",
+                   names_json(&q->inputs), "keep", lct_keep_name(q->keep), "store_dtype", lct_stored_name(q->store_dtype), "derive",
+                   q->derive_residual ? "residual" : NULL, "positions", names_json(&q->positions), "sources", names_json(&q->sources),
+                   "layers", layers_json(q), "metrics", names_json(&q->metrics), "fingerprints", fingerprints_json(q));
 }
 
 static json_t *stands_json(const lct_sweep_facts *f) {
   const lct_sweep_result *r = f->result;
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:o, s:I, s:I, s:O}", "rows",
-                   (json_int_t)r->rows, "tokens_stored", (json_int_t)r->tokens_stored, "conversations", (json_int_t)r->conversations, "rejected",
-                   (json_int_t)r->rejected, "truncated", (json_int_t)r->truncated, "arrays", arrays_json(f), "tokens", "computed",
-                   (json_int_t)r->tokens_computed, "naive", (json_int_t)r->tokens_naive, "from_prefix", (json_int_t)r->tokens_from_prefix,
-                   "seconds", "load", r->seconds.load, "forward", r->seconds.forward, "gemm", r->seconds.gemm, "sink", r->seconds.sink,
-                   "finish", r->seconds.finish, "total", r->seconds.total, "raw_bytes", (json_int_t)r->raw_bytes, "stored_bytes",
-                   (json_int_t)r->stored_bytes, "store_error", errors_json(f), "saturated", (json_int_t)r->saturated, "utf8_replaced",
-                   (json_int_t)r->utf8_replaced, "machine", f->machine);
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:o, s:I, s:I, s:O}",
+                   "rows", (json_int_t)r->rows, "tokens_stored", (json_int_t)r->tokens_stored, "conversations",
+                   (json_int_t)r->conversations, "rejected", (json_int_t)r->rejected, "truncated", (json_int_t)r->truncated, "arrays",
+                   arrays_json(f), "tokens", "computed", (json_int_t)r->tokens_computed, "naive", (json_int_t)r->tokens_naive,
+                   "from_prefix", (json_int_t)r->tokens_from_prefix, "seconds", "load", r->seconds.load, "forward", r->seconds.forward,
+                   "gemm", r->seconds.gemm, "sink", r->seconds.sink, "finish", r->seconds.finish, "total", r->seconds.total, "raw_bytes",
+                   (json_int_t)r->raw_bytes, "stored_bytes", (json_int_t)r->stored_bytes, "store_error", errors_json(f), "saturated",
+                   (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "machine", f->machine);
 }
 
 lct_status lct_sweep_facts_write(const char *dir, const lct_sweep_facts *f, lct_error *err) {
@@ -102,8 +102,9 @@ lct_status lct_sweep_facts_write(const char *dir, const lct_sweep_facts *f, lct_
   if (root != NULL && rest != NULL) json_object_update(root, rest);
   json_decref(rest);
   if (root != NULL && f->result->batch_rows_shrunk_to > 0) {
-    json_object_set_new(root, "out_of_memory", json_pack("{s:i, s:i}", "batch_rows_failed", f->result->batch_rows_failed, "batch_rows_shrunk_to",
-                                                         f->result->batch_rows_shrunk_to));
+    json_object_set_new(root, "out_of_memory",
+                        json_pack("{s:i, s:i}", "batch_rows_failed", f->result->batch_rows_failed, "batch_rows_shrunk_to",
+                                  f->result->batch_rows_shrunk_to));
   }
   if (root != NULL && f->error != NULL) json_object_set_new(root, "error", json_string(f->error));
   char *text = root != NULL ? json_dumps(root, JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;

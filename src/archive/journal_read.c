@@ -28,7 +28,7 @@ static lct_status add_shard(lct_journal *j, const char *array, int64_t shard, in
     j->n_arrays++;
   }
   if (shard < 0 || (uint64_t)shard > x->n) return LCT_OK; /* behind a gap */
-  if ((size_t)shard < x->n) { /* committed again by a sweep that was resumed */
+  if ((size_t)shard < x->n) {                             /* committed again by a sweep that was resumed */
     x->bytes[shard] = bytes;
     return LCT_OK;
   }
@@ -45,7 +45,8 @@ static lct_status read_head(lct_journal *j, const json_t *line, const char *name
 }
 
 /* *ended: this line and what follows do not count. */
-static lct_status read_line(lct_journal *j, const char *text, size_t n, const char *file, size_t number, bool all, bool *ended, lct_error *err) {
+static lct_status read_line(lct_journal *j, const char *text, size_t n, const char *file, size_t number, bool all, bool *ended,
+                            lct_error *err) {
   char name[4300];
   json_t *line = NULL;
   (void)snprintf(name, sizeof name, "%s:%zu", file, number);

@@ -27,8 +27,10 @@ static lct_status compare(const lct_lines *l, const char *text, size_t n, lct_er
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return lct_fail_errno(err, got < 0 ? errno : EIO, "cannot read %s", l->path);
     if (memcmp(chunk, text + i, (size_t)got) != 0) {
-      return lct_fail(err, LCT_E_USAGE, "%s: expected the lines of this input at byte %lld, found others: the sweep was begun with another input, "
-                      "model or template", l->path, (long long)(l->at + (int64_t)i));
+      return lct_fail(err, LCT_E_USAGE,
+                      "%s: expected the lines of this input at byte %lld, found others: the sweep was begun with another input, "
+                      "model or template",
+                      l->path, (long long)(l->at + (int64_t)i));
     }
     i += (size_t)got;
   }

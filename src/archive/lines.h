@@ -9,13 +9,13 @@ typedef struct {
   int64_t row;
   const char *id;
   int32_t message;
-  const char *role, *label;     /* label NULL: none */
-  const char *const *labels;    /* (n_labels) all of them; a list is written of more than one */
+  const char *role, *label;  /* label NULL: none */
+  const char *const *labels; /* (n_labels) all of them; a list is written of more than one */
   size_t n_labels;
-  uint64_t hash;                /* lct_fnv1a of the ids of the snapshot's prompt, as they lie in memory */
-  int32_t n_tokens;             /* of it */
+  uint64_t hash;    /* lct_fnv1a of the ids of the snapshot's prompt, as they lie in memory */
+  int32_t n_tokens; /* of it */
   int32_t content_from, content_to;
-  bool tokens;                  /* of --keep tokens: rows of tokens/... that are the conversation's */
+  bool tokens; /* of --keep tokens: rows of tokens/... that are the conversation's */
   int64_t first_token;
   int32_t n_stored;
 } lct_message_line;

@@ -63,5 +63,6 @@ lct_status lct_message_line_put(const lct_message_line *x, lct_buf *out, lct_err
 }
 
 lct_status lct_error_line_put(const char *file, int64_t line, const char *id, const char *reason, lct_buf *out, lct_error *err) {
-  return put(json_pack("{s:s, s:I, s:s?, s:s}", "file", file, "line", (json_int_t)line, "id", id, "reason", reason), "errors.jsonl", out, err);
+  return put(json_pack("{s:s, s:I, s:s?, s:s}", "file", file, "line", (json_int_t)line, "id", id, "reason", reason), "errors.jsonl", out,
+             err);
 }

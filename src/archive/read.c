@@ -54,7 +54,8 @@ static lct_status check_array(const lct_archive *a, const archive_array *x, bool
   bool ok = m->n_dims == n && m->shape[n - 1] <= INT32_MAX;
   if (ok && !tokens) ok = (size_t)m->shape[1] == json_array_size(json_object_get(x->axes, "positions"));
   if (ok) {
-    ok = (size_t)m->shape[n - 2] == json_array_size(json_object_get(x->axes, json_object_get(x->axes, "planes") != NULL ? "planes" : "layers"));
+    ok = (size_t)m->shape[n - 2] ==
+         json_array_size(json_object_get(x->axes, json_object_get(x->axes, "planes") != NULL ? "planes" : "layers"));
   }
   return ok ? LCT_OK : lct_fail(err, LCT_E_FORMAT, "%s/sweep.json: %s: its shape is not what its axes say", a->dir, x->name);
 }
@@ -104,7 +105,8 @@ static lct_status read_int8(lct_archive *a, const place *p, bool tokens, int64_t
   LCT_TRY(read_raw(p->array, p, first, n, width, a->raw, err));
   const int8_t *q = a->raw;
   for (size_t i = 0; i < n; i++) {
-    for (int64_t k = 0; k < width; k++) out[(int64_t)i * width + k] = (float)q[(int64_t)i * width + k] * a->scales[(int64_t)i * n_groups + k / group];
+    for (int64_t k = 0; k < width; k++)
+      out[(int64_t)i * width + k] = (float)q[(int64_t)i * width + k] * a->scales[(int64_t)i * n_groups + k / group];
   }
   return LCT_OK;
 }
@@ -170,7 +172,8 @@ static lct_status derive_begin(lct_archive *a, const char *position, bool tokens
 }
 
 /* x becomes what enters `plane`. */
-static lct_status derive(lct_archive *a, const char *position, int plane, bool tokens, int64_t first, size_t n, float *out, lct_error *err) {
+static lct_status derive(lct_archive *a, const char *position, int plane, bool tokens, int64_t first, size_t n, float *out,
+                         lct_error *err) {
   archive_derived *d = &a->derived;
   size_t values = n * (size_t)a->info.model.hidden;
   bool same = d->valid && d->tokens == tokens && strcmp(d->position, position) == 0 && d->first == first && d->n == n && d->layer <= plane;
@@ -191,7 +194,8 @@ static lct_status read_vectors(lct_archive *a, const char *source, const char *p
                                float *out, lct_error *err) {
   int64_t have = tokens ? a->info.n_tokens : a->info.n_rows;
   if (first < 0 || first > have || n > (uint64_t)(have - first)) {
-    return lct_fail(err, LCT_E_USAGE, "%s has %" PRId64 " %s, not %zu from %" PRId64 " on", a->dir, have, tokens ? "stored tokens" : "rows", n, first);
+    return lct_fail(err, LCT_E_USAGE, "%s has %" PRId64 " %s, not %zu from %" PRId64 " on", a->dir, have, tokens ? "stored tokens" : "rows",
+                    n, first);
   }
   place p = find_plane(a, folder(tokens), source, layer);
   if (p.array == NULL && a->info.derived && is_residual(source) && layer >= 0 && layer < a->info.model.n_layers) {
@@ -209,7 +213,8 @@ lct_status lct_archive_vectors(lct_archive *a, const char *source, const char *p
   return read_vectors(a, source, position, layer, false, first_row, n, out, err);
 }
 
-lct_status lct_archive_token_vectors(lct_archive *a, const char *source, int layer, int64_t first_token, size_t n, float *out, lct_error *err) {
+lct_status lct_archive_token_vectors(lct_archive *a, const char *source, int layer, int64_t first_token, size_t n, float *out,
+                                     lct_error *err) {
   return read_vectors(a, source, "", layer, true, first_token, n, out, err);
 }
 

@@ -25,7 +25,8 @@ static lct_status find(lct_archive *a, const char *source, const char *what, arc
   return archive_open_array(a, *out, err);
 }
 
-static lct_status read_sums(lct_archive *a, archive_array *mean, archive_array *m2, int position, int plane, int64_t width, sums *s, lct_error *err) {
+static lct_status read_sums(lct_archive *a, archive_array *mean, archive_array *m2, int position, int plane, int64_t width, sums *s,
+                            lct_error *err) {
   archive_array *n = archive_find(a, "moments/n");
   if (n == NULL || n->meta.dtype != LCT_ZARR_I64 || n->meta.n_dims != 2 || n->meta.shape[1] != N_ROLES) {
     return lct_fail(err, LCT_E_FORMAT, "%s/sweep.json: moments/n: expected int64 (position, role)", a->dir);
@@ -63,7 +64,8 @@ lct_status lct_archive_moments(lct_archive *a, const char *source, const char *p
   LCT_TRY(find(a, own ? source : "residual", "m2", &m2, err));
   int plane = own ? archive_axis_number(means, "layers", layer) : archive_axis_number(means, "planes", (int64_t)layer + leaving);
   int at = archive_axis_name(means, "positions", position);
-  if (plane < 0 || at < 0) return lct_fail(err, LCT_E_USAGE, "%s holds no moments of %s at layer %d, position \"%s\"", a->dir, source, layer, position);
+  if (plane < 0 || at < 0)
+    return lct_fail(err, LCT_E_USAGE, "%s holds no moments of %s at layer %d, position \"%s\"", a->dir, source, layer, position);
   int64_t width = means->meta.shape[3];
   sums s = {0};
   lct_status status = lct_alloc_aligned(&s.mean, (size_t)width * N_ROLES, sizeof *s.mean, "moments", err);

@@ -33,7 +33,8 @@ static bool quick_hash(const char *line, size_t n, int64_t row, uint64_t *hash) 
   if (n < at || memcmp(line, head, at) != 0) return false;
   const char *end = memchr(line + at, '"', n - at);
   size_t id = end != NULL ? (size_t)(end - line) - at : 0;
-  if (end == NULL || n - at - id < sizeof next - 1 || memcmp(end, next, sizeof next - 1) != 0 || memchr(line + at, '\\', id) != NULL) return false;
+  if (end == NULL || n - at - id < sizeof next - 1 || memcmp(end, next, sizeof next - 1) != 0 || memchr(line + at, '\\', id) != NULL)
+    return false;
   *hash = lct_fnv1a(LCT_FNV1A, line + at, id);
   return true;
 }
@@ -122,12 +123,15 @@ lct_status lct_archive_row(lct_archive *a, int64_t row, lct_archive_row_info *ou
   LCT_TRY(parse_line(a, row, a->offsets[row], line_end(a, row), &a->line, err));
   const json_t *content = json_object_get(a->line, "content"), *tokens = json_object_get(a->line, "tokens");
   const char *role = json_string_value(json_object_get(a->line, "role"));
-  *out = (lct_archive_row_info){.row = row, .id = json_string_value(json_object_get(a->line, "id")), .role = role != NULL ? role : "",
+  *out = (lct_archive_row_info){.row = row,
+                                .id = json_string_value(json_object_get(a->line, "id")),
+                                .role = role != NULL ? role : "",
                                 .label = json_string_value(json_object_get(a->line, "label")),
                                 .message = (int)integer(json_object_get(a->line, "message")),
                                 .n_tokens = (int32_t)integer(json_object_get(a->line, "n_tokens")),
                                 .content_from = (int32_t)integer(json_array_get(content, 0)),
-                                .content_to = (int32_t)integer(json_array_get(content, 1)), .first_token = integer(json_array_get(tokens, 0)),
+                                .content_to = (int32_t)integer(json_array_get(content, 1)),
+                                .first_token = integer(json_array_get(tokens, 0)),
                                 .n_stored = integer(json_array_get(tokens, 1))};
   return LCT_OK;
 }

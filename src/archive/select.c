@@ -9,7 +9,8 @@ static lct_status new_list(lct_arena *arena, size_t n, int **out, lct_error *err
   return *out != NULL ? LCT_OK : lct_fail(err, LCT_E_NOMEM, "out of memory for a list");
 }
 
-static lct_status pick_names(lct_arena *arena, const char *option, const char *list, const lct_names *names, int **out, int *n_out, lct_error *err) {
+static lct_status pick_names(lct_arena *arena, const char *option, const char *list, const lct_names *names, int **out, int *n_out,
+                             lct_error *err) {
   const lct_list_known known = {.option = option, .expected = "some of", .names = names->names, .n = names->n};
   LCT_TRY(new_list(arena, (size_t)names->n, out, err));
   return lct_list_names(&known, list, *out, n_out, err);
@@ -43,8 +44,8 @@ static lct_status pick_rows(int64_t n, const char *text, lct_archive_selection *
   return LCT_OK;
 }
 
-lct_status lct_archive_select(const lct_archive_choice *from, const char *sources, const char *positions, const char *layers, const char *rows,
-                              lct_archive_selection *out, lct_error *err) {
+lct_status lct_archive_select(const lct_archive_choice *from, const char *sources, const char *positions, const char *layers,
+                              const char *rows, lct_archive_selection *out, lct_error *err) {
   *out = (lct_archive_selection){0};
   LCT_TRY(pick_names(&out->arena, "--sources", sources, from->sources, &out->sources, &out->n_sources, err));
   LCT_TRY(pick_names(&out->arena, "--positions", positions, from->positions, &out->positions, &out->n_positions, err));

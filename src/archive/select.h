@@ -22,8 +22,8 @@ typedef struct {
 } lct_archive_choice;
 
 /* Texts may be NULL: all. LCT_E_USAGE says what there is. `out` is to be freed in any case. */
-lct_status lct_archive_select(const lct_archive_choice *from, const char *sources, const char *positions, const char *layers, const char *rows,
-                              lct_archive_selection *out, lct_error *err) LCT_CHECKED;
+lct_status lct_archive_select(const lct_archive_choice *from, const char *sources, const char *positions, const char *layers,
+                              const char *rows, lct_archive_selection *out, lct_error *err) LCT_CHECKED;
 void lct_archive_selection_free(lct_archive_selection *s);
 
 #endif

@@ -66,7 +66,8 @@ static lct_status check_array(checker *c, archive_array *x, lct_error *err) {
     return LCT_OK;
   }
   int64_t n = 0, there = x->journal != NULL ? (int64_t)x->journal->n : 0, shards = lct_zarr_n_shards(&x->meta);
-  LCT_TRY(lct_zarr_verify(x->z, 0, there < shards ? there : shards, c->threads, c->fault, c->ctx, &n, err)); /* the rest is a fault already */
+  LCT_TRY(lct_zarr_verify(x->z, 0, there < shards ? there : shards, c->threads, c->fault, c->ctx, &n,
+                          err)); /* the rest is a fault already */
   c->n += n;
   return LCT_OK;
 }

@@ -111,10 +111,10 @@ void lct_f32_to_f16_level(lct_convert_level l, const float *src, uint16_t *dst, 
   size_t saturated = 0;
   switch (l) {
 #if defined(__x86_64__)
-    case LCT_CONVERT_AVX512: saturated = to_f16_avx512(src, dst, n); break;
-    case LCT_CONVERT_F16C: saturated = to_f16_f16c(src, dst, n); break;
+  case LCT_CONVERT_AVX512: saturated = to_f16_avx512(src, dst, n); break;
+  case LCT_CONVERT_F16C: saturated = to_f16_f16c(src, dst, n); break;
 #endif
-    default: saturated = to_f16_portable(src, dst, n); break;
+  default: saturated = to_f16_portable(src, dst, n); break;
   }
   if (n_saturated != NULL) *n_saturated += saturated;
 }
@@ -122,10 +122,10 @@ void lct_f32_to_f16_level(lct_convert_level l, const float *src, uint16_t *dst, 
 void lct_f16_to_f32_level(lct_convert_level l, const uint16_t *src, float *dst, size_t n) {
   switch (l) {
 #if defined(__x86_64__)
-    case LCT_CONVERT_AVX512: from_f16_avx512(src, dst, n); break;
-    case LCT_CONVERT_F16C: from_f16_f16c(src, dst, n); break;
+  case LCT_CONVERT_AVX512: from_f16_avx512(src, dst, n); break;
+  case LCT_CONVERT_F16C: from_f16_f16c(src, dst, n); break;
 #endif
-    default: from_f16_portable(src, dst, n); break;
+  default: from_f16_portable(src, dst, n); break;
   }
 }
 

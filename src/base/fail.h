@@ -14,9 +14,9 @@ lct_status lct_fail_errno(lct_error *err, int errno_value, const char *fmt, ...)
 lct_status lct_fail_context(lct_error *err, lct_status fallback, const char *fmt, ...) LCT_PRINTF(3, 4);
 
 /* Returns from the calling function with the failure. Use only where nothing has to be freed. */
-#define LCT_TRY(expr)                 \
-  do {                                \
-    lct_status lct_try_ = (expr);     \
+#define LCT_TRY(expr)                        \
+  do {                                       \
+    lct_status lct_try_ = (expr);            \
     if (lct_try_ != LCT_OK) return lct_try_; \
   } while (0)
 

@@ -98,9 +98,7 @@ static lct_status replace(const char *path, const void *data, size_t n, bool syn
   return s;
 }
 
-lct_status lct_file_write_atomic(const char *path, const void *data, size_t n, lct_error *err) {
-  return replace(path, data, n, true, err);
-}
+lct_status lct_file_write_atomic(const char *path, const void *data, size_t n, lct_error *err) { return replace(path, data, n, true, err); }
 
 lct_status lct_file_replace(const char *path, const void *data, size_t n, lct_error *err) { return replace(path, data, n, false, err); }
 

@@ -43,7 +43,7 @@ static inline uint16_t lct_f32_to_f16(float f) {
   u &= 0x7fffffffu;
   if (u > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
   if (u >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* rounds to Inf */
-  if (u < 0x38800000u) { /* subnormal in binary16: let float addition round */
+  if (u < 0x38800000u) {                                   /* subnormal in binary16: let float addition round */
     float a, b;
     memcpy(&a, &u, 4);
     b = a + 0.5f;

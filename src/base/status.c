@@ -39,8 +39,7 @@ lct_status lct_fail_context(lct_error *err, lct_status fallback, const char *fmt
   int n = vsnprintf(err->message, sizeof err->message, fmt, ap);
   va_end(ap);
   if (n > 0 && (size_t)n + 2 < sizeof err->message) {
-    (void)snprintf(err->message + n, sizeof err->message - (size_t)n, ": %.*s",
-                   (int)(sizeof err->message - (size_t)n - 3), inner);
+    (void)snprintf(err->message + n, sizeof err->message - (size_t)n, ": %.*s", (int)(sizeof err->message - (size_t)n - 3), inner);
   }
   return err->code;
 }

@@ -21,9 +21,9 @@ struct loop {
   lct_threads_body body;
   void *ctx;
   int64_t n, grain, n_pieces;
-  int64_t taken;  /* atomic: pieces handed out */
-  int failed;     /* atomic: hand out no more */
-  int n_inside;   /* atomic, written under the lock: threads of the pool that have entered */
+  int64_t taken; /* atomic: pieces handed out */
+  int failed;    /* atomic: hand out no more */
+  int n_inside;  /* atomic, written under the lock: threads of the pool that have entered */
   pthread_t caller;
   int64_t failed_piece; /* the lowest that failed, with what it said; under the lock */
   lct_status status;

@@ -56,8 +56,8 @@ void lct_files_free(lct_files *f) {
 size_t lct_files_saturated(const lct_files *f) { return f->saturated; }
 int64_t lct_files_bytes(const lct_files *f) { return f->bytes; }
 
-static lct_status declare(lct_files *f, token_file *t, const char *name, lct_npy_dtype dtype, int n_dims, const int64_t *dims,
-                          int *entry, lct_error *err) {
+static lct_status declare(lct_files *f, token_file *t, const char *name, lct_npy_dtype dtype, int n_dims, const int64_t *dims, int *entry,
+                          lct_error *err) {
   LCT_TRY(lct_npz_declare(t->npz, name, dtype, n_dims, dims, entry, err));
   LCT_TRY(lct_buf_printf(&t->index, err, "%s\"%s\": {\"shape\": [", t->index.len > 0 ? ", " : "", name));
   int64_t n = 1;

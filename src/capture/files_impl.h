@@ -8,11 +8,11 @@
 typedef struct {
   const lct_file_spec *spec;
   lct_npz *npz;
-  int *entries;       /* (n_layers, LCT_N_SOURCES) entry numbers, -1: not in this file; globals at layer 0 */
+  int *entries; /* (n_layers, LCT_N_SOURCES) entry numbers, -1: not in this file; globals at layer 0 */
   int qkv_entry;
-  float *qkv;         /* (n_layers, dim v) */
+  float *qkv;             /* (n_layers, dim v) */
   float *last_q, *last_k; /* last token's q (n_heads*head_dim) and k (n_kv*head_dim) of the current layer */
-  lct_buf index;      /* JSON members, comma separated */
+  lct_buf index;          /* JSON members, comma separated */
 } token_file;
 
 struct lct_files {
@@ -25,10 +25,10 @@ struct lct_files {
   size_t n_files;
   uint32_t wanted;
   size_t elem_bytes;
-  void *rows;          /* converted rows */
+  void *rows; /* converted rows */
   size_t cap_rows;
-  void *attn;          /* (rows of the batch) ragged blocks [segment][head][row][n_keys] of one layer, stored type */
-  size_t *attn_first;  /* (n_segments + 1) element offsets into attn */
+  void *attn;         /* (rows of the batch) ragged blocks [segment][head][row][n_keys] of one layer, stored type */
+  size_t *attn_first; /* (n_segments + 1) element offsets into attn */
   size_t cap_attn;
   size_t saturated; /* atomic */
   int64_t bytes;

@@ -9,7 +9,8 @@ lct_stream lct_stream_of(lct_source s, const lct_config *c, lct_plane *planes) {
   return (lct_stream){.planes = planes, .n_planes = c->n_layers, .width = lct_source_width(s, c)};
 }
 
-lct_status lct_pool_entries(const lct_place *places, int n, const lct_cut_batch *cut, lct_arena *arena, lct_pool_entry *out, lct_error *err) {
+lct_status lct_pool_entries(const lct_place *places, int n, const lct_cut_batch *cut, lct_arena *arena, lct_pool_entry *out,
+                            lct_error *err) {
   for (int i = 0; i < n; i++) {
     out[i] = (lct_pool_entry){.row = places[i].slot >= 0 ? lct_cut_row(cut, places[i].slot) : -1};
     if (places[i].n_mean == 0) continue;
@@ -134,7 +135,7 @@ __attribute__((target("avx2"), optimize("O3"))) static void add_avx2(double *sum
   add_body(sum, x, ld, n, width);
 }
 __attribute__((target("avx512f,prefer-vector-width=512"), optimize("O3"))) static void add_avx512(double *sum, const float *x, int64_t ld,
-                                                                                                   int n, int width) {
+                                                                                                  int n, int width) {
   add_body(sum, x, ld, n, width);
 }
 #endif

@@ -16,8 +16,8 @@ typedef struct {
 } lct_pool_entry;
 
 /* Entries from places: the rows of a batch that was cut from the places' plan. Lists are the arena's. */
-lct_status lct_pool_entries(const lct_place *places, int n, const lct_cut_batch *cut, lct_arena *arena, lct_pool_entry *out, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_pool_entries(const lct_place *places, int n, const lct_cut_batch *cut, lct_arena *arena, lct_pool_entry *out,
+                            lct_error *err) LCT_CHECKED;
 
 /* Which rows of the coming batch make an item's vectors. */
 typedef struct {

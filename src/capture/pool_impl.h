@@ -27,21 +27,21 @@ typedef struct {
 typedef struct {
   const lct_ops *ops; /* NULL: vectors are made on the host */
   lct_backend *be;
-  lct_pooled *list;     /* (n_outs) */
-  pool_target *targets; /* (n_outs) */
+  lct_pooled *list;      /* (n_outs) */
+  pool_target *targets;  /* (n_outs) */
   lct_row_range *ranges; /* (n_ranges) */
   size_t cap_list, cap_targets, cap_ranges, n_outs, n_ranges;
-  bool listed;          /* the batch's list is on the backend */
-  void *d_list;         /* list, then ranges */
+  bool listed;  /* the batch's list is on the backend */
+  void *d_list; /* list, then ranges */
   size_t list_bytes;
-  float *d_vectors, *landing; /* (capacity) floats on the backend; the same on the host */
+  float *d_vectors, *landing;  /* (capacity) floats on the backend; the same on the host */
   size_t capacity, used, most; /* most: of capacity, unless one plane alone is larger */
-  pool_piece *pieces;   /* what is in the buffer */
+  pool_piece *pieces;          /* what is in the buffer */
   size_t cap_pieces, n_pieces;
 } pool_device;
 
 struct lct_pool {
-  lct_threads *threads;      /* the engine's; NULL without one */
+  lct_threads *threads; /* the engine's; NULL without one */
   int n_streams, n_poolings;
   int32_t n_items, batch_rows;
   pool_stream *streams;

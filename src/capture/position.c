@@ -43,8 +43,10 @@ lct_status lct_positions_parse(const char *option, const char *list, lct_arena *
   while (lct_list_next(&list, &part, &n)) {
     lct_position *p = &(*out)[*n_out];
     if (!parse(part, n, p)) {
-      return lct_fail(err, LCT_E_USAGE, "%s: expected last, content_last, content_mean, message:ROLE (system, user, assistant) or range:FROM:TO, "
-                      "found \"%.*s\"", option, (int)n, part);
+      return lct_fail(err, LCT_E_USAGE,
+                      "%s: expected last, content_last, content_mean, message:ROLE (system, user, assistant) or range:FROM:TO, "
+                      "found \"%.*s\"",
+                      option, (int)n, part);
     }
     for (int i = 0; i < *n_out; i++) {
       if (strcmp((*out)[i].name, p->name) == 0) return lct_fail(err, LCT_E_USAGE, "%s: \"%s\" stands twice", option, p->name);
@@ -64,23 +66,15 @@ int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_po
   const lct_positions *own = &x->content[x->message];
   int n = 0;
   switch (p->at) {
-    case LCT_AT_LAST:
-      out[0] = (lct_positions){x->n_tokens - 1, x->n_tokens};
-      return 1;
-    case LCT_AT_CONTENT_LAST:
-      out[0] = (lct_positions){own->to - 1, own->to};
-      return own->from < own->to;
-    case LCT_AT_CONTENT_MEAN:
-      out[0] = *own;
-      return own->from < own->to;
-    case LCT_AT_RANGE:
-      out[0] = slice(p, x->n_tokens);
-      return out[0].from < out[0].to;
-    case LCT_AT_ROLE:
-      for (int32_t m = 0; m <= x->message; m++) {
-        if (x->roles[m] == p->role && x->content[m].from < x->content[m].to) out[n++] = x->content[m];
-      }
-      return n;
+  case LCT_AT_LAST: out[0] = (lct_positions){x->n_tokens - 1, x->n_tokens}; return 1;
+  case LCT_AT_CONTENT_LAST: out[0] = (lct_positions){own->to - 1, own->to}; return own->from < own->to;
+  case LCT_AT_CONTENT_MEAN: out[0] = *own; return own->from < own->to;
+  case LCT_AT_RANGE: out[0] = slice(p, x->n_tokens); return out[0].from < out[0].to;
+  case LCT_AT_ROLE:
+    for (int32_t m = 0; m <= x->message; m++) {
+      if (x->roles[m] == p->role && x->content[m].from < x->content[m].to) out[n++] = x->content[m];
+    }
+    return n;
   }
   return 0;
 }

@@ -26,7 +26,8 @@ typedef struct {
 enum { LCT_N_DEFAULT_POSITIONS = LCT_AT_CONTENT_MEAN + 1 };
 
 /* A list with commas; option ("--positions") stands in messages. *out is the arena's. LCT_E_USAGE for what is no position or stands twice. */
-lct_status lct_positions_parse(const char *option, const char *list, lct_arena *arena, lct_position **out, int *n, lct_error *err) LCT_CHECKED;
+lct_status lct_positions_parse(const char *option, const char *list, lct_arena *arena, lct_position **out, int *n,
+                               lct_error *err) LCT_CHECKED;
 
 /* A prompt whose positions are asked for: n_tokens, and the messages it renders. */
 typedef struct {
@@ -44,9 +45,9 @@ int32_t lct_positions_first(const lct_position *p, int n, const lct_prompt_shape
 
 /* Where a vector comes from: KV slots of a plan. */
 typedef struct {
-  int32_t slot;              /* >= 0: the row whose keys lie there; -1: the mean */
-  const lct_kv_range *mean;  /* (n_mean) ascending position */
-  int32_t n_mean;            /* 0: there is no such vector, it is NaN */
+  int32_t slot;             /* >= 0: the row whose keys lie there; -1: the mean */
+  const lct_kv_range *mean; /* (n_mean) ascending position */
+  int32_t n_mean;           /* 0: there is no such vector, it is NaN */
 } lct_place;
 
 /* The places of n positions of a prompt that lies in path (n_path ranges that cover it), in out (n); lists are the arena's. */

@@ -11,8 +11,8 @@ typedef struct {
   const char *name;  /* "--model" */
   const char *brief; /* "-m" or NULL */
   arg_kind kind;
-  void *value;       /* bool *, const char **, long *, int * (index into choices) */
-  const char *what;  /* what stands for the value in the help, or "a|b|c" for ARG_CHOICE */
+  void *value;      /* bool *, const char **, long *, int * (index into choices) */
+  const char *what; /* what stands for the value in the help, or "a|b|c" for ARG_CHOICE */
   const char *help;
 } arg_option;
 

@@ -28,14 +28,14 @@ int cli_devices(int argc, char **argv);
 #define CLI_PRECISION_HELP "CPU: exact (default), fast or bf16; GPU: f16 (default, fast) or bf16"
 
 /* Options of a command that runs a model over many prompts: a's o.model, precision, threads, quiet, json. */
-#define CLI_RUN_OPTIONS(a)                                                                                                    \
-  {"--device", "-d", ARG_STRING, &(a).o.model.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},                                            \
-      {"--precision", NULL, ARG_CHOICE, &(a).precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},                              \
-      {"--chat-template", NULL, ARG_STRING, &(a).o.model.chat_template, "NAME", "instead of the recognised one"},                   \
-      {"--no-thinking", NULL, ARG_FLAG, &(a).o.model.no_thinking, NULL, "Qwen3: render with enable_thinking=False"},                \
-      {"--threads", "-t", ARG_INT, &(a).threads, "N", "threads of the CPU (default: all)"},                                   \
-      {"--quiet", "-q", ARG_FLAG, &(a).quiet, NULL, "print errors only"}, {                                                   \
-    "--json", NULL, ARG_FLAG, &(a).json, NULL, "print the summary as one JSON object"                                         \
+#define CLI_RUN_OPTIONS(a)                                                                                           \
+  {"--device", "-d", ARG_STRING, &(a).o.model.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},                             \
+      {"--precision", NULL, ARG_CHOICE, &(a).precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},                     \
+      {"--chat-template", NULL, ARG_STRING, &(a).o.model.chat_template, "NAME", "instead of the recognised one"},    \
+      {"--no-thinking", NULL, ARG_FLAG, &(a).o.model.no_thinking, NULL, "Qwen3: render with enable_thinking=False"}, \
+      {"--threads", "-t", ARG_INT, &(a).threads, "N", "threads of the CPU (default: all)"},                          \
+      {"--quiet", "-q", ARG_FLAG, &(a).quiet, NULL, "print errors only"}, {                                          \
+    "--json", NULL, ARG_FLAG, &(a).json, NULL, "print the summary as one JSON object"                                \
   }
 
 /* "llmct-gpu: error: ..." on stderr; the exit code that belongs to the status. */

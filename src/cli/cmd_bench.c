@@ -13,24 +13,25 @@ static void print_line(const char *what, const lct_bench_result *r, int repeats,
   double *seconds = r->seconds;
   qsort(seconds, (size_t)repeats, sizeof *seconds, by_value);
   double median = seconds[repeats / 2];
-  printf("{\"what\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"tokens\": %.0f, \"repeats\": %d, \"seconds_median\": %.6f, "
-         "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.2f}\n",
-         what, r->device.label, lct_precision_name(r->device.precision), tokens, repeats, median, seconds[0], seconds[repeats - 1], tokens / median);
+  printf(
+      "{\"what\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"tokens\": %.0f, \"repeats\": %d, \"seconds_median\": %.6f, "
+      "\"seconds_min\": %.6f, \"seconds_max\": %.6f, \"tokens_per_second\": %.2f}\n",
+      what, r->device.label, lct_precision_name(r->device.precision), tokens, repeats, median, seconds[0], seconds[repeats - 1],
+      tokens / median);
 }
 
 int cli_bench(int argc, char **argv) {
   long threads = 0, prompts = 1, tokens = 512, decode = 32, repeats = 5;
   int precision = 0;
   const char *device = NULL;
-  const arg_option options[] = {
-      {"--prompts", NULL, ARG_INT, &prompts, "N", "different prompts a prefill (default 1)"},
-      {"--tokens", NULL, ARG_INT, &tokens, "N", "tokens a prompt (default 512)"},
-      {"--decode", NULL, ARG_INT, &decode, "N", "tokens to decode after one prompt; 0: none (default 32)"},
-      {"--repeats", NULL, ARG_INT, &repeats, "N", "timed runs after one warm-up (default 5)"},
-      {"--device", "-d", ARG_STRING, &device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
-      {"--precision", NULL, ARG_CHOICE, &precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
-      {"--threads", "-t", ARG_INT, &threads, "N", "threads of the CPU (default: all)"},
-      {0}};
+  const arg_option options[] = {{"--prompts", NULL, ARG_INT, &prompts, "N", "different prompts a prefill (default 1)"},
+                                {"--tokens", NULL, ARG_INT, &tokens, "N", "tokens a prompt (default 512)"},
+                                {"--decode", NULL, ARG_INT, &decode, "N", "tokens to decode after one prompt; 0: none (default 32)"},
+                                {"--repeats", NULL, ARG_INT, &repeats, "N", "timed runs after one warm-up (default 5)"},
+                                {"--device", "-d", ARG_STRING, &device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
+                                {"--precision", NULL, ARG_CHOICE, &precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
+                                {"--threads", "-t", ARG_INT, &threads, "N", "threads of the CPU (default: all)"},
+                                {0}};
   const arg_spec spec = {"bench", "MODEL [options]", "Measures prefill and decode; one JSON line each.", options, 1, 1};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
@@ -43,7 +44,10 @@ int cli_bench(int argc, char **argv) {
   if (seconds == NULL) return EXIT_FAILED;
   lct_error err = {0};
   lct_bench_options o = {.model = {.id = args[0], .device = device, .precision = (lct_precision)precision, .threads = (int)threads},
-                         .n_prompts = (int)prompts, .n_tokens = (int)tokens, .n_decode = (int)decode, .repeats = (int)repeats};
+                         .n_prompts = (int)prompts,
+                         .n_tokens = (int)tokens,
+                         .n_decode = (int)decode,
+                         .repeats = (int)repeats};
   lct_bench_result r = {.seconds = seconds};
   lct_status s = lct_bench_prefill(&o, &r, &err);
   if (s == LCT_OK) print_line("prefill", &r, (int)repeats, (double)prompts * (double)tokens);

@@ -19,13 +19,12 @@ static bool split(char *text, int *message) {
 int cli_cat(int argc, char **argv) {
   lct_cat_options o = {0};
   long layer = -1, token = -1;
-  const arg_option options[] = {
-      {"--source", "-s", ARG_STRING, &o.source, "NAME", "such as hidden_out; not needed where there is one"},
-      {"--layer", "-l", ARG_INT, &layer, "N", "not needed where there is one"},
-      {"--position", "-p", ARG_STRING, &o.position, "NAME", "such as content_mean (default: the sweep's first)"},
-      {"--token", NULL, ARG_INT, &token, "N", "a stored token of the conversation instead, counted from 0"},
-      {"--npy", NULL, ARG_STRING, &o.npy, "FILE", "write it there instead of printing it"},
-      {0}};
+  const arg_option options[] = {{"--source", "-s", ARG_STRING, &o.source, "NAME", "such as hidden_out; not needed where there is one"},
+                                {"--layer", "-l", ARG_INT, &layer, "N", "not needed where there is one"},
+                                {"--position", "-p", ARG_STRING, &o.position, "NAME", "such as content_mean (default: the sweep's first)"},
+                                {"--token", NULL, ARG_INT, &token, "N", "a stored token of the conversation instead, counted from 0"},
+                                {"--npy", NULL, ARG_STRING, &o.npy, "FILE", "write it there instead of printing it"},
+                                {0}};
   const arg_spec spec = {"cat", "SWEEP_DIR CONVERSATION:MESSAGE [options]", "Prints one vector of a sweep, a value a line.", options, 2, 2};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);

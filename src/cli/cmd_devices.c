@@ -6,8 +6,8 @@
 int cli_devices(int argc, char **argv) {
   bool json = false;
   const arg_option options[] = {{"--json", NULL, ARG_FLAG, &json, NULL, "print one JSON object"}, {0}};
-  const arg_spec spec = {"devices", "[options]", "Shows the CPU and the GPUs of this machine; auto marks what --device auto uses.", options,
-                         0, 0};
+  const arg_spec spec = {"devices", "[options]", "Shows the CPU and the GPUs of this machine; auto marks what --device auto uses.",
+                         options,   0,           0};
   const char *args[1] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;

@@ -26,12 +26,13 @@ static void print_json(const lct_fingerprint_result *r, const fingerprint_args *
   cli_print_json_string(a->o.output);
   printf(", \"device\": \"%s\", \"device_name\": ", r->device.label);
   cli_print_json_string(r->device.name);
-  printf(", \"precision\": \"%s\", \"labels\": %d, \"prompts\": %lld, \"rejected\": %lld, \"neutral\": %lld, \"neutral_kept\": %lld, "
-         "\"pcs\": %d, \"whiten\": %s, \"layers\": %d, \"hidden\": %d, \"tokens_computed\": %lld, \"tokens_naive\": %lld, "
-         "\"utf8_replaced\": %zu, \"seconds_load\": %.4f, \"seconds_prompts\": %.4f, \"seconds_calibrate\": %.4f, \"seconds_total\": %.4f}\n",
-         lct_precision_name(r->device.precision), r->n_labels, (long long)r->prompts, (long long)r->rejected, (long long)r->neutral,
-         (long long)r->neutral_kept, r->n_pcs, a->o.whiten ? "true" : "false", r->n_layers, r->hidden, (long long)r->tokens_computed,
-         (long long)r->tokens_naive, r->utf8_replaced, r->seconds.load, r->seconds.prompts, r->seconds.calibrate, r->seconds.total);
+  printf(
+      ", \"precision\": \"%s\", \"labels\": %d, \"prompts\": %lld, \"rejected\": %lld, \"neutral\": %lld, \"neutral_kept\": %lld, "
+      "\"pcs\": %d, \"whiten\": %s, \"layers\": %d, \"hidden\": %d, \"tokens_computed\": %lld, \"tokens_naive\": %lld, "
+      "\"utf8_replaced\": %zu, \"seconds_load\": %.4f, \"seconds_prompts\": %.4f, \"seconds_calibrate\": %.4f, \"seconds_total\": %.4f}\n",
+      lct_precision_name(r->device.precision), r->n_labels, (long long)r->prompts, (long long)r->rejected, (long long)r->neutral,
+      (long long)r->neutral_kept, r->n_pcs, a->o.whiten ? "true" : "false", r->n_layers, r->hidden, (long long)r->tokens_computed,
+      (long long)r->tokens_naive, r->utf8_replaced, r->seconds.load, r->seconds.prompts, r->seconds.calibrate, r->seconds.total);
 }
 
 static void print_summary(const lct_fingerprint_result *r, const fingerprint_args *a) {
@@ -86,11 +87,14 @@ int cli_fingerprint(int argc, char **argv) {
       {"--whiten", NULL, ARG_FLAG, &a.o.whiten, NULL, "whitening matrices, for the metric whitened: layers x hidden x hidden values"},
       CLI_RUN_OPTIONS(a),
       {0}};
-  const arg_spec spec = {"fingerprint", "REFERENCES -m MODEL -o FILE.safetensors [options]",
+  const arg_spec spec = {"fingerprint",
+                         "REFERENCES -m MODEL -o FILE.safetensors [options]",
                          "Makes the vectors that a sweep scores against, one a label: the mean over its prompts. REFERENCES is a scenario\n"
                          "(.yaml: its reference_states) or labelled conversations (JSONL, plain or .zst): each is a prompt up to its last\n"
                          "labelled message.",
-                         options, 1, 1};
+                         options,
+                         1,
+                         1};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;

@@ -8,10 +8,14 @@ int cli_inspect(int argc, char **argv) {
   const arg_option options[] = {{"--json", NULL, ARG_FLAG, &json, NULL, "one JSON object"},
                                 {"--check", NULL, ARG_FLAG, &check, NULL, "read every weight and fail on NaN or Inf"},
                                 {0}};
-  const arg_spec spec = {"inspect", "MODEL|FILE.safetensors|SWEEP_DIR [options]",
-                         "Shows a model's configuration, parameters, bytes per part, chat template and hashes; or what a file of fingerprints\n"
-                         "or a sweep's directory holds.",
-                         options, 1, 1};
+  const arg_spec spec = {
+      "inspect",
+      "MODEL|FILE.safetensors|SWEEP_DIR [options]",
+      "Shows a model's configuration, parameters, bytes per part, chat template and hashes; or what a file of fingerprints\n"
+      "or a sweep's directory holds.",
+      options,
+      1,
+      1};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;

@@ -6,11 +6,11 @@
 int cli_report(int argc, char **argv) {
   const char *published = NULL;
   bool table = false, quiet = false;
-  const arg_option options[] = {
-      {"--compare-published", NULL, ARG_STRING, &published, "FILE", "print the run's numbers beside published ones"},
-      {"--table", NULL, ARG_FLAG, &table, NULL, "print the main table too"},
-      {"--quiet", "-q", ARG_FLAG, &quiet, NULL, "do not print the report's path"},
-      {0}};
+  const arg_option options[] = {{"--compare-published", NULL, ARG_STRING, &published, "FILE",
+                                 "print the run's numbers beside published ones"},
+                                {"--table", NULL, ARG_FLAG, &table, NULL, "print the main table too"},
+                                {"--quiet", "-q", ARG_FLAG, &quiet, NULL, "do not print the report's path"},
+                                {0}};
   const arg_spec spec = {"report", "RUN_DIR [options]", "Writes RUN_DIR/report.html from a finished or partial run.", options, 1, 1};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);

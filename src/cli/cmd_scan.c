@@ -20,17 +20,19 @@ static void print_json(const lct_scan_result *r, const char *state, const char *
   else printf("null");
   printf(", \"device\": \"%s\", \"device_name\": ", r->device.label);
   cli_print_json_string(r->device.name);
-  printf(", \"precision\": \"%s\", \"prompts\": %d, \"snapshots\": %d, \"references\": %d, \"layers\": %d, \"tokens_computed\": %lld, "
-         "\"tokens_prefix_by_prefix\": %lld, \"tokens_generated\": %lld, \"seconds_load\": %.4f, \"seconds_prefill\": %.4f, "
-         "\"seconds_decode\": %.4f, \"seconds_write\": %.4f, \"seconds_total\": %.4f, \"tensor_bytes\": %lld, \"saturated\": %zu, "
-         "\"utf8_replaced\": %zu",
-         lct_precision_name(r->device.precision), r->n_prompts, r->n_snapshots, r->n_references, r->n_layers, (long long)r->tokens_computed,
-         (long long)r->tokens_prefix_by_prefix, (long long)r->tokens_generated, r->seconds.load, r->seconds.prefill, r->seconds.decode,
-         r->seconds.write, r->seconds.total, (long long)r->tensor_bytes, r->saturated, r->utf8_replaced);
-  printf(", \"weights_overflow\": %lld, \"weights_underflow\": %lld, \"weights_nonfinite\": %lld, \"batch_rows_failed\": %d, "
-         "\"batch_rows_shrunk_to\": %d}\n",
-         (long long)r->weights_overflow, (long long)r->weights_underflow, (long long)r->weights_nonfinite, r->batch_rows_failed,
-         r->batch_rows_shrunk_to);
+  printf(
+      ", \"precision\": \"%s\", \"prompts\": %d, \"snapshots\": %d, \"references\": %d, \"layers\": %d, \"tokens_computed\": %lld, "
+      "\"tokens_prefix_by_prefix\": %lld, \"tokens_generated\": %lld, \"seconds_load\": %.4f, \"seconds_prefill\": %.4f, "
+      "\"seconds_decode\": %.4f, \"seconds_write\": %.4f, \"seconds_total\": %.4f, \"tensor_bytes\": %lld, \"saturated\": %zu, "
+      "\"utf8_replaced\": %zu",
+      lct_precision_name(r->device.precision), r->n_prompts, r->n_snapshots, r->n_references, r->n_layers, (long long)r->tokens_computed,
+      (long long)r->tokens_prefix_by_prefix, (long long)r->tokens_generated, r->seconds.load, r->seconds.prefill, r->seconds.decode,
+      r->seconds.write, r->seconds.total, (long long)r->tensor_bytes, r->saturated, r->utf8_replaced);
+  printf(
+      ", \"weights_overflow\": %lld, \"weights_underflow\": %lld, \"weights_nonfinite\": %lld, \"batch_rows_failed\": %d, "
+      "\"batch_rows_shrunk_to\": %d}\n",
+      (long long)r->weights_overflow, (long long)r->weights_underflow, (long long)r->weights_nonfinite, r->batch_rows_failed,
+      r->batch_rows_shrunk_to);
 }
 
 static const char *weights(int64_t n) { return n == 1 ? "weight" : "weights"; }
@@ -102,7 +104,8 @@ int cli_scan(int argc, char **argv) {
       {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens", "what to store (default pooled; tokens: whole tensors as .npz)"},
       {"--fingerprints", "-f", ARG_STRING, &a.scan.fingerprints, "FILE",
        "score against these, too (llmct-gpu fingerprint makes them): fingerprint_scores.json, .csv"},
-      {"--metrics", NULL, ARG_STRING, &a.scan.metrics, "LIST", "of --fingerprints: default cosine,mae,jaccard; also centered, standardized, ..."},
+      {"--metrics", NULL, ARG_STRING, &a.scan.metrics, "LIST",
+       "of --fingerprints: default cosine,mae,jaccard; also centered, standardized, ..."},
       {"--device", "-d", ARG_STRING, &a.scan.model.device, CLI_DEVICE_WHAT, CLI_DEVICE_HELP},
       {"--precision", NULL, ARG_CHOICE, &a.precision, CLI_PRECISION_WHAT, CLI_PRECISION_HELP},
       {"--chat-template", NULL, ARG_STRING, &a.scan.model.chat_template, "NAME",
@@ -113,10 +116,13 @@ int cli_scan(int argc, char **argv) {
       {"--quiet", "-q", ARG_FLAG, &a.quiet, NULL, "print errors only"},
       {"--json", NULL, ARG_FLAG, &a.json, NULL, "print the summary as one JSON object"},
       {0}};
-  const arg_spec spec = {"scan", "SCENARIO.yaml [options]",
+  const arg_spec spec = {"scan",
+                         "SCENARIO.yaml [options]",
                          "Runs every prefix of the scenario's conversation and its references through the model, once a distinct token,\n"
                          "and scores every layer of every snapshot against every reference.",
-                         options, 1, 1};
+                         options,
+                         1,
+                         1};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;

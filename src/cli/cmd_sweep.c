@@ -33,18 +33,20 @@ static void print_json(const lct_sweep_result *r, const sweep_args *a, const cha
   cli_print_json_string(a->o.output != NULL ? a->o.output : "");
   printf(", \"device\": \"%s\", \"device_name\": ", r->device.label);
   cli_print_json_string(r->device.name);
-  printf(", \"precision\": \"%s\", \"keep\": \"%s\", \"conversations\": %lld, \"rejected\": %lld, \"truncated\": %lld, \"rows\": %lld, "
-         "\"rows_resumed\": %lld, \"tokens_computed\": %lld, \"tokens_naive\": %lld, \"tokens_from_prefix\": %lld, \"tokens_stored\": %lld, "
-         "\"batches\": %lld, \"batch_rows\": %d, \"raw_bytes\": %lld, \"stored_bytes\": %lld, \"saturated\": %zu, \"utf8_replaced\": %zu, "
-         "\"batch_rows_failed\": %d, \"batch_rows_shrunk_to\": %d",
-         lct_precision_name(r->device.precision), keeps[a->keep], (long long)r->conversations, (long long)r->rejected, (long long)r->truncated,
-         (long long)r->rows, (long long)r->rows_resumed, (long long)r->tokens_computed, (long long)r->tokens_naive,
-         (long long)r->tokens_from_prefix, (long long)r->tokens_stored, (long long)r->batches, r->batch_rows, (long long)r->raw_bytes,
-         (long long)r->stored_bytes, r->saturated, r->utf8_replaced, r->batch_rows_failed, r->batch_rows_shrunk_to);
-  printf(", \"seconds_load\": %.4f, \"seconds_input\": %.4f, \"seconds_forward\": %.4f, \"seconds_gemm\": %.4f, \"seconds_sink\": %.4f, "
-         "\"seconds_wait\": %.4f, \"seconds_finish\": %.4f, \"seconds_total\": %.4f}\n",
-         r->seconds.load, r->seconds.input, r->seconds.forward, r->seconds.gemm, r->seconds.sink, r->seconds.wait, r->seconds.finish,
-         r->seconds.total);
+  printf(
+      ", \"precision\": \"%s\", \"keep\": \"%s\", \"conversations\": %lld, \"rejected\": %lld, \"truncated\": %lld, \"rows\": %lld, "
+      "\"rows_resumed\": %lld, \"tokens_computed\": %lld, \"tokens_naive\": %lld, \"tokens_from_prefix\": %lld, \"tokens_stored\": %lld, "
+      "\"batches\": %lld, \"batch_rows\": %d, \"raw_bytes\": %lld, \"stored_bytes\": %lld, \"saturated\": %zu, \"utf8_replaced\": %zu, "
+      "\"batch_rows_failed\": %d, \"batch_rows_shrunk_to\": %d",
+      lct_precision_name(r->device.precision), keeps[a->keep], (long long)r->conversations, (long long)r->rejected, (long long)r->truncated,
+      (long long)r->rows, (long long)r->rows_resumed, (long long)r->tokens_computed, (long long)r->tokens_naive,
+      (long long)r->tokens_from_prefix, (long long)r->tokens_stored, (long long)r->batches, r->batch_rows, (long long)r->raw_bytes,
+      (long long)r->stored_bytes, r->saturated, r->utf8_replaced, r->batch_rows_failed, r->batch_rows_shrunk_to);
+  printf(
+      ", \"seconds_load\": %.4f, \"seconds_input\": %.4f, \"seconds_forward\": %.4f, \"seconds_gemm\": %.4f, \"seconds_sink\": %.4f, "
+      "\"seconds_wait\": %.4f, \"seconds_finish\": %.4f, \"seconds_total\": %.4f}\n",
+      r->seconds.load, r->seconds.input, r->seconds.forward, r->seconds.gemm, r->seconds.sink, r->seconds.wait, r->seconds.finish,
+      r->seconds.total);
 }
 
 static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
@@ -53,10 +55,13 @@ static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
   printf("device         %s (%s), %s\n", r->device.label, r->device.name, lct_precision_name(r->device.precision));
   printf("conversations  %lld, %lld snapshots", (long long)r->conversations, (long long)r->rows);
   if (r->rows_resumed > 0) printf(" (%lld stood already)", (long long)r->rows_resumed);
-  if (r->rejected + r->truncated > 0) printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
-  printf("\ntokens         %lld computed in %lld batch%s", (long long)r->tokens_computed, (long long)r->batches, r->batches == 1 ? "" : "es");
+  if (r->rejected + r->truncated > 0)
+    printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
+  printf("\ntokens         %lld computed in %lld batch%s", (long long)r->tokens_computed, (long long)r->batches,
+         r->batches == 1 ? "" : "es");
   if (r->tokens_computed > 0) {
-    printf("; one prompt at a time it would be %lld (%.1fx)", (long long)r->tokens_naive, (double)r->tokens_naive / (double)r->tokens_computed);
+    printf("; one prompt at a time it would be %lld (%.1fx)", (long long)r->tokens_naive,
+           (double)r->tokens_naive / (double)r->tokens_computed);
   }
   putchar('\n');
   printf("time           %.2f s: load %.2f, forward %.2f", r->seconds.total, r->seconds.load, r->seconds.forward);
@@ -74,7 +79,8 @@ static void print_summary(const lct_sweep_result *r, const sweep_args *a) {
 
 static void print_complete(const lct_sweep_result *r, const sweep_args *a) {
   printf("%s is complete already: %lld conversations, %lld snapshots", a->o.output, (long long)r->conversations, (long long)r->rows);
-  if (r->rejected + r->truncated > 0) printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
+  if (r->rejected + r->truncated > 0)
+    printf("; %lld rejected, %lld cut short: see errors.jsonl", (long long)r->rejected, (long long)r->truncated);
   putchar('\n');
 }
 
@@ -86,7 +92,8 @@ static int finish(const sweep_args *a, lct_status status, const lct_sweep_result
   else if (!a->quiet && status == LCT_OK) print_summary(r, a);
   if (status != LCT_OK) {
     int code = cli_fail(status, err);
-    if (r->rows > 0 && a->o.output != NULL) fprintf(stderr, "llmct-gpu: what was committed is in %s; --resume goes on from there\n", a->o.output);
+    if (r->rows > 0 && a->o.output != NULL)
+      fprintf(stderr, "llmct-gpu: what was committed is in %s; --resume goes on from there\n", a->o.output);
     return code;
   }
   return r->rejected + r->truncated > 0 ? EXIT_SOME_FAILED : EXIT_DONE;
@@ -125,14 +132,18 @@ int cli_sweep(int argc, char **argv) {
       {"--model", "-m", ARG_STRING, &a.o.model.id, "MODEL", "folder, .gguf file or Hub id"},
       {"--output", "-o", ARG_STRING, &a.o.output, "DIR", "the sweep's directory"},
       {"--fingerprints", "-f", ARG_STRING, &a.o.fingerprints, "FILE", "score against these (llmct-gpu fingerprint makes them)"},
-      {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens|nothing", "what to store (default pooled); nothing: the bare forward pass"},
-      {"--sources", NULL, ARG_STRING, &a.o.sources, "LIST", "default hidden_out; hidden_in, attn_out, mlp_down_out, q, k, v, mlp_gate, ..."},
-      {"--positions", NULL, ARG_STRING, &a.o.positions, "LIST",
-       "default last,content_last,content_mean; also message:ROLE, range:FROM:TO"},
+      {"--keep", NULL, ARG_CHOICE, &a.keep, "scores|pooled|tokens|nothing",
+       "what to store (default pooled); nothing: the bare forward pass"},
+      {"--sources", NULL, ARG_STRING, &a.o.sources, "LIST",
+       "default hidden_out; hidden_in, attn_out, mlp_down_out, q, k, v, mlp_gate, ..."},
+      {"--positions", NULL, ARG_STRING, &a.o.positions, "LIST", "default last,content_last,content_mean; also message:ROLE, range:FROM:TO"},
       {"--layers", NULL, ARG_STRING, &a.o.layers, "LIST", "such as 0-11,23 (default: all)"},
-      {"--metrics", NULL, ARG_STRING, &a.o.metrics, "LIST", "default cosine,mae,jaccard; also centered, standardized, whitened, z, projection, contrast:cosine, ..."},
-      {"--store-dtype", NULL, ARG_CHOICE, &a.store_dtype, "f16|bf16|f32|int8", "type of stored vectors (default f16); sweep.json states its error"},
-      {"--derive", NULL, ARG_CHOICE, &a.derive, "none|residual", "residual: store what adds up to it; hidden_in, hidden_out follow bit for bit"},
+      {"--metrics", NULL, ARG_STRING, &a.o.metrics, "LIST",
+       "default cosine,mae,jaccard; also centered, standardized, whitened, z, projection, contrast:cosine, ..."},
+      {"--store-dtype", NULL, ARG_CHOICE, &a.store_dtype, "f16|bf16|f32|int8",
+       "type of stored vectors (default f16); sweep.json states its error"},
+      {"--derive", NULL, ARG_CHOICE, &a.derive, "none|residual",
+       "residual: store what adds up to it; hidden_in, hidden_out follow bit for bit"},
       {"--long", NULL, ARG_CHOICE, &a.too_long, "skip|truncate", "conversations that are too long (default skip)"},
       {"--max-tokens", NULL, ARG_INT, &a.max_tokens, "N", "longest prompt (default: the model's context)"},
       {"--memory", NULL, ARG_STRING, &a.memory, "SIZE", "for a batch, its keys and vectors, such as 4G (default: from what is free)"},
@@ -142,10 +153,14 @@ int cli_sweep(int argc, char **argv) {
       {"--resume", NULL, ARG_FLAG, &a.o.resume, NULL, "go on with the sweep in DIR"},
       CLI_RUN_OPTIONS(a),
       {0}};
-  const arg_spec spec = {"sweep", "CONVERSATIONS.jsonl... -m MODEL -o DIR [options]",
-                         "Scans many conversations: every snapshot of every one is scored and stored. JSONL, plain or .zst; - is standard input.\n"
-                         "A sweep that was interrupted goes on with --resume.",
-                         options, 1, argc > 0 ? argc : 1};
+  const arg_spec spec = {
+      "sweep",
+      "CONVERSATIONS.jsonl... -m MODEL -o DIR [options]",
+      "Scans many conversations: every snapshot of every one is scored and stored. JSONL, plain or .zst; - is standard input.\n"
+      "A sweep that was interrupted goes on with --resume.",
+      options,
+      1,
+      argc > 0 ? argc : 1};
   const char **inputs = calloc((size_t)argc + 2, sizeof *inputs);
   if (inputs == NULL) return EXIT_FAILED;
   int n = args_parse(&spec, argc, argv, inputs);

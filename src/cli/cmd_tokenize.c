@@ -23,8 +23,8 @@ static char *read_stdin(size_t *n) {
 int cli_tokenize(int argc, char **argv) {
   bool special = false;
   const arg_option options[] = {{"--special", NULL, ARG_FLAG, &special, NULL, "add the tokens the post-processor adds"}, {0}};
-  const arg_spec spec = {"tokenize", "MODEL [TEXT] [options]", "Shows the tokens of TEXT, or of standard input: id, byte range, text.",
-                         options, 1, 2};
+  const arg_spec spec = {
+      "tokenize", "MODEL [TEXT] [options]", "Shows the tokens of TEXT, or of standard input: id, byte range, text.", options, 1, 2};
   const char *args[2] = {NULL};
   int n = args_parse(&spec, argc, argv, args);
   if (n < 0) return n == -2 ? EXIT_DONE : EXIT_USAGE;

@@ -10,7 +10,7 @@
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx512f")))
 
 enum {
-  TILE = 16, /* rows of a tile, and floats of its rows */
+  TILE = 16,               /* rows of a tile, and floats of its rows */
   ASK_PERMISSION = 0x1023, /* arch_prctl: ARCH_REQ_XCOMP_PERM */
   TILE_DATA = 18,          /* the state component */
 };
@@ -49,7 +49,8 @@ AMX static void set_shapes(int n_rows) {
 }
 
 /* Sums (32, 32) of at most 32 rows; of at most 16 unless `two`, a constant. */
-AMX static inline __attribute__((always_inline)) void sum_tiles(bool two, const uint16_t *x, int64_t ldx, int k, const uint16_t *panel, float *sums) {
+AMX static inline __attribute__((always_inline)) void sum_tiles(bool two, const uint16_t *x, int64_t ldx, int k, const uint16_t *panel,
+                                                                float *sums) {
   size_t stride = (size_t)ldx * sizeof *x, panel_stride = LCT_AMX_COLS * 2 * sizeof *panel, sums_stride = LCT_AMX_COLS * sizeof *sums;
   _tile_zero(0);
   _tile_zero(1);

@@ -56,8 +56,8 @@ static size_t layout(const lct_attn_shape *s, unsigned char *p, workspace *ws) {
 
 static lct_status check_shape(const lct_attn_shape *s, lct_error *err) {
   if (s->n_kv_heads < 1 || s->n_heads % s->n_kv_heads != 0 || s->head_dim < 1) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "attention with %d heads, %d KV heads of %d: heads must be a multiple of KV heads",
-                    s->n_heads, s->n_kv_heads, s->head_dim);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "attention with %d heads, %d KV heads of %d: heads must be a multiple of KV heads", s->n_heads,
+                    s->n_kv_heads, s->head_dim);
   }
   return LCT_OK;
 }
@@ -134,8 +134,8 @@ static int first_block(const lct_attn_rows *a, int key0) {
   return r;
 }
 
-static void attend(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, lct_kv_layer kv,
-                   void *out, workspace *ws) {
+static void attend(const lct_backend *be, const lct_attn_shape *s, const item *it, int kv_head, const float *q, lct_kv_layer kv, void *out,
+                   workspace *ws) {
   int group = group_of(s), d = s->head_dim, n_keys = it->seg->pos0 + it->row0 + it->n;
   bool bf16 = be->precision == LCT_PRECISION_FAST;
   load_rows(s, it, kv_head, q, ws);
@@ -189,8 +189,8 @@ static lct_status attend_tasks(void *ctx, int64_t from, int64_t to, int thread, 
   return LCT_OK;
 }
 
-lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
-                             void *out, lct_error *err) {
+lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
+                             lct_error *err) {
   attention a = {.be = be, .s = s, .q = q, .kv = kv, .out = out};
   int n_items = 0;
   LCT_TRY(prepare(be, s, &a.stride, err));
@@ -253,10 +253,19 @@ static lct_status weigh_tasks(void *ctx, int64_t from, int64_t to, int thread, l
   return LCT_OK;
 }
 
-lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
-                                int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) {
-  weights w = {.be = be, .s = s, .seg = seg, .q = q, .k = kv.k, .row0 = row0 - seg->row0, .n = n, .head0 = head0, .n_heads = n_heads,
-               .n_keys = (int64_t)seg->pos0 + seg->n_rows, .out = out};
+lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n, int head0,
+                                int n_heads, lct_kv_layer kv, float *out, lct_error *err) {
+  weights w = {.be = be,
+               .s = s,
+               .seg = seg,
+               .q = q,
+               .k = kv.k,
+               .row0 = row0 - seg->row0,
+               .n = n,
+               .head0 = head0,
+               .n_heads = n_heads,
+               .n_keys = (int64_t)seg->pos0 + seg->n_rows,
+               .out = out};
   LCT_TRY(prepare(be, s, &w.stride, err));
   int64_t n_items = (n - 1) / rows_per_task(s) + 1;
   return lct_threads_for(be->threads, n_items * s->n_kv_heads, 1, weigh_tasks, &w, err);

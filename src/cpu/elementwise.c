@@ -89,8 +89,18 @@ lct_status lct_cpu_split_rope(lct_backend *be, const void *qkv, const lct_attn_s
   if (d > MAX_HEAD_DIM || d % 2 != 0) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "head_dim %d: expected an even number up to %d", d, MAX_HEAD_DIM);
   }
-  rope j = {.be = be, .s = s, .qkv = qkv, .q_norm = q_norm, .k_norm = k_norm, .cos_sin = cos_sin, .eps = eps, .positions = positions,
-            .slots = slots, .q = q, .k = kv.k, .v = kv.v};
+  rope j = {.be = be,
+            .s = s,
+            .qkv = qkv,
+            .q_norm = q_norm,
+            .k_norm = k_norm,
+            .cos_sin = cos_sin,
+            .eps = eps,
+            .positions = positions,
+            .slots = slots,
+            .q = q,
+            .k = kv.k,
+            .v = kv.v};
   return lct_cpu_rows(be, n, (int64_t)(s->n_heads + 2 * s->n_kv_heads) * d, rope_rows, &j, err);
 }
 
@@ -147,8 +157,8 @@ static lct_status read_some(void *ctx, int64_t from, int64_t to, int thread, lct
   return LCT_OK;
 }
 
-lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
-                             float *dst, lct_error *err) {
+lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim, float *dst,
+                             lct_error *err) {
   if (dtype != LCT_DTYPE_F32 && dtype != LCT_DTYPE_BF16 && dtype != LCT_DTYPE_F16) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "cannot read rows of type %s", lct_dtype_name(dtype));
   }
@@ -170,7 +180,8 @@ static lct_status search_part(void *ctx, int64_t from, int64_t to, int thread, l
   (void)thread, (void)err;
   search *j = ctx;
   int64_t i = j->kernels->first_nonfinite(j->x + from, to - from), first = __atomic_load_n(&j->first, __ATOMIC_RELAXED);
-  while (i >= 0 && from + i < first && !__atomic_compare_exchange_n(&j->first, &first, from + i, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (i >= 0 && from + i < first &&
+         !__atomic_compare_exchange_n(&j->first, &first, from + i, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return LCT_OK;
 }

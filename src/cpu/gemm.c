@@ -5,8 +5,8 @@
 #include "cpu/amx.h"
 #include "cpu/internal.h"
 
-#define PANEL 64    /* columns of a packed block of our own f32 kernel */
-#define OWN_ROWS 96 /* rows of one task of our own GEMM */
+#define PANEL 64           /* columns of a packed block of our own f32 kernel */
+#define OWN_ROWS 96        /* rows of one task of our own GEMM */
 #define AMX_TASK (1 << 18) /* elements of x of one task on AMX: they stay in the second level cache */
 
 /* Ours, or oneDNN's where we can rely on it. */

@@ -53,7 +53,7 @@ struct lct_backend {
   bool decode;
   bool amx; /* where precision is fast; comes before oneDNN */
   bool use_dnnl;
-  int bad_tag; /* of the first element that was not finite */
+  int bad_tag;       /* of the first element that was not finite */
   int64_t bad_index; /* -1: none so far */
   dnnl_engine_t engine;
   dnnl_stream_t *streams; /* (threads) */
@@ -84,7 +84,7 @@ void lct_cpu_gemm_close(lct_backend *be);
 lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_shape **out, lct_error *err) LCT_CHECKED;
 /* y (n, out) = x (n, in) W^T + b over packed weights. */
 lct_status lct_cpu_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
-                        int64_t ldy, lct_error *err) LCT_CHECKED;
+                            int64_t ldy, lct_error *err) LCT_CHECKED;
 
 void lct_cpu_copy_rows(void *dst, int64_t ldd, const void *src, int64_t lds, int n, int64_t width, size_t size);
 
@@ -105,16 +105,14 @@ lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, i
                           lct_error *err) LCT_CHECKED;
 
 /* attention.c */
-lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv,
-                             void *out, lct_error *err) LCT_CHECKED;
-lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
-                                int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_attention(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
+                             lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_attn_weights(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n, int head0,
+                                int n_heads, lct_kv_layer kv, float *out, lct_error *err) LCT_CHECKED;
 
 /* elementwise.c */
-lct_status lct_cpu_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x,
-                         lct_error *err) LCT_CHECKED;
-lct_status lct_cpu_rmsnorm(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h,
-                           lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_embed(lct_backend *be, const lct_embedding *e, const int32_t *tokens, int n, float *x, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_rmsnorm(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_add_rmsnorm(lct_backend *be, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,
                                lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_split_rope(lct_backend *be, const void *qkv, const lct_attn_shape *s, const float *q_norm, const float *k_norm,
@@ -122,9 +120,10 @@ lct_status lct_cpu_split_rope(lct_backend *be, const void *qkv, const lct_attn_s
                               lct_kv_layer kv, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_silu_mul(lct_backend *be, const void *gu, int n, int dim, void *act, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_silu(lct_backend *be, const void *gu, int n, int dim, float *act, lct_error *err) LCT_CHECKED;
-lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim,
-                             float *dst, lct_error *err) LCT_CHECKED;
-lct_status lct_cpu_gather_rows(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst, lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_read_rows(lct_backend *be, const void *src, lct_dtype dtype, int64_t ld, const int32_t *rows, int n, int dim, float *dst,
+                             lct_error *err) LCT_CHECKED;
+lct_status lct_cpu_gather_rows(lct_backend *be, const float *src, const int32_t *rows, int n, int dim, float *dst,
+                               lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_finite_check(lct_backend *be, const float *x, int n, int dim, int tag, lct_error *err) LCT_CHECKED;
 lct_status lct_cpu_finite_read(lct_backend *be, int *tag, int64_t *index, lct_error *err) LCT_CHECKED;
 

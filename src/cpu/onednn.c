@@ -13,8 +13,8 @@
 /* Numbers of rows a primitive is made for; a call's rows are cut into these, the last cut padded. */
 static const int ladder[N_LADDER] = {256, 192, 128, 96, 64, 32, 16, 8, 4, 2, 1};
 
-#define ROWS_ALONE 128 /* least rows of a piece that has all columns: fewer read the weights too often */
-#define PAD_ROWS 16    /* at most so many rows are computed for nothing to save a second pass over the weights */
+#define ROWS_ALONE 128              /* least rows of a piece that has all columns: fewer read the weights too often */
+#define PAD_ROWS 16                 /* at most so many rows are computed for nothing to save a second pass over the weights */
 #define OUT_BYTES ((size_t)1 << 20) /* of a piece whose columns are some: it is computed apart, and copied out of the cache */
 
 /* One matmul of m rows by some columns. */
@@ -88,8 +88,8 @@ static bool layout_known(const lct_backend *be, const dnnl_memory_desc_t *w, lct
   s->kp = w->padded_dims[0];
   s->np = w->padded_dims[1];
   s->nb = (int)nb;
-  return nb % LCT_MAX_LANES == 0 && s->kp % kb == 0 && s->np % nb == 0 && b->strides[0] == kb * nb &&
-         b->strides[1] == s->kp * nb && dnnl_memory_desc_get_size(w) == (size_t)s->kp * (size_t)s->np * (bf16 ? 2 : 4);
+  return nb % LCT_MAX_LANES == 0 && s->kp % kb == 0 && s->np % nb == 0 && b->strides[0] == kb * nb && b->strides[1] == s->kp * nb &&
+         dnnl_memory_desc_get_size(w) == (size_t)s->kp * (size_t)s->np * (bf16 ? 2 : 4);
 }
 
 void lct_cpu_dnnl_layout(const lct_backend *be, lct_gemm_shape *s) {
@@ -192,7 +192,8 @@ static int first_step(int64_t n_blocks, int n, bool dense, int n_threads, int *w
   return step;
 }
 
-static lct_status add_pieces(lct_backend *be, lct_gemm_shape *s, int row, int rows, int m, int64_t blocks, int64_t *n_pieces, lct_error *err) {
+static lct_status add_pieces(lct_backend *be, lct_gemm_shape *s, int row, int rows, int m, int64_t blocks, int64_t *n_pieces,
+                             lct_error *err) {
   for (int64_t col = 0; col < s->n; col += blocks * s->nb) {
     LCT_TRY(lct_grow(&be->pieces, &be->cap_pieces, (size_t)*n_pieces + 1, sizeof(piece), "pieces of a product", err));
     piece *p = (piece *)be->pieces + (*n_pieces)++;
@@ -324,12 +325,12 @@ static lct_status check_invariance(lct_backend *be, bool *same, lct_error *err) 
   return status;
 }
 
-
 lct_status lct_cpu_dnnl_open(lct_backend *be, lct_error *err) {
   int n_threads = lct_threads_count(be->threads);
   DNNL_TRY(dnnl_engine_create(&be->engine, dnnl_cpu, 0), "engine", 0, 0, 0);
   LCT_TRY(lct_calloc(&be->streams, (size_t)n_threads, sizeof *be->streams, "streams", err));
-  for (int i = 0; i < n_threads; i++) DNNL_TRY(dnnl_stream_create(&be->streams[i], be->engine, dnnl_stream_default_flags), "stream", 0, 0, 0);
+  for (int i = 0; i < n_threads; i++)
+    DNNL_TRY(dnnl_stream_create(&be->streams[i], be->engine, dnnl_stream_default_flags), "stream", 0, 0, 0);
   be->use_dnnl = true;
   return check_invariance(be, &be->use_dnnl, err);
 }

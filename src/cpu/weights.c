@@ -78,8 +78,8 @@ static lct_status copy_parts(lct_weight *w, const lct_tensor *const *parts, int 
   for (int i = 0; i < n_parts; i++) {
     const lct_tensor *t = parts[i];
     if (t->cols != w->in || t->rows < 1 || t->cols < 1 || t->cols > INT32_MAX || t->rows > INT32_MAX) {
-      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld] cannot be stacked below [.., %lld]", t->name,
-                      (long long)t->rows, (long long)t->cols, (long long)w->in);
+      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld] cannot be stacked below [.., %lld]", t->name, (long long)t->rows,
+                      (long long)t->cols, (long long)w->in);
     }
     w->parts[i] = *t;
     w->out += t->rows;
@@ -97,16 +97,16 @@ static lct_status read_bias(lct_weight *w, const lct_tensor *const *biases, lct_
     const lct_tensor *b = biases == NULL ? NULL : biases[i];
     if (b == NULL || b->data == NULL) continue;
     if (b->rows * b->cols != w->parts[i].rows || b->rows != 1) {
-      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld]: expected [1, %lld], the rows of %s", b->name,
-                      (long long)b->rows, (long long)b->cols, (long long)w->parts[i].rows, w->parts[i].name);
+      return lct_fail(err, LCT_E_FORMAT, "tensor %s: [%lld, %lld]: expected [1, %lld], the rows of %s", b->name, (long long)b->rows,
+                      (long long)b->cols, (long long)w->parts[i].rows, w->parts[i].name);
     }
     lct_tensor_row_f32(b, 0, w->bias + at);
   }
   return LCT_OK;
 }
 
-static lct_status build_weight(lct_backend *be, lct_weight *w, const lct_tensor *const *parts, const lct_tensor *const *biases,
-                               int n_parts, lct_error *err) {
+static lct_status build_weight(lct_backend *be, lct_weight *w, const lct_tensor *const *parts, const lct_tensor *const *biases, int n_parts,
+                               lct_error *err) {
   LCT_TRY(copy_parts(w, parts, n_parts, err));
   LCT_TRY(lct_gemm_shape_get(be, w->in, w->out, &w->shape, err));
   LCT_TRY(read_bias(w, biases, err));
@@ -193,8 +193,7 @@ static lct_status gemv(lct_backend *be, const lct_weight *w, const float *x, int
   return LCT_OK;
 }
 
-lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
-                          lct_error *err) {
+lct_status lct_cpu_linear(lct_backend *be, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy, lct_error *err) {
   if (use_gemv(be, w)) return gemv(be, w, x, ldx, n, y, ldy, err);
   if (w->packed != NULL) return lct_cpu_gemm_run(be, w, w->packed, x, ldx, n, y, ldy, err);
   if (be->streamed != w) {

@@ -12,8 +12,8 @@ lct_status attention_block(const engine_pass *p, int layer, lct_kv_layer kv, lct
   LCT_TRY(pass_show(p, LCT_SOURCE_Q, layer, 0, p->n, w->qkv, out, ld, 0, err));
   LCT_TRY(pass_show(p, LCT_SOURCE_K, layer, 0, p->n, w->qkv, out, ld, nq, err));
   LCT_TRY(pass_show(p, LCT_SOURCE_V, layer, 0, p->n, w->qkv, out, ld, nq + nkv, err));
-  LCT_TRY(p->ops->split_rope(p->be, w->qkv, &e->attn, l->q_norm, l->k_norm, c->rms_eps, e->d_cos_sin, w->d_positions, w->d_slots,
-                             p->n, w->q, kv, err));
+  LCT_TRY(p->ops->split_rope(p->be, w->qkv, &e->attn, l->q_norm, l->k_norm, c->rms_eps, e->d_cos_sin, w->d_positions, w->d_slots, p->n,
+                             w->q, kv, err));
   LCT_TRY(pass_show_attention(p, layer, kv, err));
   LCT_TRY(p->ops->attention(p->be, w->q, &e->attn, p->batch, kv, w->ctx, err));
   LCT_TRY(pass_linear(p, l->o, w->ctx, nq, p->n, w->y, c->hidden, err));

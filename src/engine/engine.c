@@ -97,9 +97,7 @@ lct_threads *lct_engine_threads(const lct_engine *e) { return e->threads; }
 
 double lct_engine_seconds_linear(const lct_engine *e) { return e->seconds_linear; }
 
-size_t lct_engine_slot_bytes(const lct_engine *e) {
-  return (size_t)e->cfg.n_layers * 2 * e->ops->kv_row_bytes(e->be, &e->attn);
-}
+size_t lct_engine_slot_bytes(const lct_engine *e) { return (size_t)e->cfg.n_layers * 2 * e->ops->kv_row_bytes(e->be, &e->attn); }
 
 lct_status lct_engine_conversion(const lct_engine *e, lct_conversion *out, lct_error *err) {
   *out = (lct_conversion){0};

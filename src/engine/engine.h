@@ -10,8 +10,8 @@ typedef struct lct_engine lct_engine;
 /* KV cache of all layers, for decoding after a prefill. */
 typedef struct lct_kv lct_kv;
 
-lct_status lct_engine_new(const lct_model *m, const lct_ops *ops, const lct_backend_options *o, lct_engine **out, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_engine_new(const lct_model *m, const lct_ops *ops, const lct_backend_options *o, lct_engine **out,
+                          lct_error *err) LCT_CHECKED;
 void lct_engine_free(lct_engine *e);
 const lct_config *lct_engine_config(const lct_engine *e);
 const lct_ops *lct_engine_ops(const lct_engine *e);

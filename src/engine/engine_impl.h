@@ -15,21 +15,21 @@ typedef struct {
 
 typedef struct {
   int32_t cap_rows;
-  float *x;                        /* (rows, hidden) f32 residual stream */
-  void *h;                         /* (rows, hidden) in */
-  void *qkv;                       /* (rows, q + 2 kv) out */
-  void *q;                         /* (rows, n_heads*head_dim), at most 4 bytes an element */
-  void *ctx;                       /* (rows, n_heads*head_dim) in */
-  void *y;                         /* (rows, hidden) out */
-  void *gate_up;                   /* (ops->mlp_rows, 2*intermediate) out */
-  void *act;                       /* (ops->mlp_rows, intermediate) in */
-  float *silu;                     /* (ops->mlp_rows, intermediate) f32, for the mlp_act tap */
-  void *logits;                    /* (LCT_LOGIT_ROWS, vocab) out */
-  float *head_x;                   /* (LCT_LOGIT_ROWS, hidden) f32 */
-  void *head_h;                    /* (LCT_LOGIT_ROWS, hidden) in */
-  int32_t *d_positions, *d_slots;  /* (rows) */
-  int32_t *slots;                  /* (rows) host */
-  float *stage;                    /* rows on their way to the host */
+  float *x;                       /* (rows, hidden) f32 residual stream */
+  void *h;                        /* (rows, hidden) in */
+  void *qkv;                      /* (rows, q + 2 kv) out */
+  void *q;                        /* (rows, n_heads*head_dim), at most 4 bytes an element */
+  void *ctx;                      /* (rows, n_heads*head_dim) in */
+  void *y;                        /* (rows, hidden) out */
+  void *gate_up;                  /* (ops->mlp_rows, 2*intermediate) out */
+  void *act;                      /* (ops->mlp_rows, intermediate) in */
+  float *silu;                    /* (ops->mlp_rows, intermediate) f32, for the mlp_act tap */
+  void *logits;                   /* (LCT_LOGIT_ROWS, vocab) out */
+  float *head_x;                  /* (LCT_LOGIT_ROWS, hidden) f32 */
+  void *head_h;                   /* (LCT_LOGIT_ROWS, hidden) in */
+  int32_t *d_positions, *d_slots; /* (rows) */
+  int32_t *slots;                 /* (rows) host */
+  float *stage;                   /* rows on their way to the host */
   size_t stage_floats;
 } engine_workspace;
 
@@ -50,10 +50,10 @@ struct lct_engine {
   float *final_norm;
   engine_layer *layers;
   lct_attn_shape attn;
-  float *inv_freq;    /* (head_dim/2) host */
-  float *d_cos_sin;   /* (cap_positions, head_dim/2, 2) */
+  float *inv_freq;  /* (head_dim/2) host */
+  float *d_cos_sin; /* (cap_positions, head_dim/2, 2) */
   int cap_positions;
-  lct_kv *one_layer;  /* keys of the current layer alone, for passes that keep none */
+  lct_kv *one_layer; /* keys of the current layer alone, for passes that keep none */
   engine_workspace ws;
   double seconds_linear;
 };

@@ -42,15 +42,18 @@ static lct_status run_heads(const engine_pass *p, const lct_heads *heads, lct_er
 static lct_status run_layer(const engine_pass *p, int l, const lct_kv *kv, lct_error *err) {
   LCT_TRY(pass_show(p, LCT_SOURCE_HIDDEN_IN, l, 0, p->n, p->e->ws.x, LCT_DTYPE_F32, p->e->cfg.hidden, 0, err));
   switch (lct_config_layer_kind(&p->e->cfg, l)) {
-    case LCT_LAYER_ATTENTION:
-      LCT_TRY(attention_block(p, l, kv->layers[kv->n_layers == 1 ? 0 : l], err));
-      break;
+  case LCT_LAYER_ATTENTION: LCT_TRY(attention_block(p, l, kv->layers[kv->n_layers == 1 ? 0 : l], err)); break;
   }
   return mlp_block(p, l, err);
 }
 
 lct_status lct_pass_run(lct_engine *e, const lct_pass *asked, lct_error *err) {
-  engine_pass p = {.e = e, .ops = e->ops, .be = e->be, .batch = asked->batch, .takers = asked->takers, .n_takers = asked->n_takers,
+  engine_pass p = {.e = e,
+                   .ops = e->ops,
+                   .be = e->be,
+                   .batch = asked->batch,
+                   .takers = asked->takers,
+                   .n_takers = asked->n_takers,
                    .n = asked->batch->n_rows};
   engine_workspace *w = &e->ws;
   const lct_config *c = &e->cfg;

@@ -20,8 +20,9 @@ typedef struct lct_embedding lct_embedding;
 
 typedef struct {
   lct_precision precision;
-  lct_threads *threads; /* of the CPU: what computes there, or fills a GPU's weights; borrowed for the backend's life; NULL: the caller's alone */
-  int device;    /* number of the GPU */
+  lct_threads
+      *threads; /* of the CPU: what computes there, or fills a GPU's weights; borrowed for the backend's life; NULL: the caller's alone */
+  int device;   /* number of the GPU */
   size_t weight_budget_bytes; /* packed weights beyond it are packed anew at each use; 0: the backend's choice */
 } lct_backend_options;
 
@@ -67,14 +68,13 @@ typedef struct {
   /* h = x / sqrt(mean(x^2) + eps) * w, x (n, dim) f32 -> h (n, dim) in. Sum in f32 or better. */
   lct_status (*rmsnorm)(lct_backend *be, const float *x, const float *w, float eps, int n, int dim, void *h, lct_error *err);
   /* x += y (n, dim) out; then h = rmsnorm(x) unless h is NULL */
-  lct_status (*add_rmsnorm)(lct_backend *be, float *x, const void *y, const float *w, float eps, int n, int dim, void *h,
-                            lct_error *err);
+  lct_status (*add_rmsnorm)(lct_backend *be, float *x, const void *y, const float *w, float eps, int n, int dim, void *h, lct_error *err);
   /* qkv (n, (n_heads + 2 n_kv) head_dim) out -> q (n, n_heads*head_dim) backend's type, normalised per head when q_norm/k_norm are
    * given (Qwen3), rotated (pairs (i, i + head_dim/2), cos_sin (n_pos, head_dim/2, 2) f32 on the backend) at positions[i];
    * k rotated, v, written to kv at slots kv0_of_row. positions and slots (n) are on the backend. */
-  lct_status (*split_rope)(lct_backend *be, const void *qkv, const lct_attn_shape *s, const float *q_norm, const float *k_norm,
-                           float eps, const float *cos_sin, const int32_t *positions, const int32_t *slots, int n, void *q,
-                           lct_kv_layer kv, lct_error *err);
+  lct_status (*split_rope)(lct_backend *be, const void *qkv, const lct_attn_shape *s, const float *q_norm, const float *k_norm, float eps,
+                           const float *cos_sin, const int32_t *positions, const int32_t *slots, int n, void *q, lct_kv_layer kv,
+                           lct_error *err);
   /* causal attention of every segment of begin_batch's batch over its ancestors' slots, then its own rows. out (n_rows, n_heads*head_dim) in.
    * Tiles of keys are cut at multiples of 64 of the absolute position; online softmax in f32. */
   lct_status (*attention)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_batch *batch, lct_kv_layer kv, void *out,
@@ -82,8 +82,8 @@ typedef struct {
   /* softmax weights of query rows [row0, row0+n) of the batch, all of them in segment seg, heads [head0, head0+n_heads):
    * out (n_heads, n, n_keys) f32 on the HOST, n_keys = pos0 + n_rows of the segment; keys in order of position, zero behind the
    * causal diagonal. */
-  lct_status (*attn_weights)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n,
-                             int head0, int n_heads, lct_kv_layer kv, float *out, lct_error *err);
+  lct_status (*attn_weights)(lct_backend *be, const void *q, const lct_attn_shape *s, const lct_segment *seg, int row0, int n, int head0,
+                             int n_heads, lct_kv_layer kv, float *out, lct_error *err);
   /* gu (n, 2*dim) out: gate then up -> act = silu(gate)*up (n, dim) in */
   lct_status (*silu_mul)(lct_backend *be, const void *gu, int n, int dim, void *act, lct_error *err);
   /* silu of the gate half as f32 (n, dim): the mlp_act tap */
@@ -123,7 +123,7 @@ typedef struct {
   int64_t bytes, bytes_free;
   int sm, n_sm; /* compute capability as 90; multiprocessors */
   int64_t clock_khz, memory_clock_khz, bus_bits;
-  bool usable;  /* this build has code for it */
+  bool usable; /* this build has code for it */
 } lct_gpu;
 
 /* How many GPUs there are. LCT_E_UNSUPPORTED says why none can be used: no CUDA in this build, no driver, no device. */

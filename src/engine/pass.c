@@ -19,8 +19,7 @@ static lct_status check_batch(const lct_engine *e, const lct_batch *b, const lct
     if (b->positions[i] + 1 > *n_positions) *n_positions = b->positions[i] + 1;
   }
   if (*n_positions > e->cfg.max_positions) {
-    return lct_fail(err, LCT_E_LIMIT, "a prompt of %d tokens is longer than the model's context of %d", *n_positions,
-                    e->cfg.max_positions);
+    return lct_fail(err, LCT_E_LIMIT, "a prompt of %d tokens is longer than the model's context of %d", *n_positions, e->cfg.max_positions);
   }
   if (kv != NULL && kv->n_slots < b->n_slots) {
     return lct_fail(err, LCT_E_USAGE, "a KV cache of %d rows is too small for a batch that needs %d", kv->n_slots, b->n_slots);
@@ -161,8 +160,7 @@ lct_status pass_check_finite(const engine_pass *p, int tag, lct_error *err) {
   return read ? pass_read_finite(p, err) : LCT_OK;
 }
 
-lct_status pass_linear(const engine_pass *p, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy,
-                       lct_error *err) {
+lct_status pass_linear(const engine_pass *p, const lct_weight *w, const void *x, int64_t ldx, int n, void *y, int64_t ldy, lct_error *err) {
   double t0 = lct_seconds();
   lct_status s = p->ops->linear(p->be, w, x, ldx, n, y, ldy, err);
   if (p->ops->host_memory) p->e->seconds_linear += lct_seconds() - t0;

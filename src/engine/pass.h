@@ -36,8 +36,8 @@ typedef struct {
 
 typedef struct {
   const lct_batch *batch;
-  lct_kv *kv;             /* NULL: no later pass needs the keys; one layer's worth is held */
-  lct_heads heads;        /* rows whose logits are wanted; n == 0: none */
+  lct_kv *kv;      /* NULL: no later pass needs the keys; one layer's worth is held */
+  lct_heads heads; /* rows whose logits are wanted; n == 0: none */
   lct_taker takers[LCT_MAX_TAKERS];
   int n_takers;
   void (*layer_done)(void *ctx, int layer); /* may be NULL */

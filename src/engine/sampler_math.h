@@ -44,7 +44,7 @@ LCT_SAMPLER_FN uint64_t lct_token_weight(const uint64_t *table, float max, float
   uint64_t u = (uint64_t)(int64_t)y;
   /* 2^(-u/2^40) = 2^-n * table[i] * 2^(-f/2^40), f below 2^32; the last is exp(-a) with a = x/2^40, by its series up to a^4 */
   uint32_t n = (uint32_t)(u >> 40), i = (uint32_t)(u >> 32) & (LCT_WEIGHT_TABLE - 1);
-  uint32_t x = lct_mulhi_u32((uint32_t)u, 0xb17217f8u); /* ln 2 */
+  uint32_t x = lct_mulhi_u32((uint32_t)u, 0xb17217f8u);            /* ln 2 */
   uint32_t s = 0x2aaaaaabu - (lct_mulhi_u32(x, 0x0aaaaaabu) >> 8); /* 1/6 - a/24 */
   s = 0x80000000u - (lct_mulhi_u32(x, s) >> 8);                    /* 1/2 - a/6 + a^2/24 */
   s = x - (lct_mulhi_u32(x, lct_mulhi_u32(x, s)) >> 8);            /* (1 - exp(-a)) * 2^40 */

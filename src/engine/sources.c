@@ -20,12 +20,10 @@ lct_source_group lct_source_get_group(lct_source s) { return table[s].group; }
 int lct_source_width(lct_source s, const lct_config *c) {
   switch (s) {
 #define SOURCE_WIDTH(id, name, width, group, where) \
-  case LCT_SOURCE_##id:                             \
-    return width;
+  case LCT_SOURCE_##id: return width;
     LCT_SOURCES(SOURCE_WIDTH)
 #undef SOURCE_WIDTH
-    default:
-      return 0;
+  default: return 0;
   }
 }
 

@@ -6,20 +6,20 @@
 
 /* id, name, width (an expression over `const lct_config *c`; attn_weights is (heads, q, kv) and has no fixed width: 0), group, where cut
  * group: which key of a scenario's `capture` asks for it */
-#define LCT_SOURCES(X)                                                                                          \
-  X(HIDDEN_IN, "hidden_in", c->hidden, HIDDEN, "residual stream entering the layer")                            \
+#define LCT_SOURCES(X)                                                                                                    \
+  X(HIDDEN_IN, "hidden_in", c->hidden, HIDDEN, "residual stream entering the layer")                                      \
   X(HIDDEN_OUT, "hidden_out", c->hidden, HIDDEN, "residual stream leaving the layer; the last one before the final norm") \
-  X(Q, "q", c->n_heads * c->head_dim, QKV, "q_proj with bias, before q-norm and RoPE")                          \
-  X(K, "k", c->n_kv_heads * c->head_dim, QKV, "k_proj with bias, before k-norm and RoPE")                       \
-  X(V, "v", c->n_kv_heads * c->head_dim, QKV, "v_proj with bias")                                               \
-  X(ATTN_WEIGHTS, "attn_weights", 0, ATTENTION, "softmax(QK^T/sqrt(head_dim)) per head")                        \
-  X(ATTN_OUT, "attn_out", c->hidden, QKV, "o_proj output")                                                      \
-  X(MLP_GATE, "mlp_gate", c->intermediate, MLP, "gate_proj output")                                             \
-  X(MLP_UP, "mlp_up", c->intermediate, MLP, "up_proj output")                                                   \
-  X(MLP_ACT, "mlp_act", c->intermediate, MLP, "silu(gate), the output of act_fn")                               \
-  X(MLP_DOWN_IN, "mlp_down_in", c->intermediate, MLP, "silu(gate)*up, the input of down_proj")                  \
-  X(MLP_DOWN_OUT, "mlp_down_out", c->hidden, MLP, "down_proj output")                                           \
-  X(EMBEDDINGS, "embeddings", c->hidden, HIDDEN, "token embedding (global)")                                    \
+  X(Q, "q", c->n_heads * c->head_dim, QKV, "q_proj with bias, before q-norm and RoPE")                                    \
+  X(K, "k", c->n_kv_heads * c->head_dim, QKV, "k_proj with bias, before k-norm and RoPE")                                 \
+  X(V, "v", c->n_kv_heads * c->head_dim, QKV, "v_proj with bias")                                                         \
+  X(ATTN_WEIGHTS, "attn_weights", 0, ATTENTION, "softmax(QK^T/sqrt(head_dim)) per head")                                  \
+  X(ATTN_OUT, "attn_out", c->hidden, QKV, "o_proj output")                                                                \
+  X(MLP_GATE, "mlp_gate", c->intermediate, MLP, "gate_proj output")                                                       \
+  X(MLP_UP, "mlp_up", c->intermediate, MLP, "up_proj output")                                                             \
+  X(MLP_ACT, "mlp_act", c->intermediate, MLP, "silu(gate), the output of act_fn")                                         \
+  X(MLP_DOWN_IN, "mlp_down_in", c->intermediate, MLP, "silu(gate)*up, the input of down_proj")                            \
+  X(MLP_DOWN_OUT, "mlp_down_out", c->hidden, MLP, "down_proj output")                                                     \
+  X(EMBEDDINGS, "embeddings", c->hidden, HIDDEN, "token embedding (global)")                                              \
   X(LOGITS, "logits", c->vocab, LOGITS, "lm_head output (global)")
 
 typedef enum {

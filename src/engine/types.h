@@ -49,8 +49,8 @@ typedef struct {
 
 /* Rows of a buffer that make one vector: a row as it is, or the mean over some. */
 typedef struct {
-  int32_t row;    /* >= 0: this row; -1: the mean */
-  int32_t first;  /* of the mean: ranges [first, first + n) of a list, at least one row in all */
+  int32_t row;   /* >= 0: this row; -1: the mean */
+  int32_t first; /* of the mean: ranges [first, first + n) of a list, at least one row in all */
   int32_t n;
 } lct_pooled;
 

@@ -23,8 +23,8 @@ static lct_status read_axes(maker *m, lct_error *err) {
   int chosen[LCT_N_RESIDUAL];
   for (int i = 0; i < LCT_N_RESIDUAL; i++) names[i] = lct_source_name(LCT_RESIDUAL_SOURCES[i]);
   const lct_list_known known = {.option = "--sources", .expected = "a list of", .names = names, .n = LCT_N_RESIDUAL};
-  LCT_TRY(lct_positions_parse("--poolings", o->poolings != NULL ? o->poolings : LCT_DEFAULT_POSITIONS, &m->arena, &a->positions, &a->n_positions,
-                              err));
+  LCT_TRY(lct_positions_parse("--poolings", o->poolings != NULL ? o->poolings : LCT_DEFAULT_POSITIONS, &m->arena, &a->positions,
+                              &a->n_positions, err));
   LCT_TRY(lct_list_names(&known, o->sources != NULL ? o->sources : "hidden_out", chosen, &a->n_sources, err));
   for (int i = 0; i < a->n_sources; i++) a->sources[i] = LCT_RESIDUAL_SOURCES[chosen[i]];
   return LCT_OK;
@@ -49,7 +49,8 @@ static lct_status check_options(const maker *m, lct_error *err) {
 static lct_status open_subject(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
   char *own = NULL; /* the scenario's model */
-  if (o->model.id == NULL && !fp_is_scenario(o->references)) return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
+  if (o->model.id == NULL && !fp_is_scenario(o->references))
+    return lct_fail(err, LCT_E_USAGE, "the fingerprints need a model: --model MODEL");
   fp_report(m, "load", 0, 1);
   if (o->model.id == NULL) LCT_TRY(fp_scenario_model(o->references, &own, err));
   lct_model_options mo = o->model;
@@ -71,7 +72,10 @@ static lct_status open_worker(maker *m, lct_error *err) {
   a->planes = lct_arena_alloc(&m->arena, (size_t)a->n_sources * layers * sizeof *a->planes);
   if (a->planes == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the list of layers");
   for (int i = 0; i < a->n_sources; i++) a->streams[i] = lct_stream_of(a->sources[i], &m->subject->cfg, a->planes + (size_t)i * layers);
-  const lct_worker_options wo = {.streams = a->streams, .n_streams = a->n_sources, .positions = a->positions, .n_positions = a->n_positions,
+  const lct_worker_options wo = {.streams = a->streams,
+                                 .n_streams = a->n_sources,
+                                 .positions = a->positions,
+                                 .n_positions = a->n_positions,
                                  .max_rows = m->subject->device.batch_rows};
   return lct_worker_new(m->subject, &wo, &m->worker, err);
 }

@@ -15,7 +15,7 @@ enum {
   FP_NEUTRAL = -1,     /* "label" of the bank's prompts */
   FP_BANK_ROWS = 4096, /* the bank keeps at most so many prompts' vectors, and fewer where they take more than FP_BANK_BYTES */
   FP_BANK_MIN = 64,
-  FP_BIN_MIN = 8       /* prompts that a bin of role and length needs for a mean and a standard deviation of its own */
+  FP_BIN_MIN = 8 /* prompts that a bin of role and length needs for a mean and a standard deviation of its own */
 };
 #define FP_BANK_BYTES ((size_t)2 << 30)
 #define FP_UNIT_BYTES ((size_t)256 << 20)

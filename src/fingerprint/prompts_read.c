@@ -18,7 +18,7 @@ struct fp_reader {
   lct_scenario *scenario; /* NULL: prompts are read from `in` */
   size_t reference;       /* the next one */
   lct_input *in;
-  bool neutral, ended;    /* the neutral file is being read; there is no more */
+  bool neutral, ended; /* the neutral file is being read; there is no more */
 };
 
 bool fp_is_scenario(const char *path) {
@@ -60,7 +60,8 @@ static lct_status check(const maker *m, const lct_item *x, lct_arena *arena, rea
   lct_positions *scratch = lct_arena_alloc(arena, ((size_t)x->message + 1) * sizeof *scratch);
   if (scratch == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
   if (x->n_tokens > m->subject->cfg.max_positions) {
-    (void)snprintf(why->text, sizeof why->text, "%d tokens long, longer than the model's context of %d", x->n_tokens, m->subject->cfg.max_positions);
+    (void)snprintf(why->text, sizeof why->text, "%d tokens long, longer than the model's context of %d", x->n_tokens,
+                   m->subject->cfg.max_positions);
     return LCT_OK;
   }
   for (int i = 0; i < m->axes.n_positions; i++) {

@@ -26,22 +26,22 @@ const int lct_n_layer_slots = sizeof lct_layer_slots / sizeof lct_layer_slots[0]
 
 int64_t lct_config_dim(const lct_config *c, lct_dim d) {
   switch (d) {
-    case LCT_DIM_ONE: return 1;
-    case LCT_DIM_HIDDEN: return c->hidden;
-    case LCT_DIM_Q: return (int64_t)c->n_heads * c->head_dim;
-    case LCT_DIM_KV: return (int64_t)c->n_kv_heads * c->head_dim;
-    case LCT_DIM_HEAD: return c->head_dim;
-    case LCT_DIM_INTER: return c->intermediate;
+  case LCT_DIM_ONE: return 1;
+  case LCT_DIM_HIDDEN: return c->hidden;
+  case LCT_DIM_Q: return (int64_t)c->n_heads * c->head_dim;
+  case LCT_DIM_KV: return (int64_t)c->n_kv_heads * c->head_dim;
+  case LCT_DIM_HEAD: return c->head_dim;
+  case LCT_DIM_INTER: return c->intermediate;
   }
   return 0;
 }
 
 bool lct_config_needs(const lct_config *c, lct_need need) {
   switch (need) {
-    case LCT_NEED_ALWAYS: return true;
-    case LCT_NEED_QKV_BIAS: return c->qkv_bias;
-    case LCT_NEED_O_BIAS: return c->o_bias;
-    case LCT_NEED_QK_NORM: return c->qk_norm;
+  case LCT_NEED_ALWAYS: return true;
+  case LCT_NEED_QKV_BIAS: return c->qkv_bias;
+  case LCT_NEED_O_BIAS: return c->o_bias;
+  case LCT_NEED_QK_NORM: return c->qk_norm;
   }
   return false;
 }
@@ -75,8 +75,8 @@ static lct_status bind_optional(const binder *b, const char *name, int64_t rows,
   }
   int block = lct_dtype_block(out->dtype);
   if (rows == 1 && block != 1) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tensor \"%s\": a vector of type %s is not supported: expected F32, F16 or BF16",
-                    file, name, lct_dtype_name(out->dtype));
+    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tensor \"%s\": a vector of type %s is not supported: expected F32, F16 or BF16", file,
+                    name, lct_dtype_name(out->dtype));
   }
   if (cols % block != 0) {
     return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%s\": rows of %lld elements are not whole %s blocks of %d", file, name,

@@ -35,15 +35,15 @@ typedef struct {
 
 static scales block_scales(lct_dtype t) {
   switch (t) {
-    case LCT_DTYPE_Q4_0:
-    case LCT_DTYPE_Q5_0:
-    case LCT_DTYPE_Q8_0: return (scales){1, {0, 0}};
-    case LCT_DTYPE_Q6_K: return (scales){1, {208, 0}};
-    case LCT_DTYPE_Q4_1:
-    case LCT_DTYPE_Q5_1:
-    case LCT_DTYPE_Q4_K:
-    case LCT_DTYPE_Q5_K: return (scales){2, {0, 2}};
-    default: return (scales){0, {0, 0}};
+  case LCT_DTYPE_Q4_0:
+  case LCT_DTYPE_Q5_0:
+  case LCT_DTYPE_Q8_0: return (scales){1, {0, 0}};
+  case LCT_DTYPE_Q6_K: return (scales){1, {208, 0}};
+  case LCT_DTYPE_Q4_1:
+  case LCT_DTYPE_Q5_1:
+  case LCT_DTYPE_Q4_K:
+  case LCT_DTYPE_Q5_K: return (scales){2, {0, 2}};
+  default: return (scales){0, {0, 0}};
   }
 }
 
@@ -60,10 +60,10 @@ static bool any_bad_block(const unsigned char *p, size_t n_bytes, lct_dtype t) {
 
 static bool any_bad(const unsigned char *p, size_t n_bytes, lct_dtype t) {
   switch (t) {
-    case LCT_DTYPE_BF16: return any_bad16(p, n_bytes, 0x7f80u);
-    case LCT_DTYPE_F16: return any_bad16(p, n_bytes, 0x7c00u);
-    case LCT_DTYPE_F32: return any_bad32(p, n_bytes);
-    default: return any_bad_block(p, n_bytes, t);
+  case LCT_DTYPE_BF16: return any_bad16(p, n_bytes, 0x7f80u);
+  case LCT_DTYPE_F16: return any_bad16(p, n_bytes, 0x7c00u);
+  case LCT_DTYPE_F32: return any_bad32(p, n_bytes);
+  default: return any_bad_block(p, n_bytes, t);
   }
 }
 
@@ -77,8 +77,8 @@ static lct_status report(const lct_model *m, const lct_tensor *t, size_t first_b
   const char *file = lct_model_file_of(m, data);
   if (lct_dtype_block(t->dtype) != 1) {
     return lct_fail(err, LCT_E_NUMERIC,
-                    "%s: tensor \"%s\": expected finite weights, found a NaN or Inf scale (%s block at row %lld, column %lld)",
-                    file, t->name, lct_dtype_name(t->dtype), (long long)row, (long long)col);
+                    "%s: tensor \"%s\": expected finite weights, found a NaN or Inf scale (%s block at row %lld, column %lld)", file,
+                    t->name, lct_dtype_name(t->dtype), (long long)row, (long long)col);
   }
   if (t->perm_head_dim > 0) {
     int64_t *r = t->rows == 1 ? &col : &row, half = t->perm_head_dim / 2, within = *r % t->perm_head_dim;
@@ -89,8 +89,7 @@ static lct_status report(const lct_model *m, const lct_tensor *t, size_t first_b
   memcpy(&h, data + i, 2);
   if (t->dtype == LCT_DTYPE_F32) memcpy(value, data + i, 4);
   else value[0] = t->dtype == LCT_DTYPE_F16 ? lct_f16_to_f32(h) : lct_bf16_to_f32(h);
-  return lct_fail(err, LCT_E_NUMERIC, "%s: tensor \"%s\": expected finite weights, found %s at row %lld, column %lld", file,
-                  t->name,
+  return lct_fail(err, LCT_E_NUMERIC, "%s: tensor \"%s\": expected finite weights, found %s at row %lld, column %lld", file, t->name,
                   isnan(value[0]) ? "NaN"
                   : value[0] > 0  ? "Inf"
                                   : "-Inf",

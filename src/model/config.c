@@ -18,8 +18,7 @@ typedef struct {
 
 static lct_status bad_value(const reader *r, const char *key, const char *expected, const json_t *v) {
   char show[SHOW];
-  return lct_fail(r->err, LCT_E_FORMAT, "%s: %s: expected %s, found %s", r->name, key, expected,
-                  lct_json_show(v, show, sizeof show));
+  return lct_fail(r->err, LCT_E_FORMAT, "%s: %s: expected %s, found %s", r->name, key, expected, lct_json_show(v, show, sizeof show));
 }
 
 /* A key that is absent or null: NULL. */
@@ -50,8 +49,7 @@ static lct_status get_bool(const reader *r, const char *key, bool fallback, bool
   return LCT_OK;
 }
 
-static lct_status get_number(const reader *r, const json_t *obj, const char *key, const char *shown_key, double fallback,
-                             double *out) {
+static lct_status get_number(const reader *r, const json_t *obj, const char *key, const char *shown_key, double fallback, double *out) {
   const json_t *v = get(obj, key);
   *out = fallback;
   if (v == NULL && !isnan(fallback)) return LCT_OK;
@@ -90,8 +88,8 @@ static lct_status read_arch(const reader *r, lct_config *c) {
   const char *model_type = json_string_value(type);
   if (!arch_from(class_name, model_type, &c->arch)) {
     return lct_fail(r->err, LCT_E_UNSUPPORTED,
-                    "%s: architecture %.100s is not supported: expected Qwen2ForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM",
-                    r->name, class_name != NULL ? class_name : model_type);
+                    "%s: architecture %.100s is not supported: expected Qwen2ForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM", r->name,
+                    class_name != NULL ? class_name : model_type);
   }
   return LCT_OK;
 }
@@ -118,15 +116,15 @@ static lct_status refuse_unsupported(const reader *r) {
   size_t i = 0;
   json_array_foreach(types, i, item) {
     if (!json_is_string(item) || strcmp(json_string_value(item), "full_attention") != 0) {
-      return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: layer_types[%zu] %s is not supported: expected \"full_attention\"", r->name,
-                      i, lct_json_show(item, show, sizeof show));
+      return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: layer_types[%zu] %s is not supported: expected \"full_attention\"", r->name, i,
+                      lct_json_show(item, show, sizeof show));
     }
   }
   const json_t *quant = get(r->root, "quantization_config");
   if (quant != NULL) {
     return lct_fail(r->err, LCT_E_UNSUPPORTED,
-                    "%s: quantization_config (quant_method %s) is not supported: expected plain F32, F16 or BF16 weights",
-                    r->name, lct_json_show(json_object_get(quant, "quant_method"), show, sizeof show));
+                    "%s: quantization_config (quant_method %s) is not supported: expected plain F32, F16 or BF16 weights", r->name,
+                    lct_json_show(json_object_get(quant, "quant_method"), show, sizeof show));
   }
   return LCT_OK;
 }
@@ -137,8 +135,7 @@ static lct_status read_llama3(const reader *r, const json_t *rope, lct_rope *out
   LCT_TRY(get_number(r, rope, "factor", "RoPE scaling factor", NAN, &out->factor));
   LCT_TRY(get_number(r, rope, "low_freq_factor", "RoPE scaling low_freq_factor", NAN, &out->low_freq_factor));
   LCT_TRY(get_number(r, rope, "high_freq_factor", "RoPE scaling high_freq_factor", NAN, &out->high_freq_factor));
-  LCT_TRY(
-      get_number(r, rope, "original_max_position_embeddings", "RoPE scaling original_max_position_embeddings", NAN, &original));
+  LCT_TRY(get_number(r, rope, "original_max_position_embeddings", "RoPE scaling original_max_position_embeddings", NAN, &original));
   if (original > INT32_MAX || original != floor(original)) {
     return bad_value(r, "RoPE scaling original_max_position_embeddings", "a positive integer",
                      json_object_get(rope, "original_max_position_embeddings"));
@@ -187,8 +184,7 @@ static lct_status add_eos(const reader *r, const json_t *v, lct_config *c) {
   for (int i = 0; i < c->n_eos; i++) {
     if (c->eos[i] == id) return LCT_OK;
   }
-  if (c->n_eos == LCT_MAX_EOS)
-    return lct_fail(r->err, LCT_E_LIMIT, "%s: more than %d different eos_token_id", r->name, LCT_MAX_EOS);
+  if (c->n_eos == LCT_MAX_EOS) return lct_fail(r->err, LCT_E_LIMIT, "%s: more than %d different eos_token_id", r->name, LCT_MAX_EOS);
   c->eos[c->n_eos++] = id;
   return LCT_OK;
 }
@@ -223,9 +219,8 @@ static lct_status read_sizes(const reader *r, lct_config *c) {
   LCT_TRY(get_size(r, "max_position_embeddings", false, c->arch == LCT_ARCH_LLAMA ? 2048 : 32768, &c->max_positions));
   /* transformers' Qwen3Config says 128 when the file says nothing; the others divide. */
   if (get(r->root, "head_dim") == NULL && c->arch != LCT_ARCH_QWEN3 && c->hidden % c->n_heads != 0) {
-    return lct_fail(r->err, LCT_E_FORMAT,
-                    "%s: hidden_size %d is not a multiple of num_attention_heads %d and there is no head_dim", r->name, c->hidden,
-                    c->n_heads);
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: hidden_size %d is not a multiple of num_attention_heads %d and there is no head_dim",
+                    r->name, c->hidden, c->n_heads);
   }
   int fallback = c->arch == LCT_ARCH_QWEN3 ? 128 : c->hidden / c->n_heads;
   return get_size(r, "head_dim", false, fallback, &c->head_dim);
@@ -281,8 +276,8 @@ static lct_status check_rope(const lct_rope *r, const char *name, lct_error *err
     return lct_fail(err, LCT_E_FORMAT, "%s: RoPE theta: expected a positive number, found %g", name, r->theta);
   }
   if (r->kind != LCT_ROPE_LLAMA3) return LCT_OK;
-  if (!isfinite(r->factor) || r->factor < 1 || !isfinite(r->low_freq_factor) || r->low_freq_factor <= 0 ||
-      !isfinite(r->high_freq_factor) || r->high_freq_factor <= r->low_freq_factor || r->original_max_positions < 1) {
+  if (!isfinite(r->factor) || r->factor < 1 || !isfinite(r->low_freq_factor) || r->low_freq_factor <= 0 || !isfinite(r->high_freq_factor) ||
+      r->high_freq_factor <= r->low_freq_factor || r->original_max_positions < 1) {
     return lct_fail(err, LCT_E_FORMAT,
                     "%s: RoPE scaling llama3: expected factor >= 1 and 0 < low_freq_factor < high_freq_factor, found factor %g, "
                     "low_freq_factor %g, high_freq_factor %g, original_max_position_embeddings %d",
@@ -301,11 +296,9 @@ lct_status lct_config_check(const lct_config *c, const char *name, lct_error *er
   LCT_TRY(check_range(name, "vocabulary size", c->vocab, 1 << 24, err));
   LCT_TRY(check_range(name, "context length", c->max_positions, 1 << 28, err));
   if (c->n_heads % c->n_kv_heads != 0) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: %d attention heads are not a multiple of %d key/value heads", name, c->n_heads,
-                    c->n_kv_heads);
+    return lct_fail(err, LCT_E_FORMAT, "%s: %d attention heads are not a multiple of %d key/value heads", name, c->n_heads, c->n_kv_heads);
   }
-  if (c->head_dim % 2 != 0)
-    return lct_fail(err, LCT_E_FORMAT, "%s: head size: expected an even number, found %d", name, c->head_dim);
+  if (c->head_dim % 2 != 0) return lct_fail(err, LCT_E_FORMAT, "%s: head size: expected an even number, found %d", name, c->head_dim);
   if (!(c->rms_eps > 0) || !(c->rms_eps < 1)) {
     return lct_fail(err, LCT_E_FORMAT, "%s: RMS norm epsilon: expected between 0 and 1, found %g", name, (double)c->rms_eps);
   }

@@ -31,16 +31,14 @@ static double shortest(float f) {
  */
 static json_t *build(const lct_config *c, const char *torch_dtype) {
   static const char *const classes[] = {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"};
-  json_t *root =
-      json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "architectures", classes[c->arch], "model_type",
-                lct_arch_name(c->arch), "hidden_size", c->hidden, "num_hidden_layers", c->n_layers, "num_attention_heads",
-                c->n_heads, "num_key_value_heads", c->n_kv_heads, "head_dim", c->head_dim, "intermediate_size", c->intermediate,
-                "vocab_size", c->vocab, "max_position_embeddings", c->max_positions);
-  json_t *more =
-      json_pack("{s:s, s:f, s:f, s:o, s:b, s:f, s:f, s:s, s:b, s:o, s:o}", "hidden_act", "silu", "rms_norm_eps",
-                shortest(c->rms_eps), "rope_theta", c->rope.theta, "rope_scaling", rope_scaling(&c->rope), "tie_word_embeddings",
-                (int)c->tied_head, "attention_dropout", 0.0, "initializer_range", 0.02, "torch_dtype", torch_dtype, "use_cache",
-                1, "bos_token_id", c->bos < 0 ? json_null() : json_integer(c->bos), "eos_token_id", eos_ids(c));
+  json_t *root = json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "architectures", classes[c->arch], "model_type",
+                           lct_arch_name(c->arch), "hidden_size", c->hidden, "num_hidden_layers", c->n_layers, "num_attention_heads",
+                           c->n_heads, "num_key_value_heads", c->n_kv_heads, "head_dim", c->head_dim, "intermediate_size", c->intermediate,
+                           "vocab_size", c->vocab, "max_position_embeddings", c->max_positions);
+  json_t *more = json_pack("{s:s, s:f, s:f, s:o, s:b, s:f, s:f, s:s, s:b, s:o, s:o}", "hidden_act", "silu", "rms_norm_eps",
+                           shortest(c->rms_eps), "rope_theta", c->rope.theta, "rope_scaling", rope_scaling(&c->rope), "tie_word_embeddings",
+                           (int)c->tied_head, "attention_dropout", 0.0, "initializer_range", 0.02, "torch_dtype", torch_dtype, "use_cache",
+                           1, "bos_token_id", c->bos < 0 ? json_null() : json_integer(c->bos), "eos_token_id", eos_ids(c));
   /* -1 from any step shows up as a NULL root: jansson's setters fail on NULL. */
   int bad = json_object_update_missing(root, more);
   json_decref(more);

@@ -10,7 +10,7 @@ static const struct {
   size_t bytes;
 } dtypes[LCT_DTYPE_COUNT] = {
 #define DTYPE_ROW(id, name, ggml, block, bytes) {name, block, bytes},
-  LCT_DTYPES(DTYPE_ROW)
+    LCT_DTYPES(DTYPE_ROW)
 #undef DTYPE_ROW
 };
 
@@ -109,17 +109,17 @@ static void q5_1(const unsigned char *src, int64_t n_blocks, float *out) {
 void lct_dequant(lct_dtype t, const void *src, int64_t n, float *out) {
   const int64_t n_blocks = n / dtypes[t].block;
   switch (t) {
-    case LCT_DTYPE_F32: memcpy(out, src, (size_t)n * 4); break;
-    case LCT_DTYPE_F16: f16_row(src, n, out); break;
-    case LCT_DTYPE_BF16: bf16_row(src, n, out); break;
-    case LCT_DTYPE_Q4_0: q4_0(src, n_blocks, out); break;
-    case LCT_DTYPE_Q4_1: q4_1(src, n_blocks, out); break;
-    case LCT_DTYPE_Q5_0: q5_0(src, n_blocks, out); break;
-    case LCT_DTYPE_Q5_1: q5_1(src, n_blocks, out); break;
-    case LCT_DTYPE_Q8_0: q8_0(src, n_blocks, out); break;
-    case LCT_DTYPE_Q4_K: lct_dequant_q4_k(src, n_blocks, out); break;
-    case LCT_DTYPE_Q5_K: lct_dequant_q5_k(src, n_blocks, out); break;
-    case LCT_DTYPE_Q6_K: lct_dequant_q6_k(src, n_blocks, out); break;
-    case LCT_DTYPE_COUNT: break;
+  case LCT_DTYPE_F32: memcpy(out, src, (size_t)n * 4); break;
+  case LCT_DTYPE_F16: f16_row(src, n, out); break;
+  case LCT_DTYPE_BF16: bf16_row(src, n, out); break;
+  case LCT_DTYPE_Q4_0: q4_0(src, n_blocks, out); break;
+  case LCT_DTYPE_Q4_1: q4_1(src, n_blocks, out); break;
+  case LCT_DTYPE_Q5_0: q5_0(src, n_blocks, out); break;
+  case LCT_DTYPE_Q5_1: q5_1(src, n_blocks, out); break;
+  case LCT_DTYPE_Q8_0: q8_0(src, n_blocks, out); break;
+  case LCT_DTYPE_Q4_K: lct_dequant_q4_k(src, n_blocks, out); break;
+  case LCT_DTYPE_Q5_K: lct_dequant_q5_k(src, n_blocks, out); break;
+  case LCT_DTYPE_Q6_K: lct_dequant_q6_k(src, n_blocks, out); break;
+  case LCT_DTYPE_COUNT: break;
   }
 }

@@ -13,13 +13,11 @@ static const struct {
   const char *name, *array_name;
   unsigned bytes; /* 0: not a scalar */
 } value_types[GV_COUNT] = {
-  [GV_U8] = {"u8", "array of u8", 1},          [GV_I8] = {"i8", "array of i8", 1},
-  [GV_U16] = {"u16", "array of u16", 2},       [GV_I16] = {"i16", "array of i16", 2},
-  [GV_U32] = {"u32", "array of u32", 4},       [GV_I32] = {"i32", "array of i32", 4},
-  [GV_F32] = {"f32", "array of f32", 4},       [GV_BOOL] = {"bool", "array of bool", 1},
-  [GV_STRING] = {"string", "array of string", 0}, [GV_ARRAY] = {"array", "array of arrays", 0},
-  [GV_U64] = {"u64", "array of u64", 8},       [GV_I64] = {"i64", "array of i64", 8},
-  [GV_F64] = {"f64", "array of f64", 8},
+    [GV_U8] = {"u8", "array of u8", 1},           [GV_I8] = {"i8", "array of i8", 1},       [GV_U16] = {"u16", "array of u16", 2},
+    [GV_I16] = {"i16", "array of i16", 2},        [GV_U32] = {"u32", "array of u32", 4},    [GV_I32] = {"i32", "array of i32", 4},
+    [GV_F32] = {"f32", "array of f32", 4},        [GV_BOOL] = {"bool", "array of bool", 1}, [GV_STRING] = {"string", "array of string", 0},
+    [GV_ARRAY] = {"array", "array of arrays", 0}, [GV_U64] = {"u64", "array of u64", 8},    [GV_I64] = {"i64", "array of i64", 8},
+    [GV_F64] = {"f64", "array of f64", 8},
 };
 
 static uint64_t load_le(const unsigned char *p, unsigned n) {
@@ -33,8 +31,8 @@ static uint64_t load_le(const unsigned char *p, unsigned n) {
 lct_status lct_gguf_take(gguf_cursor *c, uint64_t need, const char *what, const unsigned char **out) {
   size_t left = c->n - c->pos;
   if (need > left) {
-    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected %" PRIu64 " bytes, found %zu before the file's end",
-                    c->file, c->where, what, c->pos, need, left);
+    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected %" PRIu64 " bytes, found %zu before the file's end", c->file,
+                    c->where, what, c->pos, need, left);
   }
   *out = c->data + c->pos;
   c->pos += (size_t)need;
@@ -68,14 +66,14 @@ lct_status lct_gguf_take_name(gguf_cursor *c, const char *what, size_t max, lct_
   size_t at = c->pos;
   LCT_TRY(take_str(c, what, out));
   if (out->len == 0 || out->len > max) {
-    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected 1 to %zu bytes, found %zu", c->file, c->where,
-                    what, at, max, out->len);
+    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected 1 to %zu bytes, found %zu", c->file, c->where, what, at, max,
+                    out->len);
   }
   for (size_t i = 0; i < out->len; i++) {
     unsigned char b = (unsigned char)out->data[i];
     if (b >= 0x20 && b < 0x7f) continue;
-    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected printable ASCII, found byte %02x", c->file, c->where,
-                    what, at, b);
+    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected printable ASCII, found byte %02x", c->file, c->where, what, at,
+                    b);
   }
   return LCT_OK;
 }
@@ -102,8 +100,8 @@ static lct_status take_type(gguf_cursor *c, const char *what, gguf_value_type *o
   size_t at = c->pos;
   LCT_TRY(lct_gguf_take_u32(c, what, &t));
   if (t >= GV_COUNT) {
-    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected 0 to %d, found %" PRIu32, c->file, c->where, what,
-                    at, GV_COUNT - 1, t);
+    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: expected 0 to %d, found %" PRIu32, c->file, c->where, what, at,
+                    GV_COUNT - 1, t);
   }
   *out = (gguf_value_type)t;
   return LCT_OK;
@@ -123,8 +121,8 @@ static lct_status check_bools(const gguf_cursor *c, const unsigned char *p, uint
 static lct_status check_count(const gguf_cursor *c, uint64_t n, unsigned min_bytes, const char *what) {
   size_t left = c->n - c->pos;
   if (n > left / min_bytes) {
-    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: found %" PRIu64 ", expected at most %zu in the %zu bytes left",
-                    c->file, c->where, what, c->pos - 8, n, left / min_bytes, left);
+    return lct_fail(c->err, LCT_E_FORMAT, "%s: %s: %s at byte %zu: found %" PRIu64 ", expected at most %zu in the %zu bytes left", c->file,
+                    c->where, what, c->pos - 8, n, left / min_bytes, left);
   }
   return LCT_OK;
 }
@@ -144,8 +142,7 @@ static lct_status skip_array(gguf_cursor *c, gguf_value_type elem, uint64_t n, i
     return LCT_OK;
   }
   if (depth >= LCT_GGUF_MAX_DEPTH) {
-    return lct_fail(c->err, LCT_E_LIMIT, "%s: %s: array at byte %zu: nested deeper than %d", c->file, c->where, c->pos,
-                    LCT_GGUF_MAX_DEPTH);
+    return lct_fail(c->err, LCT_E_LIMIT, "%s: %s: array at byte %zu: nested deeper than %d", c->file, c->where, c->pos, LCT_GGUF_MAX_DEPTH);
   }
   LCT_TRY(check_count(c, n, 12, "array length"));
   for (uint64_t i = 0; i < n; i++) {
@@ -197,9 +194,7 @@ static int compare_str(lct_str a, lct_str b) {
   return r != 0 ? r : (a.len > b.len) - (a.len < b.len);
 }
 
-static int compare_kv(const void *a, const void *b) {
-  return compare_str(((const gguf_kv *)a)->key, ((const gguf_kv *)b)->key);
-}
+static int compare_kv(const void *a, const void *b) { return compare_str(((const gguf_kv *)a)->key, ((const gguf_kv *)b)->key); }
 
 static lct_status parse_metadata(lct_gguf *g, gguf_cursor *c, uint64_t n_kv) {
   for (uint64_t i = 0; i < n_kv; i++) {
@@ -225,8 +220,8 @@ static lct_status parse_header(gguf_cursor *c, uint64_t *n_tensors, uint64_t *n_
   (void)snprintf(c->where, sizeof c->where, "header");
   LCT_TRY(lct_gguf_take(c, 4, "magic", &magic));
   if (memcmp(magic, "GGUF", 4) != 0) {
-    return lct_fail(c->err, LCT_E_FORMAT, "%s: header: expected magic \"GGUF\", found bytes %02x %02x %02x %02x", c->file,
-                    magic[0], magic[1], magic[2], magic[3]);
+    return lct_fail(c->err, LCT_E_FORMAT, "%s: header: expected magic \"GGUF\", found bytes %02x %02x %02x %02x", c->file, magic[0],
+                    magic[1], magic[2], magic[3]);
   }
   LCT_TRY(lct_gguf_take_u32(c, "version", &version));
   if (version != 2 && version != 3) {
@@ -281,20 +276,20 @@ static const gguf_kv *find_kv(const lct_gguf *g, const char *key) {
 
 static bool as_i64(gguf_value_type t, const unsigned char *p, int64_t *out) {
   switch (t) {
-    case GV_U8: *out = p[0]; return true;
-    case GV_I8: *out = (int8_t)p[0]; return true;
-    case GV_U16: *out = (int64_t)load_le(p, 2); return true;
-    case GV_I16: *out = (int16_t)load_le(p, 2); return true;
-    case GV_U32: *out = (int64_t)load_le(p, 4); return true;
-    case GV_I32: *out = (int32_t)load_le(p, 4); return true;
-    case GV_I64: *out = (int64_t)load_le(p, 8); return true;
-    case GV_U64: {
-      uint64_t v = load_le(p, 8);
-      if (v > INT64_MAX) return false;
-      *out = (int64_t)v;
-      return true;
-    }
-    default: return false;
+  case GV_U8: *out = p[0]; return true;
+  case GV_I8: *out = (int8_t)p[0]; return true;
+  case GV_U16: *out = (int64_t)load_le(p, 2); return true;
+  case GV_I16: *out = (int16_t)load_le(p, 2); return true;
+  case GV_U32: *out = (int64_t)load_le(p, 4); return true;
+  case GV_I32: *out = (int32_t)load_le(p, 4); return true;
+  case GV_I64: *out = (int64_t)load_le(p, 8); return true;
+  case GV_U64: {
+    uint64_t v = load_le(p, 8);
+    if (v > INT64_MAX) return false;
+    *out = (int64_t)v;
+    return true;
+  }
+  default: return false;
   }
 }
 

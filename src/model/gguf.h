@@ -28,7 +28,7 @@ bool lct_gguf_f64(const lct_gguf *g, const char *key, double *out);
 bool lct_gguf_bool(const lct_gguf *g, const char *key, bool *out);
 /* Arrays: number of elements, or -1; then elements. */
 int64_t lct_gguf_array_len(const lct_gguf *g, const char *key);
-bool lct_gguf_array_str(const lct_gguf *g, const char *key, int64_t i, lct_str *out);   /* O(1) */
+bool lct_gguf_array_str(const lct_gguf *g, const char *key, int64_t i, lct_str *out); /* O(1) */
 bool lct_gguf_array_i64(const lct_gguf *g, const char *key, int64_t i, int64_t *out);
 bool lct_gguf_array_f64(const lct_gguf *g, const char *key, int64_t i, double *out);
 /* "string", "array of i32", ... or "absent": for messages. */
@@ -47,7 +47,7 @@ typedef struct {
 } lct_gguf_tensor;
 
 size_t lct_gguf_n_tensors(const lct_gguf *g);
-const lct_gguf_tensor *lct_gguf_tensor_at(const lct_gguf *g, size_t i); /* in the file's order */
+const lct_gguf_tensor *lct_gguf_tensor_at(const lct_gguf *g, size_t i);           /* in the file's order */
 const lct_gguf_tensor *lct_gguf_tensor_find(const lct_gguf *g, const char *name); /* NULL when absent */
 
 #endif

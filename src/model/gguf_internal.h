@@ -6,7 +6,20 @@
 
 /* The value types of the file format, by id. */
 typedef enum {
-  GV_U8, GV_I8, GV_U16, GV_I16, GV_U32, GV_I32, GV_F32, GV_BOOL, GV_STRING, GV_ARRAY, GV_U64, GV_I64, GV_F64, GV_COUNT
+  GV_U8,
+  GV_I8,
+  GV_U16,
+  GV_I16,
+  GV_U32,
+  GV_I32,
+  GV_F32,
+  GV_BOOL,
+  GV_STRING,
+  GV_ARRAY,
+  GV_U64,
+  GV_I64,
+  GV_F64,
+  GV_COUNT
 } gguf_value_type;
 
 typedef struct {

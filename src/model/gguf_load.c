@@ -33,8 +33,7 @@ static lct_status get_int(reader *r, const char *key, int fallback, int *out) {
                     lct_gguf_type_of(r->g, key));
   }
   if (v < 0 || v > INT32_MAX) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected 0 to 2147483647, found %" PRId64, lct_gguf_file(r->g),
-                    key, v);
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected 0 to 2147483647, found %" PRId64, lct_gguf_file(r->g), key, v);
   }
   *out = (int)v;
   return LCT_OK;
@@ -48,8 +47,7 @@ static lct_status get_positive(reader *r, const char *key, double fallback, doub
                     lct_gguf_type_of(r->g, key));
   }
   if (!isfinite(v) || v <= 0) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected a number above 0, found %g", lct_gguf_file(r->g), key,
-                    v);
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected a number above 0, found %g", lct_gguf_file(r->g), key, v);
   }
   *out = v;
   return LCT_OK;
@@ -60,8 +58,8 @@ static lct_status read_arch(reader *r, lct_config *cfg) {
   static const char *const names[] = {"qwen2", "qwen3", "llama"};
   lct_str s = {0};
   if (!lct_gguf_str(r->g, "general.architecture", &s)) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"general.architecture\": expected a string, found %s",
-                    lct_gguf_file(r->g), lct_gguf_type_of(r->g, "general.architecture"));
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"general.architecture\": expected a string, found %s", lct_gguf_file(r->g),
+                    lct_gguf_type_of(r->g, "general.architecture"));
   }
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     if (s.len != strlen(names[i]) || memcmp(s.data, names[i], s.len) != 0) continue;
@@ -70,8 +68,7 @@ static lct_status read_arch(reader *r, lct_config *cfg) {
     return LCT_OK;
   }
   char text[LCT_GGUF_PRINTABLE];
-  return lct_fail(r->err, LCT_E_UNSUPPORTED,
-                  "%s: metadata \"general.architecture\": expected qwen2, qwen3 or llama, found \"%s\"",
+  return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: metadata \"general.architecture\": expected qwen2, qwen3 or llama, found \"%s\"",
                   lct_gguf_file(r->g), lct_gguf_printable(s, text));
 }
 
@@ -81,22 +78,21 @@ static lct_status refuse_variants(reader *r, const lct_config *cfg) {
     const char *name;
     int64_t least, most;
   } limits[] = {
-    {"expert_count", 0, 0},
-    {"rope.dimension_count", cfg->head_dim, cfg->head_dim},
-    {"attention.value_length", cfg->head_dim, cfg->head_dim},
-    {"attention.sliding_window", cfg->max_positions, INT64_MAX},
+      {"expert_count", 0, 0},
+      {"rope.dimension_count", cfg->head_dim, cfg->head_dim},
+      {"attention.value_length", cfg->head_dim, cfg->head_dim},
+      {"attention.sliding_window", cfg->max_positions, INT64_MAX},
   };
   int64_t v = 0;
   for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
     const char *key = arch_key(r, limits[i].name);
     if (!lct_gguf_i64(r->g, key, &v) || (v >= limits[i].least && v <= limits[i].most)) continue;
     if (i == 3 && v == 0) continue; /* no window */
-    return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: metadata \"%s\": expected %s%" PRId64 ", found %" PRId64, lct_gguf_file(r->g),
-                    key, limits[i].most > limits[i].least ? "at least " : "", limits[i].least, v);
+    return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: metadata \"%s\": expected %s%" PRId64 ", found %" PRId64, lct_gguf_file(r->g), key,
+                    limits[i].most > limits[i].least ? "at least " : "", limits[i].least, v);
   }
   if (lct_gguf_i64(r->g, "split.count", &v) && v > 1) {
-    return lct_fail(r->err, LCT_E_UNSUPPORTED,
-                    "%s: metadata \"split.count\": expected a model in one file, found %" PRId64 " parts",
+    return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: metadata \"split.count\": expected a model in one file, found %" PRId64 " parts",
                     lct_gguf_file(r->g), v);
   }
   return LCT_OK;
@@ -132,8 +128,7 @@ static lct_status read_rope(reader *r, lct_config *cfg) {
     LCT_TRY(get_positive(r, arch_key(r, "rope.scaling.factor"), 1.0, &factor));
     if (!linear || factor != 1) {
       char text[LCT_GGUF_PRINTABLE];
-      return lct_fail(r->err, LCT_E_UNSUPPORTED,
-                      "%s: metadata \"%s.rope.scaling.type\": expected none, found \"%s\" with factor %g",
+      return lct_fail(r->err, LCT_E_UNSUPPORTED, "%s: metadata \"%s.rope.scaling.type\": expected none, found \"%s\" with factor %g",
                       lct_gguf_file(r->g), r->arch, lct_gguf_printable(type, text), factor);
     }
   }
@@ -149,8 +144,8 @@ static lct_status add_eos(reader *r, lct_config *cfg, const char *key) {
   if (!lct_gguf_has(r->g, key)) return LCT_OK;
   LCT_TRY(get_int(r, key, -1, &id));
   if (id >= cfg->vocab) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected a token below %d, found %d", lct_gguf_file(r->g), key,
-                    cfg->vocab, id);
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected a token below %d, found %d", lct_gguf_file(r->g), key, cfg->vocab,
+                    id);
   }
   for (int i = 0; i < cfg->n_eos; i++) {
     if (cfg->eos[i] == id) return LCT_OK;
@@ -162,8 +157,10 @@ static lct_status add_eos(reader *r, lct_config *cfg, const char *key) {
 static lct_status read_tokens(reader *r, lct_config *cfg) {
   int64_t n_tokens = lct_gguf_array_len(r->g, "tokenizer.ggml.tokens");
   if (n_tokens > cfg->vocab) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"tokenizer.ggml.tokens\": expected at most %d tokens, the rows of "
-                    "token_embd.weight, found %" PRId64, lct_gguf_file(r->g), cfg->vocab, n_tokens);
+    return lct_fail(r->err, LCT_E_FORMAT,
+                    "%s: metadata \"tokenizer.ggml.tokens\": expected at most %d tokens, the rows of "
+                    "token_embd.weight, found %" PRId64,
+                    lct_gguf_file(r->g), cfg->vocab, n_tokens);
   }
   LCT_TRY(add_eos(r, cfg, "tokenizer.ggml.eos_token_id"));
   LCT_TRY(add_eos(r, cfg, "tokenizer.ggml.eot_token_id"));
@@ -184,8 +181,7 @@ static lct_status read_tokens(reader *r, lct_config *cfg) {
 static lct_status read_tensor_facts(reader *r, lct_config *cfg) {
   const lct_gguf_tensor *embed = lct_gguf_tensor_find(r->g, "token_embd.weight");
   if (embed == NULL || embed->n_dims != 2 || embed->dims[1] > INT32_MAX) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"token_embd.weight\": expected [vocabulary, %d], found %s",
-                    lct_gguf_file(r->g),
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"token_embd.weight\": expected [vocabulary, %d], found %s", lct_gguf_file(r->g),
                     cfg->hidden, embed == NULL ? "none" : "another shape");
   }
   cfg->vocab = (int)embed->dims[1];
@@ -205,8 +201,7 @@ static lct_status read_config(reader *r, lct_config *cfg) {
   LCT_TRY(get_int(r, arch_key(r, "context_length"), -1, &cfg->max_positions));
   LCT_TRY(get_int(r, arch_key(r, "attention.head_count"), -1, &cfg->n_heads));
   if (cfg->n_heads < 1) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected at least 1, found %d", lct_gguf_file(r->g), r->key,
-                    cfg->n_heads);
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: metadata \"%s\": expected at least 1, found %d", lct_gguf_file(r->g), r->key, cfg->n_heads);
   }
   LCT_TRY(get_int(r, arch_key(r, "attention.head_count_kv"), cfg->n_heads, &cfg->n_kv_heads));
   LCT_TRY(get_int(r, arch_key(r, "attention.key_length"), cfg->hidden / cfg->n_heads, &cfg->head_dim));
@@ -232,8 +227,7 @@ static lct_status find_tensor(void *ctx, const char *name, lct_tensor *out, lct_
   *out = (lct_tensor){0};
   if (t == NULL) return LCT_OK;
   if (t->dims[2] != 1 || t->dims[3] != 1) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%s\": expected at most 2 dimensions, found %d", lct_gguf_file(f->g), name,
-                    t->n_dims);
+    return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%s\": expected at most 2 dimensions, found %d", lct_gguf_file(f->g), name, t->n_dims);
   }
   f->used[t - lct_gguf_tensor_at(f->g, 0)] = true;
   *out = (lct_tensor){.name = t->name, .dtype = t->dtype, .rows = t->dims[1], .cols = t->dims[0], .data = t->data};
@@ -245,8 +239,7 @@ static lct_status check_all_used(const finder *f, const lct_config *cfg, lct_err
   for (size_t i = 0; i < lct_gguf_n_tensors(f->g); i++) {
     const char *name = lct_gguf_tensor_at(f->g, i)->name;
     if (f->used[i] || strcmp(name, "rope_freqs.weight") == 0) continue;
-    return lct_fail(err, LCT_E_UNSUPPORTED,
-                    "%s: tensor \"%s\": expected only tensors of a %s model with %d layers, found this one",
+    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tensor \"%s\": expected only tensors of a %s model with %d layers, found this one",
                     lct_gguf_file(f->g), name, lct_arch_name(cfg->arch), cfg->n_layers);
   }
   return LCT_OK;

@@ -20,8 +20,12 @@ bool lct_gguf_rope_recognise(const float *divisors, int n, lct_rope *rope) {
   if (largest == 1) return true;
   const double candidates[] = {8, 32, largest};
   for (size_t c = 0; c < sizeof candidates / sizeof candidates[0]; c++) {
-    lct_rope p = {.kind = LCT_ROPE_LLAMA3, .theta = rope->theta, .factor = candidates[c], .low_freq_factor = 1,
-                  .high_freq_factor = 4, .original_max_positions = 8192};
+    lct_rope p = {.kind = LCT_ROPE_LLAMA3,
+                  .theta = rope->theta,
+                  .factor = candidates[c],
+                  .low_freq_factor = 1,
+                  .high_freq_factor = 4,
+                  .original_max_positions = 8192};
     int i = 0;
     for (; i < n; i++) {
       float freq = 1.0f / powf((float)rope->theta, (float)(2 * i) / (float)(2 * n));

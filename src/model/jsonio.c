@@ -36,8 +36,7 @@ static lct_status scan_bounds(const char *text, size_t n, int max_depth, const c
   return LCT_OK;
 }
 
-lct_status lct_json_parse(const char *text, size_t n, int max_depth, size_t flags, const char *name, json_t **out,
-                          lct_error *err) {
+lct_status lct_json_parse(const char *text, size_t n, int max_depth, size_t flags, const char *name, json_t **out, lct_error *err) {
   *out = NULL;
   LCT_TRY(scan_bounds(text, n, max_depth, name, err));
   json_error_t je;

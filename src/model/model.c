@@ -102,8 +102,7 @@ static lct_status load_only_gguf(const char *dir, lct_model *m, lct_error *err) 
   } else if (n == 0) {
     s = lct_fail(err, LCT_E_FORMAT, "%s is not a model folder: neither config.json nor a .gguf file in it", dir);
   } else {
-    for (int i = 0; i < n && i < MAX_LISTED && s == LCT_OK; i++)
-      s = lct_buf_printf(&text, err, "%s%s", i > 0 ? ", " : "", list[i]->d_name);
+    for (int i = 0; i < n && i < MAX_LISTED && s == LCT_OK; i++) s = lct_buf_printf(&text, err, "%s%s", i > 0 ? ", " : "", list[i]->d_name);
     if (s == LCT_OK && n > MAX_LISTED) s = lct_buf_puts(&text, ", ...", err);
     if (s == LCT_OK) s = lct_fail(err, LCT_E_FORMAT, "%s holds %d .gguf files: name one of them (%s)", dir, n, text.data);
   }

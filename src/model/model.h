@@ -16,7 +16,7 @@ typedef enum { LCT_ARCH_QWEN2, LCT_ARCH_QWEN3, LCT_ARCH_LLAMA } lct_arch;
 typedef enum { LCT_LAYER_ATTENTION } lct_layer_kind;
 
 typedef struct {
-  const char *name;  /* as in the file; owned by the model */
+  const char *name; /* as in the file; owned by the model */
   lct_dtype dtype;
   int64_t rows, cols; /* a vector has rows == 1 */
   const void *data;   /* NULL: tensor absent (e.g. no bias) */
@@ -50,12 +50,12 @@ typedef struct {
 } lct_config;
 
 typedef struct {
-  lct_tensor attn_norm;              /* (hidden) */
-  lct_tensor q, k, v, o;             /* (n_heads*head_dim, hidden) (n_kv*head_dim, hidden) x2 (hidden, n_heads*head_dim) */
+  lct_tensor attn_norm;                      /* (hidden) */
+  lct_tensor q, k, v, o;                     /* (n_heads*head_dim, hidden) (n_kv*head_dim, hidden) x2 (hidden, n_heads*head_dim) */
   lct_tensor q_bias, k_bias, v_bias, o_bias; /* data NULL when absent */
-  lct_tensor q_norm, k_norm;         /* (head_dim), Qwen3 */
-  lct_tensor mlp_norm;               /* (hidden) */
-  lct_tensor gate, up, down;         /* (intermediate, hidden) x2 (hidden, intermediate) */
+  lct_tensor q_norm, k_norm;                 /* (head_dim), Qwen3 */
+  lct_tensor mlp_norm;                       /* (hidden) */
+  lct_tensor gate, up, down;                 /* (intermediate, hidden) x2 (hidden, intermediate) */
 } lct_layer;
 
 typedef struct lct_gguf lct_gguf;

@@ -57,8 +57,7 @@ static lct_status snapshot_name(const char *repo, lct_buf *hash, lct_error *err)
   if (s == LCT_OK && lct_path_exists(path.data)) {
     s = lct_file_read(path.data, MAX_REF_BYTES, hash, err);
     while (s == LCT_OK && hash->len > 0 && isspace((unsigned char)hash->data[hash->len - 1])) hash->data[--hash->len] = '\0';
-    if (s == LCT_OK &&
-        (hash->len == 0 || strlen(hash->data) != hash->len || strchr(hash->data, '/') != NULL || hash->data[0] == '.')) {
+    if (s == LCT_OK && (hash->len == 0 || strlen(hash->data) != hash->len || strchr(hash->data, '/') != NULL || hash->data[0] == '.')) {
       s = lct_fail(err, LCT_E_FORMAT, "%s: expected the name of a snapshot, found \"%.80s\"", path.data, hash->data);
     }
     lct_buf_free(&path);
@@ -68,8 +67,7 @@ static lct_status snapshot_name(const char *repo, lct_buf *hash, lct_error *err)
   struct dirent **list = NULL;
   int n = s == LCT_OK ? scandir(path.data, &list, visible, alphasort) : 0;
   if (n == 1) s = lct_buf_puts(hash, list[0]->d_name, err);
-  if (n > 1)
-    s = lct_fail(err, LCT_E_IO, "%s holds %d snapshots and there is no refs/main: name one of these folders", path.data, n);
+  if (n > 1) s = lct_fail(err, LCT_E_IO, "%s holds %d snapshots and there is no refs/main: name one of these folders", path.data, n);
   for (int i = 0; i < n; i++) free(list[i]);
   free(list);
   lct_buf_free(&path);
@@ -82,8 +80,7 @@ static lct_status find_snapshot(const char *id, lct_buf *cache, lct_buf *dir, lc
   lct_status s = LCT_OK;
   LCT_TRY_GOTO(s, hub_cache(cache, err), done);
   LCT_TRY_GOTO(s, lct_buf_printf(&repo, err, "%s/models--", cache->data), done);
-  for (const char *p = id; *p != '\0'; p++)
-    LCT_TRY_GOTO(s, lct_buf_append(&repo, *p == '/' ? "--" : p, *p == '/' ? 2 : 1, err), done);
+  for (const char *p = id; *p != '\0'; p++) LCT_TRY_GOTO(s, lct_buf_append(&repo, *p == '/' ? "--" : p, *p == '/' ? 2 : 1, err), done);
   LCT_TRY_GOTO(s, snapshot_name(repo.data, &hash, err), done);
   if (hash.len > 0) LCT_TRY_GOTO(s, lct_buf_printf(dir, err, "%s/snapshots/%s", repo.data, hash.data), done);
   if (dir->len > 0 && !lct_path_is_dir(dir->data)) dir->len = 0;
@@ -102,9 +99,8 @@ static lct_status finish(const char *id, const char *path, const char *gguf_file
   } else {
     LCT_TRY_GOTO(s, lct_path_join(&b, path, gguf_file, err), failed);
     if (!lct_path_exists(b.data)) {
-      s = from_hub
-              ? lct_fail(err, LCT_E_IO, "%s is not in %s: download it with: hf download %s %s", gguf_file, path, id, gguf_file)
-              : lct_fail(err, LCT_E_IO, "%s is not in %s", gguf_file, path);
+      s = from_hub ? lct_fail(err, LCT_E_IO, "%s is not in %s: download it with: hf download %s %s", gguf_file, path, id, gguf_file)
+                   : lct_fail(err, LCT_E_IO, "%s is not in %s", gguf_file, path);
       goto failed;
     }
   }
@@ -124,9 +120,8 @@ lct_status lct_model_resolve(const char *id, const char *gguf_file, char **out, 
   lct_buf cache = {0}, dir = {0};
   lct_status s = find_snapshot(id, &cache, &dir, err);
   if (s == LCT_OK && dir.len == 0) {
-    s = lct_fail(err, LCT_E_IO,
-                 "%s is neither a folder nor a file here, nor in the local cache %s: download it with: hf download %s%s%s", id,
-                 cache.data, id, gguf_file != NULL ? " " : "", gguf_file != NULL ? gguf_file : "");
+    s = lct_fail(err, LCT_E_IO, "%s is neither a folder nor a file here, nor in the local cache %s: download it with: hf download %s%s%s",
+                 id, cache.data, id, gguf_file != NULL ? " " : "", gguf_file != NULL ? gguf_file : "");
   } else if (s == LCT_OK) {
     s = finish(id, dir.data, gguf_file, true, out, err);
   }

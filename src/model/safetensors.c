@@ -15,12 +15,11 @@ static const struct {
   size_t bytes;
   lct_dtype dtype;
 } st_dtypes[] = {
-    {"F32", 4, LCT_DTYPE_F32},       {"F16", 2, LCT_DTYPE_F16},       {"BF16", 2, LCT_DTYPE_BF16},
-    {"F64", 8, LCT_DTYPE_COUNT},     {"I64", 8, LCT_DTYPE_COUNT},     {"U64", 8, LCT_DTYPE_COUNT},
-    {"C64", 8, LCT_DTYPE_COUNT},     {"I32", 4, LCT_DTYPE_COUNT},     {"U32", 4, LCT_DTYPE_COUNT},
-    {"I16", 2, LCT_DTYPE_COUNT},     {"U16", 2, LCT_DTYPE_COUNT},     {"I8", 1, LCT_DTYPE_COUNT},
-    {"U8", 1, LCT_DTYPE_COUNT},      {"BOOL", 1, LCT_DTYPE_COUNT},    {"F8_E4M3", 1, LCT_DTYPE_COUNT},
-    {"F8_E5M2", 1, LCT_DTYPE_COUNT}, {"F8_E8M0", 1, LCT_DTYPE_COUNT},
+    {"F32", 4, LCT_DTYPE_F32},       {"F16", 2, LCT_DTYPE_F16},    {"BF16", 2, LCT_DTYPE_BF16},     {"F64", 8, LCT_DTYPE_COUNT},
+    {"I64", 8, LCT_DTYPE_COUNT},     {"U64", 8, LCT_DTYPE_COUNT},  {"C64", 8, LCT_DTYPE_COUNT},     {"I32", 4, LCT_DTYPE_COUNT},
+    {"U32", 4, LCT_DTYPE_COUNT},     {"I16", 2, LCT_DTYPE_COUNT},  {"U16", 2, LCT_DTYPE_COUNT},     {"I8", 1, LCT_DTYPE_COUNT},
+    {"U8", 1, LCT_DTYPE_COUNT},      {"BOOL", 1, LCT_DTYPE_COUNT}, {"F8_E4M3", 1, LCT_DTYPE_COUNT}, {"F8_E5M2", 1, LCT_DTYPE_COUNT},
+    {"F8_E8M0", 1, LCT_DTYPE_COUNT},
 };
 
 /* Where we are, for messages, and the data section. */
@@ -56,8 +55,8 @@ static lct_status read_shape(const reader *r, const json_t *entry, lct_st_tensor
   const json_t *v = json_object_get(entry, "shape");
   if (!json_is_array(v)) return bad_entry(r, t->name, "shape", "a list of sizes", v);
   if (json_array_size(v) > MAX_DIMS) {
-    return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"%.128s\": shape: expected at most %d dimensions, found %zu", r->file,
-                    t->name, MAX_DIMS, json_array_size(v));
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"%.128s\": shape: expected at most %d dimensions, found %zu", r->file, t->name,
+                    MAX_DIMS, json_array_size(v));
   }
   t->n_dims = (int)json_array_size(v);
   for (int i = 0; i < t->n_dims; i++) {
@@ -65,8 +64,7 @@ static lct_status read_shape(const reader *r, const json_t *entry, lct_st_tensor
     if (!json_is_integer(dim) || json_integer_value(dim) < 0) return bad_entry(r, t->name, "shape", "a list of sizes", v);
     t->dims[i] = json_integer_value(dim);
     if (!lct_mul_ok(*bytes, (size_t)t->dims[i], bytes)) {
-      return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"%.128s\": shape: more elements than can be addressed", r->file,
-                      t->name);
+      return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"%.128s\": shape: more elements than can be addressed", r->file, t->name);
     }
   }
   return LCT_OK;
@@ -81,14 +79,13 @@ static lct_status read_offsets(const reader *r, const json_t *entry, lct_st_tens
   }
   unsigned long long begin = (unsigned long long)json_integer_value(b), end = (unsigned long long)json_integer_value(e);
   if (end > r->n_bytes) {
-    return lct_fail(r->err, LCT_E_FORMAT,
-                    "%s: tensor \"%.128s\": data_offsets [%llu, %llu]: expected inside the file's %zu data bytes", r->file,
-                    t->name, begin, end, r->n_bytes);
+    return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"%.128s\": data_offsets [%llu, %llu]: expected inside the file's %zu data bytes",
+                    r->file, t->name, begin, end, r->n_bytes);
   }
   if (end - begin != bytes) {
     return lct_fail(r->err, LCT_E_FORMAT,
-                    "%s: tensor \"%.128s\": data_offsets [%llu, %llu]: expected %zu bytes for its type and shape, found %llu",
-                    r->file, t->name, begin, end, bytes, end - begin);
+                    "%s: tensor \"%.128s\": data_offsets [%llu, %llu]: expected %zu bytes for its type and shape, found %llu", r->file,
+                    t->name, begin, end, bytes, end - begin);
   }
   t->data = r->data + begin;
   t->n_bytes = bytes;
@@ -151,19 +148,17 @@ static lct_status check_layout(const reader *r, const lct_st_file *f) {
     const lct_st_tensor *t = &f->tensors[i];
     size_t begin = (size_t)(t->data - r->data);
     if (begin < at) {
-      return lct_fail(r->err, LCT_E_FORMAT,
-                      "%s: tensor \"%.128s\" begins at data byte %zu inside tensor \"%.128s\", which ends at %zu", r->file,
-                      t->name, begin, t[-1].name, at);
+      return lct_fail(r->err, LCT_E_FORMAT, "%s: tensor \"%.128s\" begins at data byte %zu inside tensor \"%.128s\", which ends at %zu",
+                      r->file, t->name, begin, t[-1].name, at);
     }
     if (begin > at) {
-      return lct_fail(r->err, LCT_E_FORMAT, "%s: data bytes %zu to %zu before tensor \"%.128s\" belong to no tensor", r->file, at,
-                      begin, t->name);
+      return lct_fail(r->err, LCT_E_FORMAT, "%s: data bytes %zu to %zu before tensor \"%.128s\" belong to no tensor", r->file, at, begin,
+                      t->name);
     }
     at = begin + t->n_bytes;
   }
   if (at == r->n_bytes) return LCT_OK;
-  return lct_fail(r->err, LCT_E_FORMAT, "%s: tensors end at data byte %zu: expected the end of the data at %zu", r->file, at,
-                  r->n_bytes);
+  return lct_fail(r->err, LCT_E_FORMAT, "%s: tensors end at data byte %zu: expected the end of the data at %zu", r->file, at, r->n_bytes);
 }
 
 static lct_status read_header(const reader *r, json_t *root, lct_st_file *out) {
@@ -188,8 +183,7 @@ static lct_status read_header(const reader *r, json_t *root, lct_st_file *out) {
 static lct_status header_length(const unsigned char *data, size_t n, const char *file, size_t *out, lct_error *err) {
   static const char lfs[] = "version https://git-lfs";
   if (n >= sizeof lfs - 1 && memcmp(data, lfs, sizeof lfs - 1) == 0) {
-    return lct_fail(err, LCT_E_FORMAT, "%s is a Git LFS pointer: expected the weights themselves (git lfs pull fetches them)",
-                    file);
+    return lct_fail(err, LCT_E_FORMAT, "%s is a Git LFS pointer: expected the weights themselves (git lfs pull fetches them)", file);
   }
   if (n < 8) return lct_fail(err, LCT_E_FORMAT, "%s: truncated: expected a header length of 8 bytes, found %zu bytes", file, n);
   uint64_t len = 0;

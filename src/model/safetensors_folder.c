@@ -76,8 +76,8 @@ static lct_status shard_names(const json_t *map, const char *index, const char *
     const char *name = json_string_value(v);
     char show[SHOW];
     if (name == NULL || name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL) {
-      return lct_fail(err, LCT_E_FORMAT, "%s: weight_map: \"%.128s\": expected the name of a file in this folder, found %s",
-                      index, tensor, lct_json_show(v, show, sizeof show));
+      return lct_fail(err, LCT_E_FORMAT, "%s: weight_map: \"%.128s\": expected the name of a file in this folder, found %s", index, tensor,
+                      lct_json_show(v, show, sizeof show));
     }
     names[n++] = name;
   }
@@ -97,12 +97,10 @@ static lct_status check_index(const table *t, const json_t *map, const char *ind
     const entry *e = lookup(t, name);
     const char *slash = e == NULL ? NULL : strrchr(e->file, '/');
     if (e == NULL) {
-      return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%.128s\": expected in %s, found nowhere", index, name,
-                      json_string_value(v));
+      return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%.128s\": expected in %s, found nowhere", index, name, json_string_value(v));
     }
     if (strcmp(slash == NULL ? e->file : slash + 1, json_string_value(v)) != 0) {
-      return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%.128s\": expected in %s, found in %s", index, name, json_string_value(v),
-                      e->file);
+      return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%.128s\": expected in %s, found in %s", index, name, json_string_value(v), e->file);
     }
   }
   return LCT_OK;
@@ -122,8 +120,7 @@ static lct_status add_shards(table *t, const char *dir, const json_t *map, const
   for (size_t i = 0; i < n; i++) {
     LCT_TRY_GOTO(s, lct_path_join(&path, dir, names[i], err), done);
     if (!lct_path_exists(path.data)) {
-      s = lct_fail(err, LCT_E_IO, "%s names the shard %s, which is not in the folder: the download is incomplete", index,
-                   names[i]);
+      s = lct_fail(err, LCT_E_IO, "%s names the shard %s, which is not in the folder: the download is incomplete", index, names[i]);
       goto done;
     }
     LCT_TRY_GOTO(s, add_file(t, path.data, err), done);
@@ -183,8 +180,8 @@ static lct_status find(void *ctx, const char *name, lct_tensor *out, lct_error *
   if (e == NULL) return LCT_OK;
   const lct_st_tensor *t = e->tensor;
   if (t->dtype == LCT_DTYPE_COUNT) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tensor \"%s\": type %s is not supported: expected F32, F16 or BF16", e->file,
-                    name, t->dtype_name);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tensor \"%s\": type %s is not supported: expected F32, F16 or BF16", e->file, name,
+                    t->dtype_name);
   }
   if (t->n_dims < 1 || t->n_dims > 2) {
     return lct_fail(err, LCT_E_FORMAT, "%s: tensor \"%s\": expected 1 or 2 dimensions, found %d", e->file, name, t->n_dims);

@@ -48,8 +48,8 @@ static lct_status put_tensor(lct_buf *h, const char *path, const lct_st_spec *t,
     return lct_fail(err, LCT_E_USAGE, "cannot write %s: tensor \"%.128s\": no type \"%.32s\"", path, t->name, t->dtype);
   }
   if (t->n_dims < 0 || t->n_dims > MAX_DIMS) {
-    return lct_fail(err, LCT_E_USAGE, "cannot write %s: tensor \"%.128s\": expected 0 to %d dimensions, found %d", path, t->name,
-                    MAX_DIMS, t->n_dims);
+    return lct_fail(err, LCT_E_USAGE, "cannot write %s: tensor \"%.128s\": expected 0 to %d dimensions, found %d", path, t->name, MAX_DIMS,
+                    t->n_dims);
   }
   LCT_TRY(put_string(h, t->name, "a tensor's name", path, err));
   LCT_TRY(lct_buf_printf(h, err, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype));
@@ -67,8 +67,8 @@ static lct_status put_tensor(lct_buf *h, const char *path, const lct_st_spec *t,
 }
 
 /* Length, JSON, spaces so that the data begins at a multiple of 64. */
-static lct_status make_header(lct_buf *h, const char *path, const lct_st_pair *metadata, size_t n_metadata,
-                              const lct_st_spec *tensors, size_t n_tensors, size_t *n_bytes, lct_error *err) {
+static lct_status make_header(lct_buf *h, const char *path, const lct_st_pair *metadata, size_t n_metadata, const lct_st_spec *tensors,
+                              size_t n_tensors, size_t *n_bytes, lct_error *err) {
   LCT_TRY(lct_buf_puts(h, "12345678{", err));
   if (n_metadata > 0) LCT_TRY(put_metadata(h, path, metadata, n_metadata, err));
   for (size_t i = 0; i < n_tensors; i++) {

@@ -52,8 +52,8 @@ static lct_status read_like(const char *like, lct_config *c, bool *tiny, lct_err
 static lct_status fit_vocab(lct_config *c, bool may_grow, const lct_synth_vocab *v, const char *like, lct_error *err) {
   if (v->vocab > c->vocab) {
     if (!may_grow) {
-      return lct_fail(err, LCT_E_USAGE, "%s: expected a vocabulary of at least the tokenizer's %d tokens, found %d", like,
-                      v->vocab, c->vocab);
+      return lct_fail(err, LCT_E_USAGE, "%s: expected a vocabulary of at least the tokenizer's %d tokens, found %d", like, v->vocab,
+                      c->vocab);
     }
     c->vocab = v->vocab;
   }

@@ -123,14 +123,12 @@ static json_t *build_tokenizer(int *n_plain) {
   *n_plain = (int)json_object_size(vocab);
   bad |= add_specials(added, *n_plain);
   json_t *model = json_pack("{s:s, s:n, s:n, s:s, s:s, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout", "unk_token",
-                            "continuing_subword_prefix", "", "end_of_word_suffix", "", "fuse_unk", 0, "byte_fallback", 0,
-                            "ignore_merges", 0, "vocab", vocab, "merges", list);
-  json_t *split =
-      json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", SPLIT, "behavior", "Isolated", "invert", 0);
-  json_t *root =
-      json_pack("{s:s, s:n, s:n, s:o, s:{s:s}, s:{s:s, s:[o, o]}, s:o, s:o, s:o}", "version", "1.0", "truncation", "padding",
-                "added_tokens", added, "normalizer", "type", "NFC", "pre_tokenizer", "type", "Sequence", "pretokenizers", split,
-                byte_level(), "post_processor", byte_level(), "decoder", byte_level(), "model", model);
+                            "continuing_subword_prefix", "", "end_of_word_suffix", "", "fuse_unk", 0, "byte_fallback", 0, "ignore_merges",
+                            0, "vocab", vocab, "merges", list);
+  json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", SPLIT, "behavior", "Isolated", "invert", 0);
+  json_t *root = json_pack("{s:s, s:n, s:n, s:o, s:{s:s}, s:{s:s, s:[o, o]}, s:o, s:o, s:o}", "version", "1.0", "truncation", "padding",
+                           "added_tokens", added, "normalizer", "type", "NFC", "pre_tokenizer", "type", "Sequence", "pretokenizers", split,
+                           byte_level(), "post_processor", byte_level(), "decoder", byte_level(), "model", model);
   if (bad != 0) {
     json_decref(root);
     return NULL;
@@ -139,9 +137,9 @@ static json_t *build_tokenizer(int *n_plain) {
 }
 
 static json_t *build_config(void) {
-  return json_pack("{s:s, s:s, s:s, s:n, s:n, s:b, s:b, s:i, s:s}", "tokenizer_class", "PreTrainedTokenizerFast", "eos_token",
-                   specials[2], "pad_token", specials[0], "bos_token", "unk_token", "add_prefix_space", 0,
-                   "clean_up_tokenization_spaces", 0, "model_max_length", 131072, "chat_template", CHAT_TEMPLATE);
+  return json_pack("{s:s, s:s, s:s, s:n, s:n, s:b, s:b, s:i, s:s}", "tokenizer_class", "PreTrainedTokenizerFast", "eos_token", specials[2],
+                   "pad_token", specials[0], "bos_token", "unk_token", "add_prefix_space", 0, "clean_up_tokenization_spaces", 0,
+                   "model_max_length", 131072, "chat_template", CHAT_TEMPLATE);
 }
 
 /* Takes the reference to root. */

@@ -140,9 +140,8 @@ static lct_status write_shard(const plan *p, int shard, const char *path, const 
 static lct_status write_index(const plan *p, const char *dir, lct_error *err) {
   lct_buf text = {0}, name = {0}, path = {0};
   lct_status s = LCT_OK;
-  LCT_TRY_GOTO(
-      s, lct_buf_printf(&text, err, "{\n  \"metadata\": {\"total_size\": %lld},\n  \"weight_map\": {", (long long)p->total_bytes),
-      done);
+  LCT_TRY_GOTO(s, lct_buf_printf(&text, err, "{\n  \"metadata\": {\"total_size\": %lld},\n  \"weight_map\": {", (long long)p->total_bytes),
+               done);
   for (int i = 0; i < p->n; i++) {
     LCT_TRY_GOTO(s, shard_name(p, p->tensors[i].shard, &name, err), done);
     LCT_TRY_GOTO(s, lct_buf_printf(&text, err, "%s\n    \"%s\": \"%s\"", i > 0 ? "," : "", p->tensors[i].name, name.data), done);

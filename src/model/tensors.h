@@ -16,11 +16,11 @@ lct_status lct_model_bind(lct_model *m, bool gguf, lct_tensor_find find, void *c
 typedef enum { LCT_DIM_ONE, LCT_DIM_HIDDEN, LCT_DIM_Q, LCT_DIM_KV, LCT_DIM_HEAD, LCT_DIM_INTER } lct_dim;
 typedef enum { LCT_NEED_ALWAYS, LCT_NEED_QKV_BIAS, LCT_NEED_O_BIAS, LCT_NEED_QK_NORM } lct_need;
 typedef struct {
-  size_t offset;        /* of the lct_tensor in lct_layer */
+  size_t offset;         /* of the lct_tensor in lct_layer */
   const char *hf, *gguf; /* name after "model.layers.%d." and "blk.%d." */
-  lct_dim rows, cols;   /* rows LCT_DIM_ONE: a vector */
+  lct_dim rows, cols;    /* rows LCT_DIM_ONE: a vector */
   lct_need need;
-  bool rotary;          /* interleaved within heads in a GGUF file of the llama architecture */
+  bool rotary; /* interleaved within heads in a GGUF file of the llama architecture */
 } lct_layer_slot;
 extern const lct_layer_slot lct_layer_slots[];
 extern const int lct_n_layer_slots;
@@ -44,7 +44,7 @@ lct_status lct_gguf_load(const char *path, lct_model *m, lct_error *err) LCT_CHE
 
 /* One safetensors file: header checked (length, JSON, dtype, shape, offsets inside, no overlap, no hole at the end). */
 typedef struct {
-  char *name; /* arena */
+  char *name;             /* arena */
   lct_dtype dtype;        /* LCT_DTYPE_COUNT: a type that cannot be a weight here */
   const char *dtype_name; /* as the format spells it: static storage */
   int n_dims;
@@ -66,7 +66,7 @@ size_t lct_st_dtype_bytes(const char *name);
 /* The value of a key of the metadata; NULL when absent. */
 const char *lct_st_metadata(const lct_st_file *f, const char *key);
 /* `file` names it in messages; tensors point into data; allocations from arena. Never reads outside data[0..n). */
-lct_status lct_safetensors_parse(const unsigned char *data, size_t n, const char *file, lct_arena *arena,
-                                 lct_st_file *out, lct_error *err) LCT_CHECKED;
+lct_status lct_safetensors_parse(const unsigned char *data, size_t n, const char *file, lct_arena *arena, lct_st_file *out,
+                                 lct_error *err) LCT_CHECKED;
 
 #endif

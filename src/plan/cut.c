@@ -30,8 +30,12 @@ static lct_status cut_segment(cutter *c, int32_t number, lct_arena *arena, lct_e
   int32_t row = c->batch.n_rows, n = s->n_rows - known;
   lct_kv_range *ranges = lct_arena_alloc(arena, ((size_t)s->n_ranges + 2) * sizeof *ranges);
   if (ranges == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the paths of a batch");
-  *out = (lct_segment){.row0 = row, .n_rows = n, .parent = s->parent >= 0 ? c->segment[s->parent] : -1, .pos0 = s->pos0 + known,
-                       .kv0 = c->prefix + row, .ranges = ranges};
+  *out = (lct_segment){.row0 = row,
+                       .n_rows = n,
+                       .parent = s->parent >= 0 ? c->segment[s->parent] : -1,
+                       .pos0 = s->pos0 + known,
+                       .kv0 = c->prefix + row,
+                       .ranges = ranges};
   const lct_cut_batch so_far = {.prefix = c->prefix, .slot = c->slot};
   out->n_ranges = lct_cut_slots(&so_far, s->ranges, s->n_ranges, ranges);
   if (known > 0) { /* what of the segment itself stands already */
@@ -46,7 +50,8 @@ static lct_status cut_segment(cutter *c, int32_t number, lct_arena *arena, lct_e
   return LCT_OK;
 }
 
-lct_status lct_plan_cut(const lct_plan *p, int32_t number, int32_t prefix, const bool *skip, lct_arena *arena, lct_cut_batch *out, lct_error *err) {
+lct_status lct_plan_cut(const lct_plan *p, int32_t number, int32_t prefix, const bool *skip, lct_arena *arena, lct_cut_batch *out,
+                        lct_error *err) {
   const lct_batch *b = lct_plan_batch(p, number);
   *out = (lct_cut_batch){.batch = *b};
   bool skips = false;

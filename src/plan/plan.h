@@ -37,7 +37,8 @@ void lct_plan_free(lct_plan *p);
 lct_status lct_plan_add(lct_plan *p, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
 /* The same for a sequence whose first `shared` ids are those of sequence `before` (added already, and at least as long), then ids[0..n).
  * shared + n > 0. */
-lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq, lct_error *err) LCT_CHECKED;
+lct_status lct_plan_add_behind(lct_plan *p, int32_t before, int32_t shared, const int32_t *ids, size_t n, int32_t *seq,
+                               lct_error *err) LCT_CHECKED;
 /* Cuts the trie into batches of whole root subtrees, at most max_rows rows each unless one subtree alone is larger. */
 lct_status lct_plan_build(lct_plan *p, int32_t max_rows, lct_error *err) LCT_CHECKED;
 

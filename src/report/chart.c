@@ -68,8 +68,7 @@ static void draw_y_axis(lct_html *h, const lct_chart *c, const frame *f) {
   int n = (int)lround((f->y1 - f->y0) / f->y_step);
   for (int i = 0; i <= n && i < MAX_TICKS; i++) {
     double v = f->y0 + i * f->y_step, y = map_y(f, v);
-    lct_html_fmt(h, "<path class=\"%s\" d=\"M%.1f %.1fH%.1f\"/>", fabs(v) < f->y_step * 1e-6 ? "grid zero" : "grid", f->left, y,
-                 f->right);
+    lct_html_fmt(h, "<path class=\"%s\" d=\"M%.1f %.1fH%.1f\"/>", fabs(v) < f->y_step * 1e-6 ? "grid zero" : "grid", f->left, y, f->right);
     lct_html_fmt(h, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", f->left - 7, y + 3.8);
     lct_html_num(h, v, f->y_digits);
     lct_html_raw(h, "</text>");
@@ -136,8 +135,8 @@ static void draw_series(lct_html *h, const lct_chart *c, const frame *f, const l
   for (size_t i = 0; i < c->n_x; i++) {
     bool before = i > 0 && drawable(s->y[i - 1]), after = i + 1 < c->n_x && drawable(s->y[i + 1]);
     if (!drawable(s->y[i]) || before || after) continue;
-    lct_html_fmt(h, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"var(--%s%d)\"/>", map_x(f, c->x[i]),
-                 map_y(f, s->y[i]), c->palette, s->color % LCT_N_SERIES);
+    lct_html_fmt(h, "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"var(--%s%d)\"/>", map_x(f, c->x[i]), map_y(f, s->y[i]),
+                 c->palette, s->color % LCT_N_SERIES);
   }
 }
 
@@ -190,8 +189,7 @@ static void draw_labels(lct_html *h, const lct_chart *c, const frame *f) {
     stroke(h, c, l[i].series);
     lct_html_fmt(h, " d=\"M%.1f %.1fL%.1f %.1f\"/><path class=\"swatch\" ", l[i].from_x + 2, l[i].want, f->right + 12, l[i].y);
     stroke(h, c, l[i].series);
-    lct_html_fmt(h, " d=\"M%.1f %.1fh12\"/><text class=\"name\" x=\"%.1f\" y=\"%.1f\">", f->right + 12, l[i].y, f->right + 28,
-                 l[i].y + 4);
+    lct_html_fmt(h, " d=\"M%.1f %.1fh12\"/><text class=\"name\" x=\"%.1f\" y=\"%.1f\">", f->right + 12, l[i].y, f->right + 28, l[i].y + 4);
     lct_html_text_cut(h, l[i].series->label, 13);
     lct_html_raw(h, "</text>");
   }
@@ -209,8 +207,7 @@ void lct_chart_lines(lct_html *h, const lct_chart *c) {
   }
   frame f = make_frame(c, lo, hi);
   lct_html_fmt(h, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" ", f.width, f.height);
-  lct_html_fmt(h, "data-plot=\"%.1f %.1f %.1f %.1f\" data-y=\"%.9g %.9g\" data-x=\"", f.left, f.right, f.top, f.bottom, f.y0,
-               f.y1);
+  lct_html_fmt(h, "data-plot=\"%.1f %.1f %.1f %.1f\" data-y=\"%.9g %.9g\" data-x=\"", f.left, f.right, f.top, f.bottom, f.y0, f.y1);
   for (size_t i = 0; i < c->n_x; i++) {
     if (i > 0) lct_html_raw(h, "|");
     if (c->x_names != NULL) {

@@ -51,8 +51,8 @@ static lct_status pairs_take(pairs *p, size_t cap, lct_error *err) {
 static lct_status pairs_say(ctx *c, const pairs *p) {
   if (p->n == 0) return note(c, "No cell can be compared.");
   lct_line_fit fit = lct_fit_line(p->theirs, p->ours, p->n);
-  LCT_TRY(lct_buf_printf(c->out, c->err, "%zu cells: mean |difference| %.4f, largest %.4f, correlation ", p->n,
-                         p->sum / (double)p->n, p->max));
+  LCT_TRY(lct_buf_printf(c->out, c->err, "%zu cells: mean |difference| %.4f, largest %.4f, correlation ", p->n, p->sum / (double)p->n,
+                         p->max));
   LCT_TRY(lct_plain_num(c->out, fit.r, 1, 3, false, c->err));
   return lct_buf_puts(c->out, "\n", c->err);
 }
@@ -75,8 +75,7 @@ static lct_status head_residual(ctx *c) {
 }
 
 /* Three lines: ours, published, difference. */
-static lct_status triple(ctx *c, int cell, const char *name, const double *ours, const double *theirs, size_t n, int digits,
-                         pairs *p) {
+static lct_status triple(ctx *c, int cell, const char *name, const double *ours, const double *theirs, size_t n, int digits, pairs *p) {
   static const char *const WHAT[] = {"ours", "published", "difference"};
   for (int line = 0; line < 3; line++) {
     LCT_TRY(lct_plain_pad(c->out, line == 0 ? name : "", NAME, false, c->err));
@@ -199,10 +198,9 @@ static lct_status check_published_means(ctx *c, const double *role, const double
     differs = differs || fabs(means[k] - role[k]) > 6e-4;
   }
   if (!differs) return LCT_OK;
-  return lct_buf_printf(
-      c->out, c->err,
-      "Note: the published %s means are not the means of the published table by reference (%.4f %.4f %.4f %.4f).\n", name,
-      means[0], means[1], means[2], means[3]);
+  return lct_buf_printf(c->out, c->err,
+                        "Note: the published %s means are not the means of the published table by reference (%.4f %.4f %.4f %.4f).\n", name,
+                        means[0], means[1], means[2], means[3]);
 }
 
 static lct_status compare_roles(ctx *c) {
@@ -255,10 +253,8 @@ static lct_status compare_metrics(ctx *c, const lct_role_average *avg, const dou
   return LCT_OK;
 }
 
-static lct_status top_side(ctx *c, int layer, int n_layers, double spread, const char *highest, double hi, const char *lowest,
-                           double lo) {
-  LCT_TRY(
-      lct_buf_printf(c->out, c->err, "%4d (%3.0f %%) %8.4f  ", layer, n_layers > 1 ? 100.0 * layer / (n_layers - 1) : 0, spread));
+static lct_status top_side(ctx *c, int layer, int n_layers, double spread, const char *highest, double hi, const char *lowest, double lo) {
+  LCT_TRY(lct_buf_printf(c->out, c->err, "%4d (%3.0f %%) %8.4f  ", layer, n_layers > 1 ? 100.0 * layer / (n_layers - 1) : 0, spread));
   LCT_TRY(lct_plain_pad(c->out, highest, 9, false, c->err));
   LCT_TRY(lct_buf_printf(c->out, c->err, " %6.3f  ", hi));
   LCT_TRY(lct_plain_pad(c->out, lowest, 9, false, c->err));
@@ -287,8 +283,8 @@ static lct_status compare_layers(ctx *c) {
     const lct_pub_layer *q = &c->pub->top[i];
     LCT_TRY(lct_plain_pad(c->out, "ours", NAME, false, c->err));
     if (t != NULL && !isnan(t->spread)) {
-      LCT_TRY(top_side(c, s->layers[t->layer_pos], layers, t->spread, s->references[t->highest], t->highest_value,
-                       s->references[t->lowest], t->lowest_value));
+      LCT_TRY(top_side(c, s->layers[t->layer_pos], layers, t->spread, s->references[t->highest], t->highest_value, s->references[t->lowest],
+                       t->lowest_value));
     } else {
       LCT_TRY(lct_buf_puts(c->out, "-", c->err));
     }
@@ -310,7 +306,8 @@ static lct_status compare_intra(ctx *c) {
     if (c->a->residual[k] < 0) continue;
     const lct_series_stats *v = &c->a->intra[(size_t)c->a->residual[k] * LCT_N_STATS];
     const double ours[LCT_PUB_N_INTRA] = {v->mean, v->std, v->median, v->min};
-    LCT_TRY(triple(c, WIDE_CELL, lct_source_name(LCT_RESIDUAL_SOURCES[k]), ours, c->pub->intra + k * LCT_PUB_N_INTRA, LCT_PUB_N_INTRA, 3, NULL));
+    LCT_TRY(triple(c, WIDE_CELL, lct_source_name(LCT_RESIDUAL_SOURCES[k]), ours, c->pub->intra + k * LCT_PUB_N_INTRA, LCT_PUB_N_INTRA, 3,
+                   NULL));
   }
   return LCT_OK;
 }
@@ -339,18 +336,16 @@ static lct_status introduction(ctx *c, const lct_run_prompt *p) {
   LCT_TRY(lct_buf_puts(c->out, "published: ", c->err));
   LCT_TRY(lct_plain_wrap(c->out, c->pub->model, WRAP, 11, c->err));
   if (strcasecmp(id, c->pub->model) != 0) {
-    LCT_TRY(
-        note(c,
-             "The models differ, so the differences below are between models (and conversations, unless the original scenario "
-             "was scanned), not errors."));
+    LCT_TRY(note(c,
+                 "The models differ, so the differences below are between models (and conversations, unless the original scenario "
+                 "was scanned), not errors."));
   }
   if (strcmp(s->poolings[c->a->pooling], "last") != 0) {
     LCT_TRY(note(c, "This run has no pooling `last`, which the published numbers use."));
   }
   LCT_TRY(missing_labels(c, c->pub->references, c->pub->n_references, s->references, s->n_references,
                          "Cannot be compared, not in this run:"));
-  return missing_labels(c, s->references, s->n_references, c->pub->references, c->pub->n_references,
-                        "Cannot be compared, not published:");
+  return missing_labels(c, s->references, s->n_references, c->pub->references, c->pub->n_references, "Cannot be compared, not published:");
 }
 
 static lct_status compare_all(ctx *c, const lct_run_prompt *p) {

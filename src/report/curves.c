@@ -73,10 +73,9 @@ static void message_chart(lct_html *h, const lct_analysis *a, const char *role, 
 }
 
 void lct_page_message_curves(lct_html *h, const lct_analysis *a, bool with_roles) {
-  lct_html_raw(
-      h,
-      "<section><h2>Along the conversation</h2><p class=\"lead\">The same means as curves: one line per reference, one point per "
-      "message.</p>\n");
+  lct_html_raw(h,
+               "<section><h2>Along the conversation</h2><p class=\"lead\">The same means as curves: one line per reference, one point per "
+               "message.</p>\n");
   message_chart(h, a, NULL, "Mean cosine over layers and sources, all messages");
   if (with_roles) {
     lct_html_raw(h, "<div class=\"charts\" style=\"margin-top:22px\">\n");
@@ -123,12 +122,11 @@ static void source_charts(lct_html *h, const lct_analysis *a, const lct_role_ave
 
 void lct_page_layer_curves(lct_html *h, const lct_analysis *a, bool with_centred) {
   const lct_role_average *avg = a->user.n_snapshots > 0 ? &a->user : &a->all;
-  lct_html_fmt(
-      h,
-      "<section><h2>Through the layers</h2><p class=\"lead\">Cosine to each reference at every layer, mean over the %zu %s. "
-      "<code>hidden_in</code> and <code>hidden_out</code> are the residual stream before and after a layer, "
-      "<code>attn_out</code> and <code>mlp_down_out</code> what attention and MLP add to it.</p>\n",
-      avg->n_snapshots, avg == &a->user ? "user messages" : "messages");
+  lct_html_fmt(h,
+               "<section><h2>Through the layers</h2><p class=\"lead\">Cosine to each reference at every layer, mean over the %zu %s. "
+               "<code>hidden_in</code> and <code>hidden_out</code> are the residual stream before and after a layer, "
+               "<code>attn_out</code> and <code>mlp_down_out</code> what attention and MLP add to it.</p>\n",
+               avg->n_snapshots, avg == &a->user ? "user messages" : "messages");
   source_charts(h, a, avg, false);
   if (with_centred) {
     lct_html_raw(h, "<h3 style=\"margin:30px 0 14px\">The same, relative to the mean over references at each layer</h3>\n");

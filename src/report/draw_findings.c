@@ -45,8 +45,9 @@ static void card(lct_html *h, const char *number, const lct_finding *f) {
 /* Contrast beside raw cosine, by falling contrast. */
 static void contrast_table(lct_html *h, const lct_analysis *a) {
   const lct_contrast_findings *c = &a->findings.contrast;
-  lct_html_raw(h, "<li class=\"aside\"><div class=\"scroll\"><table class=\"plain\"><thead><tr><th class=\"l\">reference</th><th>contrast</th>"
-                  "<th>raw cosine</th></tr></thead><tbody>\n");
+  lct_html_raw(h,
+               "<li class=\"aside\"><div class=\"scroll\"><table class=\"plain\"><thead><tr><th class=\"l\">reference</th><th>contrast</th>"
+               "<th>raw cosine</th></tr></thead><tbody>\n");
   for (size_t i = 0; i < c->n && i < MOST_ROWS; i++) {
     size_t ref = (size_t)c->order[i];
     lct_html_raw(h, "<tr><th class=\"l\">");

@@ -101,11 +101,10 @@ void lct_page_generation(lct_html *h, const lct_run_prompt *p, size_t max_steps,
   }
   size_t shown = p->n_steps < max_steps ? p->n_steps : max_steps;
   reply(h, p);
-  lct_html_raw(
-      h,
-      "<p class=\"lead\">Step by step: the token taken and its probability, the entropy of the distribution (in nats), the "
-      "effective vocabulary (its exponential: as many equally likely tokens would be as uncertain), and the likeliest "
-      "candidates.</p>\n");
+  lct_html_raw(h,
+               "<p class=\"lead\">Step by step: the token taken and its probability, the entropy of the distribution (in nats), the "
+               "effective vocabulary (its exponential: as many equally likely tokens would be as uncertain), and the likeliest "
+               "candidates.</p>\n");
   if (p->n_steps > 2) entropy_chart(h, p, p->n_steps);
   lct_html_raw(h,
                "<div class=\"scroll\"><table class=\"plain steps\"><thead><tr><th>step</th><th class=\"l\">token</th>"
@@ -114,8 +113,7 @@ void lct_page_generation(lct_html *h, const lct_run_prompt *p, size_t max_steps,
   for (size_t i = 0; i < shown; i++) step_row(h, &p->steps[i], max_candidates);
   lct_html_raw(h, "</tbody></table></div>\n");
   if (shown < p->n_steps) {
-    lct_html_fmt(h, "<p class=\"note\">The first %zu of %zu steps; <code>steps.json</code> has them all.</p>\n", shown,
-                 p->n_steps);
+    lct_html_fmt(h, "<p class=\"note\">The first %zu of %zu steps; <code>steps.json</code> has them all.</p>\n", shown, p->n_steps);
   }
   lct_html_raw(h, "</section>\n");
 }

@@ -135,7 +135,9 @@ static void banner(lct_html *h, const lct_run *r) {
   for (size_t i = 0; i < r->n_prompts; i++) with_scores += r->prompts[i].scores != NULL ? 1 : 0;
   bool partial = strcmp(r->state, "partial") == 0, failed = strcmp(r->state, "failed") == 0;
   lct_html_fmt(h, "<div class=\"banner\" role=\"status\">%s <span>",
-               partial ? "Partial run." : failed ? "This run failed." : "This run has not finished.");
+               partial  ? "Partial run."
+               : failed ? "This run failed."
+                        : "This run has not finished.");
   if (failed) {
     lct_html_text(h, r->error != NULL ? r->error : "The reason is not known");
     lct_html_raw(h, ". ");

@@ -101,10 +101,9 @@ static void legend(lct_html *h, bool contrast, double lo, double hi) {
 
 void lct_page_heatmaps(lct_html *h, const lct_analysis *a, bool with_contrast) {
   double lo, hi;
-  lct_html_raw(
-      h,
-      "<section><h2>Every message against every reference</h2><p class=\"lead\">Mean cosine over all layers and the four "
-      "sources, for the state after each message (pooling <code>");
+  lct_html_raw(h,
+               "<section><h2>Every message against every reference</h2><p class=\"lead\">Mean cosine over all layers and the four "
+               "sources, for the state after each message (pooling <code>");
   lct_html_text(h, a->scores->poolings[a->pooling]);
   lct_html_raw(h, "</code>).</p>\n");
   value_range(a, false, &lo, &hi);

@@ -20,8 +20,7 @@ void lct_html_fmt(lct_html *h, const char *fmt, ...) {
   int n = vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
   if (n < 0 || (size_t)n >= sizeof text) {
-    if (h->status == LCT_OK)
-      h->status = lct_fail(h->err, LCT_E_INTERNAL, "a formatted piece of the report is longer than 511 bytes");
+    if (h->status == LCT_OK) h->status = lct_fail(h->err, LCT_E_INTERNAL, "a formatted piece of the report is longer than 511 bytes");
     return;
   }
   append(h, text, (size_t)n);
@@ -29,15 +28,15 @@ void lct_html_fmt(lct_html *h, const char *fmt, ...) {
 
 static const char *entity(unsigned char c, bool prose) {
   switch (c) {
-    case '&': return "&amp;";
-    case '<': return "&lt;";
-    case '>': return "&gt;";
-    case '"': return "&quot;";
-    case '\'': return "&#39;";
-    case '\n': return prose ? NULL : " ";
-    case '\t':
-    case '\r': return " ";
-    default: return c < 0x20 || c == 0x7f ? "\xef\xbf\xbd" : NULL;
+  case '&': return "&amp;";
+  case '<': return "&lt;";
+  case '>': return "&gt;";
+  case '"': return "&quot;";
+  case '\'': return "&#39;";
+  case '\n': return prose ? NULL : " ";
+  case '\t':
+  case '\r': return " ";
+  default: return c < 0x20 || c == 0x7f ? "\xef\xbf\xbd" : NULL;
   }
 }
 

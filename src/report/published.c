@@ -143,8 +143,7 @@ static lct_status read_all(lct_published *p, const lct_json *root, lct_error *er
   LCT_TRY(read_turns(p, root, err));
   LCT_TRY(read_reference_table(p, root, "reference_by_source_mean_cosine_all_messages", LCT_PUB_N_SOURCES, &p->by_source, err));
   LCT_TRY(read_reference_table(p, root, "user_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_PUB_N_STATS, &p->user, err));
-  LCT_TRY(
-      read_reference_table(p, root, "assistant_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_PUB_N_STATS, &p->assistant, err));
+  LCT_TRY(read_reference_table(p, root, "assistant_turns_reference_by_source", LCT_PUB_N_SOURCES * LCT_PUB_N_STATS, &p->assistant, err));
   LCT_TRY(read_roles(p, root, err));
   LCT_TRY(read_intra(p, root, err));
   return read_top(p, root, err);

@@ -29,8 +29,7 @@ static void prompt_heading(lct_html *h, const lct_run *r, size_t i) {
 static void prompt_scores(lct_html *h, const lct_run_prompt *p, bool full) {
   const lct_analysis *a = p->main;
   if (a == NULL || p->scores->n_references == 0 || p->scores->n_snapshots == 0) {
-    lct_html_raw(
-        h, "<section><p class=\"none\">No scores: the scenario has no references, or no message was scanned.</p></section>\n");
+    lct_html_raw(h, "<section><p class=\"none\">No scores: the scenario has no references, or no message was scanned.</p></section>\n");
     return;
   }
   lct_page_headline(h, a);
@@ -84,11 +83,10 @@ static void write_page(lct_html *h, const lct_run *r) {
   lct_page_header(h, r);
   navigation(h, r);
   for (size_t i = 0; i < r->n_prompts; i++) write_prompt(h, r, i);
-  lct_html_raw(
-      h,
-      "<footer><p>Means are taken over layers first, then over messages, then over sources. The numbers behind this page are in "
-      "<code>scores.json</code>, <code>scores.csv</code> and <code>steps.json</code> of each prompt's folder. "
-      "Written by llmct-gpu " LCT_VERSION ".</p></footer>\n</main>\n");
+  lct_html_raw(h,
+               "<footer><p>Means are taken over layers first, then over messages, then over sources. The numbers behind this page are in "
+               "<code>scores.json</code>, <code>scores.csv</code> and <code>steps.json</code> of each prompt's folder. "
+               "Written by llmct-gpu " LCT_VERSION ".</p></footer>\n</main>\n");
   lct_page_script(h);
   lct_html_raw(h, "</body></html>\n");
 }

@@ -48,12 +48,13 @@ lct_status lct_headline_write(const lct_analysis *a, lct_finding *f, lct_error *
     cosines[i] = lct_average_message(a, c->average, (size_t)ends[i], LCT_STAT_COSINE);
   }
   LCT_TRY(lct_buf_printf(&f->figure, err, "%s %s", ref_name(a, ends[0]), plus(contrasts[0]).text));
-  return lct_buf_printf(&f->body, err,
-                        "Highest of the mean contrasts over %s messages (raw cosine %s); %s is lowest with %s (raw cosine %s). A contrast is a "
-                        "cosine less its mean over the references of the same message, source and layer: raw cosines between residual vectors "
-                        "share an offset, here %s, that tells nothing about any one of them.",
-                        lct_headline_messages(a), num(cosines[0], 3).text, ref_name(a, ends[1]), plus(contrasts[1]).text,
-                        num(cosines[1], 3).text, num(c->offset, 3).text);
+  return lct_buf_printf(
+      &f->body, err,
+      "Highest of the mean contrasts over %s messages (raw cosine %s); %s is lowest with %s (raw cosine %s). A contrast is a "
+      "cosine less its mean over the references of the same message, source and layer: raw cosines between residual vectors "
+      "share an offset, here %s, that tells nothing about any one of them.",
+      lct_headline_messages(a), num(cosines[0], 3).text, ref_name(a, ends[1]), plus(contrasts[1]).text, num(cosines[1], 3).text,
+      num(c->offset, 3).text);
 }
 
 static lct_status backbone(const lct_analysis *a, lct_finding *f, lct_error *err) {
@@ -61,12 +62,11 @@ static lct_status backbone(const lct_analysis *a, lct_finding *f, lct_error *err
   f->title = "Backbone";
   if (isnan(v->backbone_min)) return nothing(f, "The run has no scores of the residual stream.", err);
   LCT_TRY(lct_buf_printf(&f->figure, err, "%s to %s", num(v->backbone_min, 3).text, num(v->backbone_max, 3).text));
-  LCT_TRY(lct_buf_printf(
-      &f->body, err,
-      "Averaged over layers and messages, the residual stream (hidden_in, hidden_out) has a cosine between %s (%s) "
-      "and %s (%s) to every reference, a contrast between %s and %s.",
-      num(v->backbone_min, 3).text, ref_name(a, v->backbone_min_ref), num(v->backbone_max, 3).text, ref_name(a, v->backbone_max_ref),
-      plus(v->contrast.backbone_min).text, plus(v->contrast.backbone_max).text));
+  LCT_TRY(lct_buf_printf(&f->body, err,
+                         "Averaged over layers and messages, the residual stream (hidden_in, hidden_out) has a cosine between %s (%s) "
+                         "and %s (%s) to every reference, a contrast between %s and %s.",
+                         num(v->backbone_min, 3).text, ref_name(a, v->backbone_min_ref), num(v->backbone_max, 3).text,
+                         ref_name(a, v->backbone_max_ref), plus(v->contrast.backbone_min).text, plus(v->contrast.backbone_max).text));
   if (isnan(v->sublayer_min)) return LCT_OK;
   return lct_buf_printf(&f->body, err, " What attention and MLP add to it lies between %s and %s.", num(v->sublayer_min, 3).text,
                         num(v->sublayer_max, 3).text);
@@ -108,12 +108,11 @@ static lct_status sharpest(const lct_analysis *a, lct_finding *f, lct_error *err
   if (n == 0) return nothing(f, "No layer has scores.", err);
   LCT_TRY(lct_buf_puts(&f->figure, n > 1 ? "layers " : "layer ", err));
   LCT_TRY(layer_ranges(layers, n, &f->figure, err));
-  return lct_buf_printf(
-      &f->body, err,
-      "In %s these %zu layers hold the references furthest apart (%s). Layer %d leads: %s (%s) lies %s above %s (%s).",
-      s->sources[src], n, avg == &a->user ? "mean over user messages" : "mean over all messages", s->layers[top[0].layer_pos],
-      ref_name(a, top[0].highest), num(top[0].highest_value, 3).text, num(top[0].spread, 3).text, ref_name(a, top[0].lowest),
-      num(top[0].lowest_value, 3).text);
+  return lct_buf_printf(&f->body, err,
+                        "In %s these %zu layers hold the references furthest apart (%s). Layer %d leads: %s (%s) lies %s above %s (%s).",
+                        s->sources[src], n, avg == &a->user ? "mean over user messages" : "mean over all messages",
+                        s->layers[top[0].layer_pos], ref_name(a, top[0].highest), num(top[0].highest_value, 3).text,
+                        num(top[0].spread, 3).text, ref_name(a, top[0].lowest), num(top[0].lowest_value, 3).text);
 }
 
 static lct_status shock_absorber(const lct_analysis *a, lct_finding *f, lct_error *err) {
@@ -170,22 +169,22 @@ static lct_status fading(const lct_analysis *a, lct_finding *f, lct_error *err) 
   f->title = "Fading";
   if (v->first < 0 || v->first == v->last) return nothing(f, "It needs at least two user messages with scores.", err);
   LCT_TRY(lct_buf_printf(&f->figure, err, "%s to %s", num(v->first_value, 3).text, num(v->last_value, 3).text));
-  return lct_buf_printf(
-      &f->body, err,
-      "Best reference of the first user message (%s) and of the last (%s); %s itself ends at %s. Over the %zu user "
-      "messages the best cosine changes by %s per message (r = %s). Its contrast goes from %s to %s.",
-      ref_name(a, v->first_ref), ref_name(a, v->last_ref), ref_name(a, v->first_ref), num(v->first_ref_at_last, 3).text,
-      v->fade.n, num(v->fade.slope, 4).text, num(v->fade.r, 2).text, plus(v->contrast.first).text, plus(v->contrast.last).text);
+  return lct_buf_printf(&f->body, err,
+                        "Best reference of the first user message (%s) and of the last (%s); %s itself ends at %s. Over the %zu user "
+                        "messages the best cosine changes by %s per message (r = %s). Its contrast goes from %s to %s.",
+                        ref_name(a, v->first_ref), ref_name(a, v->last_ref), ref_name(a, v->first_ref), num(v->first_ref_at_last, 3).text,
+                        v->fade.n, num(v->fade.slope, 4).text, num(v->fade.r, 2).text, plus(v->contrast.first).text,
+                        plus(v->contrast.last).text);
 }
 
 lct_status lct_finding_write(const lct_analysis *a, int i, lct_finding *f, lct_error *err) {
   switch (i) {
-    case 0: return backbone(a, f, err);
-    case 1: return sharpest(a, f, err);
-    case 2: return shock_absorber(a, f, err);
-    case 3: return default_emotion(a, f, err);
-    case 4: return fading(a, f, err);
-    default: return lct_fail(err, LCT_E_INTERNAL, "there is no finding %d", i + 1);
+  case 0: return backbone(a, f, err);
+  case 1: return sharpest(a, f, err);
+  case 2: return shock_absorber(a, f, err);
+  case 3: return default_emotion(a, f, err);
+  case 4: return fading(a, f, err);
+  default: return lct_fail(err, LCT_E_INTERNAL, "there is no finding %d", i + 1);
   }
 }
 

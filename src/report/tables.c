@@ -47,21 +47,19 @@ static void top_rows(lct_html *h, const lct_analysis *a, const lct_role_average 
 
 void lct_page_top_layers(lct_html *h, const lct_analysis *a) {
   const lct_role_average *avg = a->user.n_snapshots > 0 ? &a->user : &a->all;
-  lct_html_fmt(
-      h,
-      "<section><h2>Where the references come apart</h2><p class=\"lead\">Spread of a layer: its highest minus its lowest "
-      "reference, mean over %s.</p>\n",
-      avg == &a->user ? "the user's messages" : "all messages");
+  lct_html_fmt(h,
+               "<section><h2>Where the references come apart</h2><p class=\"lead\">Spread of a layer: its highest minus its lowest "
+               "reference, mean over %s.</p>\n",
+               avg == &a->user ? "the user's messages" : "all messages");
   lct_page_layer_spread(h, a);
   lct_html_raw(h, "<div class=\"pair\" style=\"margin-top:22px\">\n");
   for (int k = 0; k < LCT_N_RESIDUAL; k++) {
     if (a->residual[k] < 0) continue;
     lct_html_raw(h, "<div><h3>");
     source_code(h, lct_source_name(LCT_RESIDUAL_SOURCES[k]));
-    lct_html_raw(
-        h,
-        "</h3><div class=\"scroll\"><table class=\"plain\"><thead><tr><th>layer</th><th>spread</th><th class=\"l\">highest</th>"
-        "<th>cosine</th><th class=\"l\">lowest</th><th>cosine</th><th>mean</th></tr></thead><tbody>\n");
+    lct_html_raw(h,
+                 "</h3><div class=\"scroll\"><table class=\"plain\"><thead><tr><th>layer</th><th>spread</th><th class=\"l\">highest</th>"
+                 "<th>cosine</th><th class=\"l\">lowest</th><th>cosine</th><th>mean</th></tr></thead><tbody>\n");
     top_rows(h, a, avg, (size_t)a->residual[k]);
     lct_html_raw(h, "</tbody></table></div></div>\n");
   }
@@ -208,13 +206,12 @@ static void pooling_row(lct_html *h, const lct_analysis *a, const lct_analysis *
 
 void lct_page_poolings(lct_html *h, const lct_run_prompt *p) {
   const lct_scores *s = p->scores;
-  lct_html_raw(
-      h,
-      "<section><h2>Which tokens speak for a message</h2><p class=\"lead\"><code>last</code>: the prompt's last token, after the "
-      "template's generation prompt (the original experiment's rule). <code>content_last</code>: the last token of the "
-      "message's own text. <code>content_mean</code>: the mean over that text.</p><div class=\"scroll\"><table class=\"plain\">"
-      "<thead><tr><th class=\"l\">pooling</th><th>user</th><th>assistant</th><th>difference</th><th>sharpest layer</th>"
-      "<th>spread</th><th class=\"l\">highest most often (user)</th><th>same highest as ");
+  lct_html_raw(h,
+               "<section><h2>Which tokens speak for a message</h2><p class=\"lead\"><code>last</code>: the prompt's last token, after the "
+               "template's generation prompt (the original experiment's rule). <code>content_last</code>: the last token of the "
+               "message's own text. <code>content_mean</code>: the mean over that text.</p><div class=\"scroll\"><table class=\"plain\">"
+               "<thead><tr><th class=\"l\">pooling</th><th>user</th><th>assistant</th><th>difference</th><th>sharpest layer</th>"
+               "<th>spread</th><th class=\"l\">highest most often (user)</th><th>same highest as ");
   lct_html_text(h, s->poolings[p->main->pooling]);
   lct_html_raw(h, "</th></tr></thead><tbody>\n");
   for (size_t i = 0; i < s->n_poolings; i++) pooling_row(h, p->by_pooling[i], p->main);
@@ -224,14 +221,13 @@ void lct_page_poolings(lct_html *h, const lct_run_prompt *p) {
 void lct_page_intra_run(lct_html *h, const lct_analysis *a) {
   if (a->intra == NULL) return;
   const lct_scores *s = a->scores;
-  lct_html_raw(
-      h,
-      "<section><h2>From prompt to reply</h2><p class=\"lead\">Cosine over the layers between the state at the prompt's last "
-      "token "
-      "and the state at the last generated step.</p><div class=\"scroll\"><table class=\"plain\"><thead><tr><th "
-      "class=\"l\">source"
-      "</th><th>mean</th><th>std</th><th>median</th><th>min</th><th>at layer</th><th>mean MAE</th><th>mean Jaccard</th></tr>"
-      "</thead><tbody>\n");
+  lct_html_raw(h,
+               "<section><h2>From prompt to reply</h2><p class=\"lead\">Cosine over the layers between the state at the prompt's last "
+               "token "
+               "and the state at the last generated step.</p><div class=\"scroll\"><table class=\"plain\"><thead><tr><th "
+               "class=\"l\">source"
+               "</th><th>mean</th><th>std</th><th>median</th><th>min</th><th>at layer</th><th>mean MAE</th><th>mean Jaccard</th></tr>"
+               "</thead><tbody>\n");
   for (size_t src = 0; src < s->n_sources; src++) {
     const lct_series_stats *c = &a->intra[src * LCT_N_STATS];
     lct_html_raw(h, "<tr><th class=\"l\">");

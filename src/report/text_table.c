@@ -17,8 +17,7 @@
 
 static lct_status title(lct_buf *out, const lct_run *r, int width, lct_error *err) {
   lct_buf line = {0};
-  lct_status st =
-      lct_buf_printf(&line, err, "%s: %s, state %s", r->name, r->model.id != NULL ? r->model.id : "unnamed model", r->state);
+  lct_status st = lct_buf_printf(&line, err, "%s: %s, state %s", r->name, r->model.id != NULL ? r->model.id : "unnamed model", r->state);
   if (st == LCT_OK && r->tokens_computed >= 0 && r->tokens_naive >= 0) {
     st = lct_buf_printf(&line, err, "; %lld tokens computed where prefix by prefix takes %lld", (long long)r->tokens_computed,
                         (long long)r->tokens_naive);
@@ -93,9 +92,10 @@ static int cell_width(const lct_scores *s, int width) {
 static lct_status main_table(lct_buf *out, const lct_analysis *a, int width, lct_error *err) {
   const lct_scores *s = a->scores;
   lct_buf line = {0};
-  lct_status st =
-      lct_buf_printf(&line, err, "Mean cosine over layers and sources, pooling %s; * marks a message's highest reference. Below: mean and "
-                     "contrast over %s messages.", s->poolings[a->pooling], lct_headline_messages(a));
+  lct_status st = lct_buf_printf(&line, err,
+                                 "Mean cosine over layers and sources, pooling %s; * marks a message's highest reference. Below: mean and "
+                                 "contrast over %s messages.",
+                                 s->poolings[a->pooling], lct_headline_messages(a));
   if (st == LCT_OK) st = lct_plain_wrap(out, line.data, width, 0, err);
   lct_buf_free(&line);
   LCT_TRY(st);
@@ -130,8 +130,7 @@ static lct_status findings(lct_buf *out, const lct_analysis *a, int width, lct_e
   }
   if (st != LCT_OK || a->scores->n_nan == 0) return st;
   char line[128];
-  (void)snprintf(line, sizeof line, "%zu of %zu scores are undefined and left out of every mean.", a->scores->n_nan,
-                 a->scores->n_values);
+  (void)snprintf(line, sizeof line, "%zu of %zu scores are undefined and left out of every mean.", a->scores->n_nan, a->scores->n_values);
   return lct_plain_wrap(out, line, width, 0, err);
 }
 

@@ -33,7 +33,7 @@ typedef struct {
   size_t row_floats; /* scores of a row */
   int width;
   int64_t block;
-  float *vectors[2]; /* (block, width): being scored, being read */
+  float *vectors[2];   /* (block, width): being scored, being read */
   lct_score_row *rows; /* (block) */
   lct_threads *threads;
   lct_zarr_writer *writer;
@@ -41,7 +41,8 @@ typedef struct {
 } rescore;
 
 /* Names of `have` that stand in `wanted` too. */
-static lct_status common(rescore *r, const lct_names *have, char *const *wanted, int n_wanted, const char *what, lct_names *out, lct_error *err) {
+static lct_status common(rescore *r, const lct_names *have, char *const *wanted, int n_wanted, const char *what, lct_names *out,
+                         lct_error *err) {
   const char **names = lct_arena_alloc(&r->arena, ((size_t)have->n + 1) * sizeof *names);
   out->names = names;
   if (names == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the scores' axes");
@@ -92,10 +93,12 @@ static int index_of(char *const *names, int n, const char *name) {
 }
 
 /* Mean and deviation of one place become the sweep's own. */
-static lct_status calibrate_place(rescore *r, const char *position, const char *source, int layer, double *mean, double *sigma, lct_error *err) {
+static lct_status calibrate_place(rescore *r, const char *position, const char *source, int layer, double *mean, double *sigma,
+                                  lct_error *err) {
   lct_fingerprints *p = r->prints;
   size_t hidden = (size_t)p->hidden;
-  size_t at = lct_fingerprints_place(p, index_of(p->poolings, p->n_poolings, position), index_of(p->sources, p->n_sources, source), layer) * hidden;
+  size_t at = lct_fingerprints_place(p, index_of(p->poolings, p->n_poolings, position), index_of(p->sources, p->n_sources, source), layer) *
+              hidden;
   LCT_TRY(lct_archive_moments(r->a, source, position, layer, mean, sigma, &p->n_neutral, err));
   for (size_t i = 0; i < hidden; i++) {
     p->mean[at + i] = (float)mean[i];
@@ -143,13 +146,20 @@ static lct_status open_scorer(rescore *r, lct_error *err) {
   LCT_TRY(common(r, &r->f->positions, r->prints->poolings, r->prints->n_poolings, "positions", &r->positions, err));
   LCT_TRY(choose(r, err));
   LCT_TRY(calibrate(r, err));
-  const lct_score_axes axes = {.metrics = r->metrics, .n_metrics = r->n_metrics, .poolings = r->position_names, .n_poolings = r->s.n_positions,
-                               .sources = r->source_names, .n_sources = r->s.n_sources, .layers = r->layers, .n_layers = r->s.n_layers};
+  const lct_score_axes axes = {.metrics = r->metrics,
+                               .n_metrics = r->n_metrics,
+                               .poolings = r->position_names,
+                               .n_poolings = r->s.n_positions,
+                               .sources = r->source_names,
+                               .n_sources = r->s.n_sources,
+                               .layers = r->layers,
+                               .n_layers = r->s.n_layers};
   LCT_TRY(lct_scorer_new(r->prints, &axes, &r->scorer, err));
   for (int k = 0; k < r->s.n_sources; k++) {
     LCT_TRY(lct_archive_width(r->a, false, r->source_names[k], &r->width, err));
     if (r->width == r->prints->hidden) continue;
-    return lct_fail(err, LCT_E_USAGE, "%s has vectors of %d values, %s of %d", r->source_names[k], r->width, r->o->fingerprints, r->prints->hidden);
+    return lct_fail(err, LCT_E_USAGE, "%s has vectors of %d values, %s of %d", r->source_names[k], r->width, r->o->fingerprints,
+                    r->prints->hidden);
   }
   return LCT_OK;
 }
@@ -166,8 +176,8 @@ static char *attributes(const rescore *r) {
   for (int i = 0; i < r->n_metrics; i++) json_array_append_new(metrics, json_string(lct_any_metric_name(r->metrics[i])));
   json_t *root = json_pack("{s:{s:o, s:o, s:o, s:o, s:o, s:s, s:s}}", "llmct", "positions", names_json(r->position_names, r->s.n_positions),
                            "sources", names_json(r->source_names, r->s.n_sources), "layers", layers, "references",
-                           names_json((const char *const *)r->prints->labels, r->prints->n_labels), "metrics", metrics, "fingerprints", r->hash,
-                           "calibrate", r->o->calibrate_sweep ? "sweep" : "fingerprints");
+                           names_json((const char *const *)r->prints->labels, r->prints->n_labels), "metrics", metrics, "fingerprints",
+                           r->hash, "calibrate", r->o->calibrate_sweep ? "sweep" : "fingerprints");
   char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
   json_decref(root);
   return text;
@@ -191,11 +201,13 @@ static lct_status open_store(rescore *r, const char *dir, lct_error *err) {
   m.shard[0] = r->block * MIN_BLOCK;
   char *text = attributes(r);
   const lct_zarr_write_options o = {.threads = r->threads, .fsync = LCT_FSYNC_END, .min_free_bytes = MIN_FREE};
-  lct_status s = text != NULL ? lct_zarr_writer_new(dir, &o, &r->writer, err) : lct_fail(err, LCT_E_NOMEM, "out of memory for the scores' axes");
+  lct_status s = text != NULL ? lct_zarr_writer_new(dir, &o, &r->writer, err)
+                              : lct_fail(err, LCT_E_NOMEM, "out of memory for the scores' axes");
   if (s == LCT_OK) s = lct_zarr_writer_add(r->writer, "scores", &m, text, 0, &r->out, err);
   free(text);
   LCT_TRY(s);
-  for (int i = 0; i < 2; i++) LCT_TRY(lct_alloc_aligned(&r->vectors[i], (size_t)r->block * (size_t)r->width, sizeof(float), "vectors", err));
+  for (int i = 0; i < 2; i++)
+    LCT_TRY(lct_alloc_aligned(&r->vectors[i], (size_t)r->block * (size_t)r->width, sizeof(float), "vectors", err));
   return lct_calloc(&r->rows, (size_t)r->block, sizeof *r->rows, "rows", err);
 }
 

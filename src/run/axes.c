@@ -176,10 +176,16 @@ static lct_status make_scorer(lct_axes *a, const char *file, lct_error *err) {
     a->scored_sources[a->n_scored_sources++] = i;
   }
   if (a->n_scored_positions == 0 || a->n_scored_sources == 0) {
-    return lct_fail(err, LCT_E_USAGE, "%s has no vectors for any of the %s asked for", file, a->n_scored_positions == 0 ? "positions" : "sources");
+    return lct_fail(err, LCT_E_USAGE, "%s has no vectors for any of the %s asked for", file,
+                    a->n_scored_positions == 0 ? "positions" : "sources");
   }
-  const lct_score_axes axes = {.metrics = a->metrics, .n_metrics = a->n_metrics, .poolings = positions, .sources = sources,
-                               .n_poolings = a->n_scored_positions, .n_sources = a->n_scored_sources, .layers = a->layers,
+  const lct_score_axes axes = {.metrics = a->metrics,
+                               .n_metrics = a->n_metrics,
+                               .poolings = positions,
+                               .sources = sources,
+                               .n_poolings = a->n_scored_positions,
+                               .n_sources = a->n_scored_sources,
+                               .layers = a->layers,
                                .n_layers = a->n_layers};
   return lct_scorer_new(f, &axes, &a->scorer, err);
 }
@@ -255,8 +261,8 @@ lct_status lct_axes_score(const lct_axes *a, const lct_pool *pool, int32_t n, co
   return lct_threads_for(threads, n_cells(a), 1, score_cells, &k, err);
 }
 
-lct_status lct_axes_score_position(const lct_axes *a, int position, const lct_pool *pool, int at, const lct_score_row *row, lct_threads *threads,
-                                   float *out, lct_error *err) {
+lct_status lct_axes_score_position(const lct_axes *a, int position, const lct_pool *pool, int at, const lct_score_row *row,
+                                   lct_threads *threads, float *out, lct_error *err) {
   int n = a->n_scored_sources * a->n_layers;
   scoring k = {.a = a, .pool = pool, .n = 1, .rows = row, .first = position * n, .at = at, .out = out};
   return lct_threads_for(threads, n, 1, score_cells, &k, err);

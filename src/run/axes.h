@@ -39,12 +39,12 @@ typedef struct {
   lct_axis_source *sources;
   int n_sources;
   lct_axis_stream *streams;
-  lct_stream *pooled;         /* (n_streams) as a pool wants them */
+  lct_stream *pooled; /* (n_streams) as a pool wants them */
   int n_streams;
-  unsigned char *tap_layers;  /* (model's layers) that streams ask for */
+  unsigned char *tap_layers; /* (model's layers) that streams ask for */
   /* scores; n_metrics 0: none */
   int *metrics, n_metrics;
-  const lct_fingerprints *fingerprints; /* borrowed */
+  const lct_fingerprints *fingerprints;                                         /* borrowed */
   int *scored_positions, n_scored_positions, *scored_sources, n_scored_sources; /* indexes: those that the fingerprints have */
   lct_scorer *scorer;
 } lct_axes;
@@ -60,7 +60,7 @@ size_t lct_axes_score_floats(const lct_axes *a);
 lct_status lct_axes_score(const lct_axes *a, const lct_pool *pool, int32_t n, const lct_score_row *rows, lct_threads *threads, float *out,
                           lct_error *err) LCT_CHECKED;
 /* Those of item 0 of a pool, whose position `at` is scored as scored position `position`: out (scored source, layer, reference, metric). */
-lct_status lct_axes_score_position(const lct_axes *a, int position, const lct_pool *pool, int at, const lct_score_row *row, lct_threads *threads,
-                                   float *out, lct_error *err) LCT_CHECKED;
+lct_status lct_axes_score_position(const lct_axes *a, int position, const lct_pool *pool, int at, const lct_score_row *row,
+                                   lct_threads *threads, float *out, lct_error *err) LCT_CHECKED;
 
 #endif

@@ -10,7 +10,7 @@ typedef struct {
   int32_t n_active;
   int32_t *tokens, *positions, *rows;
   lct_segment *segments;
-  lct_kv_range *ranges;    /* (n_active, max_ranges) */
+  lct_kv_range *ranges; /* (n_active, max_ranges) */
   int32_t max_ranges;
   lct_pool_rows *pool_rows;
   lct_pool_entry *entries;
@@ -68,7 +68,8 @@ static void set_row(steps *d, int32_t i, int32_t step) {
   d->tokens[i] = g->choices[step - 1].token;
   d->positions[i] = position;
   d->rows[i] = i;
-  d->segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .parent = -1, .pos0 = position, .kv0 = g->kv0 + step - 1, .n_ranges = n, .ranges = ranges};
+  d->segments[i] =
+      (lct_segment){.row0 = i, .n_rows = 1, .parent = -1, .pos0 = position, .kv0 = g->kv0 + step - 1, .n_ranges = n, .ranges = ranges};
 }
 
 static lct_status run_step(steps *d, int32_t step, bool *stop, lct_error *err) {
@@ -78,9 +79,19 @@ static lct_status run_step(steps *d, int32_t step, bool *stop, lct_error *err) {
     set_row(d, i, step);
     if (d->segments[i].kv0 + 1 > slots) slots = d->segments[i].kv0 + 1;
   }
-  const lct_batch batch = {.n_rows = d->n_active, .n_segments = d->n_active, .n_slots = slots, .decode = true, .tokens = d->tokens,
-                           .positions = d->positions, .segments = d->segments};
-  lct_stage stage = {.kind = LCT_STAGE_STEP, .unit = j->u, .batch = &batch, .active = d->active, .n_active = d->n_active, .step = step,
+  const lct_batch batch = {.n_rows = d->n_active,
+                           .n_segments = d->n_active,
+                           .n_slots = slots,
+                           .decode = true,
+                           .tokens = d->tokens,
+                           .positions = d->positions,
+                           .segments = d->segments};
+  lct_stage stage = {.kind = LCT_STAGE_STEP,
+                     .unit = j->u,
+                     .batch = &batch,
+                     .active = d->active,
+                     .n_active = d->n_active,
+                     .step = step,
                      .pool = j->w->step_pool};
   lct_heads heads = {0};
   lct_status s = run_heads(j, d->active, d->n_active, d->rows, &heads, err);

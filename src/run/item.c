@@ -10,6 +10,7 @@ lct_status lct_item_make(const lct_subject *s, lct_encoder *e, const lct_message
   if (ids == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
   for (size_t i = 0; i < scratch->len; i++) ids[i] = scratch->data[i].id;
   for (size_t i = 0; i < n; i++) roles[i] = lct_role_of(messages[i].role);
-  *out = (lct_item){.tail = ids, .n_tokens = (int32_t)scratch->len, .content = content, .roles = roles, .message = (int32_t)n - 1, .seq = -1};
+  *out =
+      (lct_item){.tail = ids, .n_tokens = (int32_t)scratch->len, .content = content, .roles = roles, .message = (int32_t)n - 1, .seq = -1};
   return LCT_OK;
 }

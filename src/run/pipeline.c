@@ -81,8 +81,8 @@ static void *work(void *arg) {
   return NULL;
 }
 
-lct_status lct_pipeline_run(lct_worker *const *workers, int n_workers, const lct_client *const *clients, const lct_feed *from, const lct_sink *to,
-                            lct_error *err) {
+lct_status lct_pipeline_run(lct_worker *const *workers, int n_workers, const lct_client *const *clients, const lct_feed *from,
+                            const lct_sink *to, lct_error *err) {
   pipeline p = {.from = from, .to = to};
   crew *crews = NULL;
   pthread_t *threads = NULL;

@@ -33,7 +33,12 @@ static lct_status run_afresh(run_batch *b, const reply *replies, int32_t n, lct_
   lct_status s = LCT_OK;
   for (int32_t k = 0; k < lct_plan_n_batches(plan) && s == LCT_OK; k++) {
     run_batch own = {.j = b->j, .cut = {.batch = *lct_plan_batch(plan, k)}};
-    own.stage = (lct_stage){.kind = LCT_STAGE_REPLY, .unit = b->j->u, .batch = &own.cut.batch, .items = of_batch, .plan = plan, .cut = &own.cut,
+    own.stage = (lct_stage){.kind = LCT_STAGE_REPLY,
+                            .unit = b->j->u,
+                            .batch = &own.cut.batch,
+                            .items = of_batch,
+                            .plan = plan,
+                            .cut = &own.cut,
                             .pool = w->pool};
     for (int32_t i = 0; i < n; i++) {
       if (lct_plan_seq_batch(plan, b->j->u->items[items[i]].seq) == k) of_batch[own.stage.n_items++] = items[i];
@@ -69,8 +74,12 @@ static lct_status add_segment(run_batch *b, const reply *r, lct_batch *batch, in
   lct_kv_range *ranges = lct_arena_alloc(&b->j->w->arena, (size_t)n_path * sizeof *ranges);
   if (ranges == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a reply's path");
   lct_segment *seg = &segments[batch->n_segments++];
-  *seg = (lct_segment){.row0 = batch->n_rows, .n_rows = x->n_tokens - r->shared, .parent = -1, .pos0 = r->shared,
-                       .kv0 = b->reply0 + batch->n_rows, .ranges = ranges};
+  *seg = (lct_segment){.row0 = batch->n_rows,
+                       .n_rows = x->n_tokens - r->shared,
+                       .parent = -1,
+                       .pos0 = r->shared,
+                       .kv0 = b->reply0 + batch->n_rows,
+                       .ranges = ranges};
   seg->n_ranges = lct_ranges_slice(path, n_path, 0, r->shared, ranges);
   lct_item_ids(x, r->shared, x->n_tokens, tokens + batch->n_rows);
   for (int32_t i = 0; i < seg->n_rows; i++) positions[batch->n_rows + i] = r->shared + i;

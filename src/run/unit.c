@@ -120,8 +120,8 @@ static lct_status plan_item(lct_unit *u, lct_plan *p, int32_t item, bool follows
   return s;
 }
 
-lct_status lct_unit_plan_items(lct_unit *u, const int32_t *items, int32_t n, const lct_position *positions, int n_positions, int32_t max_rows,
-                               lct_plan **out, lct_error *err) {
+lct_status lct_unit_plan_items(lct_unit *u, const int32_t *items, int32_t n, const lct_position *positions, int n_positions,
+                               int32_t max_rows, lct_plan **out, lct_error *err) {
   lct_plan *p = NULL;
   *out = NULL;
   LCT_TRY(lct_plan_new(&p, err));

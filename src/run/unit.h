@@ -8,16 +8,16 @@
 
 /* One prompt whose state is wanted. Lists are the unit's arena's. */
 typedef struct {
-  int32_t n_tokens;         /* 0: it is not known yet (a reply), or will not be run */
-  int32_t shared;           /* its first tokens that are those of the item before it in the unit, as far as is known; 0: a conversation's first */
-  const int32_t *tail;      /* (n_tokens - shared) the ids behind them */
+  int32_t n_tokens; /* 0: it is not known yet (a reply), or will not be run */
+  int32_t shared;   /* its first tokens that are those of the item before it in the unit, as far as is known; 0: a conversation's first */
+  const int32_t *tail;          /* (n_tokens - shared) the ids behind them */
   const lct_positions *content; /* (message + 1) */
-  const lct_role *roles;    /* (message + 1) */
-  int32_t message;          /* the last one's index */
-  int32_t first_needed;     /* the first position whose row is looked at */
-  int32_t seq;              /* in the unit's plan; -1: not in it */
-  lct_place *places;        /* (n_positions) in slots of that plan */
-  bool done;                /* its vectors are complete */
+  const lct_role *roles;        /* (message + 1) */
+  int32_t message;              /* the last one's index */
+  int32_t first_needed;         /* the first position whose row is looked at */
+  int32_t seq;                  /* in the unit's plan; -1: not in it */
+  lct_place *places;            /* (n_positions) in slots of that plan */
+  bool done;                    /* its vectors are complete */
 } lct_item;
 
 /* What is generated behind an item's prompt. */
@@ -29,12 +29,12 @@ typedef struct {
   lct_choice *choices; /* (max_tokens) the unit's arena's, but for their top (top_k), which is the unit's */
   int32_t n;           /* so far */
   bool finished;
-  int32_t kv0;         /* slots of its tokens, the worker's */
+  int32_t kv0; /* slots of its tokens, the worker's */
 } lct_generation;
 
 typedef struct lct_unit {
   lct_arena arena;
-  int64_t number;      /* in the order of units, from 0 */
+  int64_t number; /* in the order of units, from 0 */
   lct_item *items;
   int32_t n_items;
   size_t cap_items;
@@ -46,13 +46,13 @@ typedef struct lct_unit {
   int32_t n_generations;
   const lct_sampling *sampling;
   int top_k;
-  lct_plan *plan;      /* of all items that have tokens; NULL: nothing to run */
+  lct_plan *plan; /* of all items that have tokens; NULL: nothing to run */
   /* Positions [0, common) are the same tokens in all items but openers (system messages' own snapshots, of which a worker may know the vectors
    * already), and no row of them is looked at; [0, common_with_openers) in all. */
   int32_t common, common_with_openers;
-  int64_t estimate;    /* tokens it computes, about */
-  int64_t naive;       /* tokens of all its prompts */
-  void *client;        /* whoever made the unit */
+  int64_t estimate; /* tokens it computes, about */
+  int64_t naive;    /* tokens of all its prompts */
+  void *client;     /* whoever made the unit */
   void (*client_free)(void *client);
   struct lct_unit *next; /* of a list of units */
 } lct_unit;
@@ -71,8 +71,8 @@ void lct_item_ids(const lct_item *x, int32_t from, int32_t to, int32_t *out);
  * INT32_MAX: one batch. */
 lct_status lct_unit_plan(lct_unit *u, const lct_position *positions, int n_positions, int32_t max_rows, lct_error *err) LCT_CHECKED;
 /* The same of some items, for a plan of their own, the caller's: their seq and places are its from now on. */
-lct_status lct_unit_plan_items(lct_unit *u, const int32_t *items, int32_t n, const lct_position *positions, int n_positions, int32_t max_rows,
-                               lct_plan **out, lct_error *err) LCT_CHECKED;
+lct_status lct_unit_plan_items(lct_unit *u, const int32_t *items, int32_t n, const lct_position *positions, int n_positions,
+                               int32_t max_rows, lct_plan **out, lct_error *err) LCT_CHECKED;
 /* A system message's own snapshot. */
 static inline bool lct_item_is_opener(const lct_item *x) { return x->message == 0 && x->shared == 0 && x->roles[0] == LCT_ROLE_SYSTEM; }
 

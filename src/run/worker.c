@@ -8,7 +8,7 @@
 
 enum {
   MIN_ROWS = 64,
-  MIN_PREFIX = 8,    /* shorter prefixes are not worth keeping */
+  MIN_PREFIX = 8,     /* shorter prefixes are not worth keeping */
   TOKENS_AN_ITEM = 16 /* about: tokens computed for each */
 };
 
@@ -218,8 +218,8 @@ static lct_status out_of_memory(run_batch *b, const int32_t *items, int32_t n, c
   if (again || one) {
     char first[64] = "";
     if (again) (void)snprintf(first, sizeof first, ", after one of %d tokens had failed", w->stats.batch_rows_failed);
-    return lct_fail_context(err, LCT_E_NOMEM, "a batch of %d tokens and keys for %d does not fit %s%s%s", rows, slots, w->subject->device.label,
-                            first, one ? "; it is one conversation, which cannot be cut" : "");
+    return lct_fail_context(err, LCT_E_NOMEM, "a batch of %d tokens and keys for %d does not fit %s%s%s", rows, slots,
+                            w->subject->device.label, first, one ? "; it is one conversation, which cannot be cut" : "");
   }
   LCT_TRY(undo(b, items, n, before, err));
   w->stats.batch_rows_failed = rows;

@@ -10,14 +10,14 @@
 #include "subject/subject.h"
 
 typedef struct {
-  const lct_stream *streams;  /* (n_streams) what is pooled; borrowed */
+  const lct_stream *streams; /* (n_streams) what is pooled; borrowed */
   int n_streams;
   const lct_position *positions;
   int n_positions;
-  int64_t memory_bytes;        /* for batches, keys and vectors; 0: from what is free */
-  int64_t extra_row_bytes;     /* what a client keeps of every row */
-  int32_t max_rows;            /* of a batch; 0: what memory holds, at most the device's */
-  bool keeps_prefix;           /* keys of what a unit's prompts begin with serve the next unit */
+  int64_t memory_bytes;    /* for batches, keys and vectors; 0: from what is free */
+  int64_t extra_row_bytes; /* what a client keeps of every row */
+  int32_t max_rows;        /* of a batch; 0: what memory holds, at most the device's */
+  bool keeps_prefix;       /* keys of what a unit's prompts begin with serve the next unit */
 } lct_worker_options;
 
 typedef enum { LCT_STAGE_PREFILL, LCT_STAGE_STEP, LCT_STAGE_REPLY } lct_stage_kind;
@@ -27,17 +27,18 @@ typedef struct {
   lct_stage_kind kind;
   const lct_unit *unit;
   const lct_batch *batch;
-  const int32_t *items;          /* (n_items) numbers of those whose rows are in the batch; none of a STEP */
+  const int32_t *items; /* (n_items) numbers of those whose rows are in the batch; none of a STEP */
   int32_t n_items;
-  const lct_plan *plan;          /* where the items lie; NULL: of a STEP, and of a REPLY over the prompts' keys, whose rows are what follows them */
-  const lct_cut_batch *cut;            /* what of the plan's batch is in this one */
+  const lct_plan *plan; /* where the items lie; NULL: of a STEP, and of a REPLY over the prompts' keys, whose rows are what follows them */
+  const lct_cut_batch *cut;      /* what of the plan's batch is in this one */
   lct_generation *const *active; /* (n_active) PREFILL: those whose first token it chooses; STEP: row i is active[i]'s */
   int32_t n_active;
-  int32_t step;                  /* STEP: from 1 */
-  lct_pool *pool;                /* vectors, NULL without streams: of items by their number; of a STEP one position, item i is active[i]'s row */
+  int32_t step;   /* STEP: from 1 */
+  lct_pool *pool; /* vectors, NULL without streams: of items by their number; of a STEP one position, item i is active[i]'s row */
 } lct_stage;
 /* Rows of the batch that are an item's tokens, in order of position; the list is the arena's. Needs a plan. */
-lct_status lct_stage_rows(const lct_stage *s, int32_t item, lct_arena *arena, const lct_row_range **out, int32_t *n, lct_error *err) LCT_CHECKED;
+lct_status lct_stage_rows(const lct_stage *s, int32_t item, lct_arena *arena, const lct_row_range **out, int32_t *n,
+                          lct_error *err) LCT_CHECKED;
 
 /* What a client has to say of a worker's passes. Callbacks may be NULL; they run on the worker's thread. */
 typedef struct {

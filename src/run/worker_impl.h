@@ -14,15 +14,15 @@ struct lct_worker {
   int32_t key_slots; /* of the keys that stay between units: a kept prefix and a batch */
   lct_kv *kv;
   int32_t kv_cap;
-  int32_t *kept;     /* ids of positions [0, n_kept), whose keys stand in slots [0, n_kept) */
+  int32_t *kept; /* ids of positions [0, n_kept), whose keys stand in slots [0, n_kept) */
   int32_t n_kept;
   size_t cap_kept;
-  float **memo;      /* (n_streams) each (position, plane, width): vectors of the opener last computed */
+  float **memo; /* (n_streams) each (position, plane, width): vectors of the opener last computed */
   int32_t *memo_ids;
   int32_t n_memo;
   size_t cap_memo;
   lct_worker_stats stats;
-  lct_arena arena;   /* of the unit */
+  lct_arena arena; /* of the unit */
 };
 
 /* A unit being run. */
@@ -39,15 +39,16 @@ typedef struct {
   lct_cut_batch cut;
   lct_generation **generations; /* (n) those that go on from its items */
   int32_t n_generations;
-  int32_t n_slots;              /* of keys: of the batch, of generated tokens, of replies */
-  int32_t reply0;               /* first slot of replies */
+  int32_t n_slots; /* of keys: of the batch, of generated tokens, of replies */
+  int32_t reply0;  /* first slot of replies */
 } run_batch;
 
 /* stage.c: runs stage->batch with the pool's entries (n), the client's takers and heads; kv as in lct_pass. */
 lct_status run_stage(run_job *j, lct_stage *stage, const lct_pool_rows *rows, int32_t n, const lct_heads *heads, lct_kv *kv,
                      lct_error *err) LCT_CHECKED;
 /* The rows that an item's places are: the pool's entries, the worker's arena's. */
-lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_batch *cut, int32_t item, lct_pool_rows *out, lct_error *err) LCT_CHECKED;
+lct_status run_entries(lct_worker *w, const lct_place *places, const lct_cut_batch *cut, int32_t item, lct_pool_rows *out,
+                       lct_error *err) LCT_CHECKED;
 /* Keys of at least n_slots, the same object as long as it is large enough. */
 lct_status run_reserve_keys(lct_worker *w, int32_t n_slots, lct_error *err) LCT_CHECKED;
 /* Their memory is free: batches that did not fit beside them may fit without. */

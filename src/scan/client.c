@@ -106,6 +106,12 @@ static lct_status undo(void *ctx, lct_unit *u, const int32_t *items, int32_t n, 
 }
 
 lct_client scan_client(scan *s) {
-  return (lct_client){.ctx = s, .begin = begin, .end = end, .reply = reply, .undo = undo, .layer_done = layer_done, .cancel = s->o->cancel,
+  return (lct_client){.ctx = s,
+                      .begin = begin,
+                      .end = end,
+                      .reply = reply,
+                      .undo = undo,
+                      .layer_done = layer_done,
+                      .cancel = s->o->cancel,
                       .whole_replies = s->files.open != NULL};
 }

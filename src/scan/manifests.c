@@ -13,7 +13,7 @@ static json_t *token_text(const scan *s, int32_t id) {
   lct_buf b = {0};
   lct_error ignored;
   json_t *text = lct_decode(s->subject->tokenizer, &id, 1, false, &b, &ignored) == LCT_OK && b.data != NULL ? json_stringn(b.data, b.len)
-                                                                                                   : json_string("");
+                                                                                                            : json_string("");
   lct_buf_free(&b);
   return text;
 }
@@ -64,11 +64,10 @@ static lct_status write_run(scan *s, const json_t *scenario, const scan_prompt *
   const char *id = s->subject->id;
   json_t *arch = json_pack("{s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "num_layers", c->n_layers, "hidden_size", c->hidden,
                            "num_attention_heads", c->n_heads, "num_key_value_heads", c->n_kv_heads, "vocab_size", c->vocab,
-                           "layer_module_path", "model.layers", "embed_module_path", "model.embed_tokens", "lm_head_module_path",
-                           "lm_head", "attn_sublayer", "self_attn", "mlp_sublayer", "mlp");
-  json_t *tokenizer = json_pack("{s:s, s:i, s:o, s:o, s:o, s:b}", "id", id, "vocab_size", lct_tokenizer_vocab(tok),
-                                "bos_token_id", id_or_null(lct_tokenizer_bos(tok)), "eos_token_id",
-                                id_or_null(lct_tokenizer_eos(tok)), "pad_token_id",
+                           "layer_module_path", "model.layers", "embed_module_path", "model.embed_tokens", "lm_head_module_path", "lm_head",
+                           "attn_sublayer", "self_attn", "mlp_sublayer", "mlp");
+  json_t *tokenizer = json_pack("{s:s, s:i, s:o, s:o, s:o, s:b}", "id", id, "vocab_size", lct_tokenizer_vocab(tok), "bos_token_id",
+                                id_or_null(lct_tokenizer_bos(tok)), "eos_token_id", id_or_null(lct_tokenizer_eos(tok)), "pad_token_id",
                                 id_or_null(lct_tokenizer_pad(tok)), "chat_template", 1);
   json_t *env = json_pack("{s:s, s:s, s:s, s:s, s:s}", "llmct", lct_version(), "platform", platform, "device", s->subject->device.label,
                           "device_name", s->subject->device.name, "precision", lct_precision_name(s->subject->device.precision));
@@ -98,9 +97,9 @@ static json_t *step_json(const scan *s, const scan_prompt *p, int i) {
   json_t *step = json_pack("{s:i, s:s, s:i, s:o, s:i, s:f, s:o, s:I, s:{s:f, s:f, s:f}, s:s, s:o}", "step", i, "kind",
                            i == 0 ? "prefill" : "decode", "generated_token_id", st->token, "generated_token", token_text(s, st->token),
                            "logit_argmax_id", st->stats.argmax, "logit_argmax_logprob", (double)st->stats.argmax_logprob, "top_k", top,
-                           "seq_len", (json_int_t)prompt->n_tokens + (i > 0 ? i + 1 : 0), "logit_stats", "entropy",
-                           st->stats.entropy, "effective_vocab", st->stats.effective_vocab, "top1_prob", st->stats.top1_prob,
-                           "tensors_file", index != NULL ? file : "", "tensor_index", index_json(index));
+                           "seq_len", (json_int_t)prompt->n_tokens + (i > 0 ? i + 1 : 0), "logit_stats", "entropy", st->stats.entropy,
+                           "effective_vocab", st->stats.effective_vocab, "top1_prob", st->stats.top1_prob, "tensors_file",
+                           index != NULL ? file : "", "tensor_index", index_json(index));
   if (i == 0) {
     set_tokens(s, step, prompt, "input_token_ids", "input_tokens");
   } else {

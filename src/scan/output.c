@@ -103,12 +103,14 @@ static void set_notes(const scan *s, json_t *root) {
     json_object_set_new(root, "fingerprints", json_pack("{s:s, s:s}", "path", s->o->fingerprints, "hash", s->prints.hash));
   }
   if (r->weights_overflow + r->weights_underflow + r->weights_nonfinite > 0) {
-    json_object_set_new(root, "weights", json_pack("{s:I, s:I, s:I}", "overflow", (json_int_t)r->weights_overflow, "underflow",
-                                                   (json_int_t)r->weights_underflow, "nonfinite", (json_int_t)r->weights_nonfinite));
+    json_object_set_new(root, "weights",
+                        json_pack("{s:I, s:I, s:I}", "overflow", (json_int_t)r->weights_overflow, "underflow",
+                                  (json_int_t)r->weights_underflow, "nonfinite", (json_int_t)r->weights_nonfinite));
   }
   if (r->batch_rows_shrunk_to > 0) {
-    json_object_set_new(root, "out_of_memory", json_pack("{s:i, s:i}", "batch_rows_failed", r->batch_rows_failed, "batch_rows_shrunk_to",
-                                                         r->batch_rows_shrunk_to));
+    json_object_set_new(root, "out_of_memory",
+                        json_pack("{s:i, s:i}", "batch_rows_failed", r->batch_rows_failed, "batch_rows_shrunk_to",
+                                  r->batch_rows_shrunk_to));
   }
   if (s->failure != NULL) json_object_set_new(root, "error", json_string(s->failure));
 }
@@ -120,12 +122,12 @@ lct_status scan_write_state(scan *s, const char *state, lct_error *err) {
       "s:I, s:I, s:I}",
       "format", "llmct-scan", "version", 1, "state", state, "name", s->scenario->name, "created_at", s->created_at, "llmct_version",
       lct_version(), "precision", lct_precision_name(s->subject->device.precision), "scenario_sha256", s->scenario->sha256, "keep",
-      lct_keep_name(s->o->keep), "model", lct_subject_model_json(s->subject), "template", "name", lct_template_name(s->subject->template.kind), "hash",
-      s->subject->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed, "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix,
-      "generated", (json_int_t)r->tokens_generated, "seconds", "load", r->seconds.load, "prefill", r->seconds.prefill, "decode",
-      r->seconds.decode, "write", r->seconds.write, "total", r->seconds.total, "machine", lct_subject_machine_json(s->subject), "references", names(s, true), "prompts",
-      names(s, false), "saturated", (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "tensor_bytes",
-      (json_int_t)r->tensor_bytes);
+      lct_keep_name(s->o->keep), "model", lct_subject_model_json(s->subject), "template", "name",
+      lct_template_name(s->subject->template.kind), "hash", s->subject->template.hash, "tokens", "computed", (json_int_t)r->tokens_computed,
+      "prefix_by_prefix", (json_int_t)r->tokens_prefix_by_prefix, "generated", (json_int_t)r->tokens_generated, "seconds", "load",
+      r->seconds.load, "prefill", r->seconds.prefill, "decode", r->seconds.decode, "write", r->seconds.write, "total", r->seconds.total,
+      "machine", lct_subject_machine_json(s->subject), "references", names(s, true), "prompts", names(s, false), "saturated",
+      (json_int_t)r->saturated, "utf8_replaced", (json_int_t)r->utf8_replaced, "tensor_bytes", (json_int_t)r->tensor_bytes);
   set_notes(s, root);
   char *path = scan_printf(s, err, "%s/scan.json", s->run_dir);
   if (path == NULL) {

@@ -20,8 +20,8 @@ typedef struct {
   int *layers, n_layers;       /* captured */
   const char **poolings, **sources, **references, **metrics;
   int n_poolings, n_sources, n_references, n_metrics;
-  int digits;                  /* that a score is written with */
-  float *scores;               /* (snapshot, pooling, source, layer, reference, metric) the table's own */
+  int digits;    /* that a score is written with */
+  float *scores; /* (snapshot, pooling, source, layer, reference, metric) the table's own */
 } scan_table;
 
 /* Snapshots and layers of a prompt, and room for so many names. */

@@ -78,8 +78,13 @@ static lct_status add_prompt(scan *s, const scan_prompt *p, lct_prompts *prompts
   for (size_t k = 1; k <= p->n_messages; k++) {
     lct_tokenised t;
     LCT_TRY(lct_prompts_next(prompts, &s->subject->template, s->encoder, p->messages, k, &s->unit->arena, &t, err));
-    const lct_item x = {.n_tokens = t.n_tokens, .shared = t.shared, .tail = t.tail, .content = t.content, .roles = roles,
-                        .message = (int32_t)k - 1, .seq = -1};
+    const lct_item x = {.n_tokens = t.n_tokens,
+                        .shared = t.shared,
+                        .tail = t.tail,
+                        .content = t.content,
+                        .roles = roles,
+                        .message = (int32_t)k - 1,
+                        .seq = -1};
     LCT_TRY(check_length(s, &x, k == p->n_messages ? s->scenario->generation.max_new_tokens : 0, what, err));
     describe(&s->items[p->first_item + (int32_t)k - 1], &p->messages[k - 1]);
     LCT_TRY(lct_unit_add(s->unit, &x, s->axes->positions, s->axes->n_positions, err));
@@ -105,15 +110,19 @@ static lct_status add_generations(scan *s, lct_error *err) {
   lct_sampling *sampling = lct_arena_alloc(&u->arena, sizeof *sampling);
   u->generations = lct_arena_alloc(&u->arena, (s->n_prompts + 1) * sizeof *u->generations);
   if (sampling == NULL || u->generations == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for what is generated");
-  *sampling = (lct_sampling){.do_sample = sc->generation.do_sample, .temperature = sc->generation.temperature,
-                             .top_k = sc->generation.top_k, .top_p = sc->generation.top_p, .seed = (uint64_t)sc->generation.seed};
+  *sampling = (lct_sampling){.do_sample = sc->generation.do_sample,
+                             .temperature = sc->generation.temperature,
+                             .top_k = sc->generation.top_k,
+                             .top_p = sc->generation.top_p,
+                             .seed = (uint64_t)sc->generation.seed};
   u->sampling = sampling;
   u->top_k = sc->capture.top_k_probs < s->subject->cfg.vocab ? sc->capture.top_k_probs : s->subject->cfg.vocab;
   for (size_t i = 0; i < s->n_prompts; i++) {
     lct_choice *choices = lct_arena_alloc(&u->arena, n_tokens * sizeof *choices);
     if (choices == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %zu steps", n_tokens);
     int32_t item = scan_prompt_item(&s->prompts[i]);
-    u->generations[u->n_generations++] = (lct_generation){.item = item, .reply = item + 1, .max_tokens = (int32_t)n_tokens, .choices = choices};
+    u->generations[u->n_generations++] =
+        (lct_generation){.item = item, .reply = item + 1, .max_tokens = (int32_t)n_tokens, .choices = choices};
   }
   return LCT_OK;
 }

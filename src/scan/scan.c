@@ -7,7 +7,10 @@
 
 static lct_status open_worker(scan *s, lct_error *err) {
   const lct_axes *a = s->axes;
-  const lct_worker_options o = {.streams = a->pooled, .n_streams = a->n_streams, .positions = a->positions, .n_positions = a->n_positions,
+  const lct_worker_options o = {.streams = a->pooled,
+                                .n_streams = a->n_streams,
+                                .positions = a->positions,
+                                .n_positions = a->n_positions,
                                 .max_rows = s->subject->device.batch_rows};
   LCT_TRY(lct_worker_new(s->subject, &o, &s->worker, err));
   lct_conversion c;

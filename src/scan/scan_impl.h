@@ -13,9 +13,9 @@ typedef struct {
   const char *role;    /* of the last message; borrowed */
   const char *preview; /* its content; borrowed */
   size_t preview_len;
-  bool generated;      /* ends with the model's own reply */
-  char *path;          /* of its .npz, NULL: none */
-  char *index;         /* JSON text of its tensors, NULL: none */
+  bool generated; /* ends with the model's own reply */
+  char *path;     /* of its .npz, NULL: none */
+  char *index;    /* JSON text of its tensors, NULL: none */
 } scan_item;
 
 /* One run directory: a prompt, or a prefix of one with run_at_each_message. Its generation is the unit's of the same number. */
@@ -23,17 +23,17 @@ typedef struct {
   const lct_message *messages;
   size_t n_messages;
   char label[64];
-  int32_t first_item; /* its n_messages snapshots, then the one with the reply */
-  lct_buf reply;      /* text, end token left out */
-  char **indexes;     /* (max_new_tokens) JSON text of each step's tensors, NULL: none */
+  int32_t first_item;              /* its n_messages snapshots, then the one with the reply */
+  lct_buf reply;                   /* text, end token left out */
+  char **indexes;                  /* (max_new_tokens) JSON text of each step's tensors, NULL: none */
   float *first_state, *last_state; /* (LCT_N_RESIDUAL, n_layers, hidden): prompt's last token; last generated step */
 } scan_prompt;
 
 /* Files of whole tensors. */
 typedef struct {
-  lct_files *open;     /* NULL unless tokens are kept */
-  int32_t first_item;  /* of the batch that was begun last; -1: none */
-  int64_t bytes;       /* written before it */
+  lct_files *open;    /* NULL unless tokens are kept */
+  int32_t first_item; /* of the batch that was begun last; -1: none */
+  int64_t bytes;      /* written before it */
   size_t saturated;
 } scan_files;
 
@@ -41,7 +41,7 @@ typedef struct {
 typedef struct {
   lct_fingerprints *f; /* NULL: nothing */
   char hash[65];
-  float *scores;       /* (items, lct_axes_score_floats) when all has run */
+  float *scores; /* (items, lct_axes_score_floats) when all has run */
 } scan_prints;
 
 typedef struct {
@@ -60,13 +60,13 @@ typedef struct {
   uint32_t sources;      /* what `capture` asks for */
   char run_dir[4096];
   char created_at[32];
-  const char *failure;   /* what ended the scan, NULL: nothing so far */
+  const char *failure; /* what ended the scan, NULL: nothing so far */
   scan_prompt *prompts;
   size_t n_prompts;
-  scan_item *items;      /* (unit->n_items) references first */
+  scan_item *items; /* (unit->n_items) references first */
   int32_t n_references;
-  lct_unit *unit;        /* all prompts; its contents are the pipeline's while that runs */
-  lct_axes *axes;        /* LCT_RESIDUAL_SOURCES at every layer and the poolings; what fingerprints are scored by */
+  lct_unit *unit; /* all prompts; its contents are the pipeline's while that runs */
+  lct_axes *axes; /* LCT_RESIDUAL_SOURCES at every layer and the poolings; what fingerprints are scored by */
   scan_prints prints;
   lct_worker *worker;
   scan_files files;

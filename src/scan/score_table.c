@@ -63,9 +63,9 @@ static json_t *axes_json(const scan_table *t, json_t *intra_run) {
   for (int i = 0; i < t->n_layers; i++) json_array_append_new(layers, json_integer(t->layers[i]));
   json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:[s, s, s, s, s, s]}", "format", "llmct-scores", "version", 1,
                            "snapshots", snapshots, "poolings", names_json(t->poolings, t->n_poolings), "sources",
-                           names_json(t->sources, t->n_sources), "layers", layers, "references",
-                           names_json(t->references, t->n_references), "metrics", names_json(t->metrics, t->n_metrics), "axes", "snapshot",
-                           "pooling", "source", "layer", "reference", "metric");
+                           names_json(t->sources, t->n_sources), "layers", layers, "references", names_json(t->references, t->n_references),
+                           "metrics", names_json(t->metrics, t->n_metrics), "axes", "snapshot", "pooling", "source", "layer", "reference",
+                           "metric");
   if (root != NULL && intra_run != NULL) json_object_set(root, "intra_run", intra_run);
   json_decref(intra_run);
   return root;

@@ -19,29 +19,27 @@ enum { FOUND_BYTES = 128 };
 static void describe(const json_t *v, char out[FOUND_BYTES]) {
   char quoted[LCT_YAML_QUOTE_BYTES];
   switch (v == NULL ? JSON_NULL : json_typeof(v)) {
-    case JSON_STRING:
-      lct_yaml_quote(json_string_value(v), json_string_length(v), quoted);
-      (void)snprintf(out, FOUND_BYTES, "%s", quoted);
-      return;
-    case JSON_OBJECT: (void)snprintf(out, FOUND_BYTES, "an object"); return;
-    case JSON_ARRAY: (void)snprintf(out, FOUND_BYTES, json_array_size(v) > 0 ? "an array" : "an empty array"); return;
-    case JSON_INTEGER: (void)snprintf(out, FOUND_BYTES, "the number %" JSON_INTEGER_FORMAT, json_integer_value(v)); return;
-    case JSON_REAL: (void)snprintf(out, FOUND_BYTES, "the number %g", json_real_value(v)); return;
-    case JSON_TRUE: (void)snprintf(out, FOUND_BYTES, "true"); return;
-    case JSON_FALSE: (void)snprintf(out, FOUND_BYTES, "false"); return;
-    default: (void)snprintf(out, FOUND_BYTES, v == NULL ? "none" : "null"); return;
+  case JSON_STRING:
+    lct_yaml_quote(json_string_value(v), json_string_length(v), quoted);
+    (void)snprintf(out, FOUND_BYTES, "%s", quoted);
+    return;
+  case JSON_OBJECT: (void)snprintf(out, FOUND_BYTES, "an object"); return;
+  case JSON_ARRAY: (void)snprintf(out, FOUND_BYTES, json_array_size(v) > 0 ? "an array" : "an empty array"); return;
+  case JSON_INTEGER: (void)snprintf(out, FOUND_BYTES, "the number %" JSON_INTEGER_FORMAT, json_integer_value(v)); return;
+  case JSON_REAL: (void)snprintf(out, FOUND_BYTES, "the number %g", json_real_value(v)); return;
+  case JSON_TRUE: (void)snprintf(out, FOUND_BYTES, "true"); return;
+  case JSON_FALSE: (void)snprintf(out, FOUND_BYTES, "false"); return;
+  default: (void)snprintf(out, FOUND_BYTES, v == NULL ? "none" : "null"); return;
   }
 }
 
 /* "FILE:LINE: PATH: expected …, found …"; path is "messages[3].role" from list, index and key (each may be absent). */
-static lct_status expected(const where *w, const char *list, const size_t *index, const char *key, const char *what,
-                           const json_t *found) {
+static lct_status expected(const where *w, const char *list, const size_t *index, const char *key, const char *what, const json_t *found) {
   char text[FOUND_BYTES], at[64] = "";
   describe(found, text);
   if (index != NULL) (void)snprintf(at, sizeof at, "[%zu]%s", *index, *key ? "." : "");
   const char *colon = *list || *key ? ": " : "";
-  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu: %s%s%s%sexpected %s, found %s", w->name, w->line, list, at, key, colon, what,
-                  text);
+  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu: %s%s%s%sexpected %s, found %s", w->name, w->line, list, at, key, colon, what, text);
 }
 
 /* The value of four hexadecimal digits; 0 when they are none, which is the parser's to refuse. */
@@ -64,8 +62,7 @@ static size_t scan_string(char *s, size_t n, size_t i, size_t *n_replaced) {
     i++;
     if (i + 4 >= n || s[i] != 'u') continue;
     unsigned c = hex4(s + i + 1);
-    if (c >= 0xd800 && c < 0xdc00 && i + 10 < n && s[i + 5] == '\\' && s[i + 6] == 'u' &&
-        (hex4(s + i + 7) & 0xfc00) == 0xdc00) {
+    if (c >= 0xd800 && c < 0xdc00 && i + 10 < n && s[i + 5] == '\\' && s[i + 6] == 'u' && (hex4(s + i + 7) & 0xfc00) == 0xdc00) {
       i += 10;
     } else if (c >= 0xd800 && c < 0xe000) {
       memcpy(s + i + 1, "fffd", 4);
@@ -141,13 +138,10 @@ static const char *role_of(const json_t *v, bool share_gpt) {
   return NULL;
 }
 
-static bool is_name(const json_t *v) {
-  return json_is_string(v) && memchr(json_string_value(v), '\0', json_string_length(v)) == NULL;
-}
+static bool is_name(const json_t *v) { return json_is_string(v) && memchr(json_string_value(v), '\0', json_string_length(v)) == NULL; }
 
 /* label and labels of one message; c->names has room for all of them. */
-static lct_status read_labels(const json_t *message, const where *w, const char *list, size_t i, lct_conversation *c,
-                              size_t *n_names) {
+static lct_status read_labels(const json_t *message, const where *w, const char *list, size_t i, lct_conversation *c, size_t *n_names) {
   const json_t *label = json_object_get(message, "label"), *labels = json_object_get(message, "labels");
   lct_labels *out = &c->labels[i];
   out->labels = c->names + *n_names;
@@ -205,9 +199,7 @@ static lct_status read_messages(const json_t *root, const where *w, lct_conversa
   return LCT_OK;
 }
 
-static int append_json(const char *bytes, size_t n, void *out) {
-  return lct_buf_append(out, bytes, n, NULL) == LCT_OK ? 0 : -1;
-}
+static int append_json(const char *bytes, size_t n, void *out) { return lct_buf_append(out, bytes, n, NULL) == LCT_OK ? 0 : -1; }
 
 static lct_status read_meta(const json_t *root, const where *w, lct_conversation *c) {
   const json_t *meta = json_object_get(root, "meta");
@@ -246,8 +238,7 @@ lct_status lct_conversation_parse_id(const char *text, size_t n, const char *nam
   return s;
 }
 
-lct_status lct_conversation_parse(const char *text, size_t n, const char *name, size_t line, lct_conversation **out,
-                                  lct_error *err) {
+lct_status lct_conversation_parse(const char *text, size_t n, const char *name, size_t line, lct_conversation **out, lct_error *err) {
   char *bad_id = NULL;
   lct_status s = lct_conversation_parse_id(text, n, name, line, out, &bad_id, err);
   free(bad_id);

@@ -90,8 +90,8 @@ lct_status lct_conversations_next(lct_conversations *r, lct_conversation **out, 
     if (!found) return LCT_OK;
     r->n_lines++;
     if (n > LCT_CONVERSATION_MAX_BYTES) {
-      return lct_fail(err, LCT_E_LIMIT, "%s:%zu: expected a line of at most %zu bytes, found %zu", lct_stream_name(r->stream),
-                      r->n_lines, LCT_CONVERSATION_MAX_BYTES, n);
+      return lct_fail(err, LCT_E_LIMIT, "%s:%zu: expected a line of at most %zu bytes, found %zu", lct_stream_name(r->stream), r->n_lines,
+                      LCT_CONVERSATION_MAX_BYTES, n);
     }
     const char *text = r->line.data;
     if (r->n_lines == 1 && n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */

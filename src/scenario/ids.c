@@ -27,14 +27,13 @@ static lct_status grow(lct_ids *t, lct_error *err) {
   return LCT_OK;
 }
 
-lct_status lct_ids_add(lct_ids *t, const char *id, size_t n, lct_id_place place, bool *added, lct_id_place *first,
-                       lct_error *err) {
+lct_status lct_ids_add(lct_ids *t, const char *id, size_t n, lct_id_place place, bool *added, lct_id_place *first, lct_error *err) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
   uint64_t hash[2];
   SHA2_CTX ctx;
   if (place.file >> FILE_BITS != 0 || place.line >> LINE_BITS != 0) {
-    return lct_fail(err, LCT_E_LIMIT, "expected at most 2^%d files of fewer than 2^%d lines, found file %zu, line %zu", FILE_BITS, LINE_BITS,
-                    place.file + 1, place.line);
+    return lct_fail(err, LCT_E_LIMIT, "expected at most 2^%d files of fewer than 2^%d lines, found file %zu, line %zu", FILE_BITS,
+                    LINE_BITS, place.file + 1, place.line);
   }
   LCT_TRY(grow(t, err));
   SHA256Init(&ctx);

@@ -13,8 +13,8 @@ typedef struct {
   lct_conversation *conversation; /* CONVERSATION: the caller's */
   const char *file;               /* as given; borrowed */
   size_t line;
-  char id[256];                   /* REJECTED: where it is known, else "" */
-  char reason[1024];              /* REJECTED: one line, e.g. "id \"a\" stands already at FILE:3", "messages[2].content: empty",
+  char id[256];      /* REJECTED: where it is known, else "" */
+  char reason[1024]; /* REJECTED: one line, e.g. "id \"a\" stands already at FILE:3", "messages[2].content: empty",
                                      "column 7: JSON: …" */
 } lct_input_item;
 

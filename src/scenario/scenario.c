@@ -81,8 +81,7 @@ static lct_status read_reference(lct_walk *w, lct_yaml_node *node, const lct_wal
   LCT_TRY(lct_walk_map(w, node, path, keys, 2, v));
   LCT_TRY(read_safe_name(w, v[0], &label_path, &r->label));
   for (size_t k = 0; k < i; k++) {
-    if (strcmp(s->references[k].label, r->label) == 0)
-      return lct_walk_expected(w, v[0], &label_path, "a label not used before");
+    if (strcmp(s->references[k].label, r->label) == 0) return lct_walk_expected(w, v[0], &label_path, "a label not used before");
   }
   return read_messages(w, v[1], path, &r->messages, &r->n_messages);
 }
@@ -92,8 +91,8 @@ static lct_status read_references(lct_walk *w, lct_yaml_node *node, lct_scenario
   if (node == NULL) return LCT_OK;
   LCT_TRY(lct_walk_list(w, node, &path, "references", 0));
   if (node->n_items > MAX_REFERENCES) {
-    return lct_fail(w->err, LCT_E_LIMIT, "%s:%zu:%zu: reference_states: expected at most %d references, found %zu", w->name,
-                    node->line, node->column, MAX_REFERENCES, node->n_items);
+    return lct_fail(w->err, LCT_E_LIMIT, "%s:%zu:%zu: reference_states: expected at most %d references, found %zu", w->name, node->line,
+                    node->column, MAX_REFERENCES, node->n_items);
   }
   LCT_TRY(array_alloc(w, node->n_items, sizeof *s->references, &s->references));
   s->n_references = node->n_items;
@@ -104,8 +103,11 @@ static lct_status read_references(lct_walk *w, lct_yaml_node *node, lct_scenario
 }
 
 static lct_status read_model(lct_walk *w, lct_yaml_node *node, lct_scenario *s) {
-  static const lct_walk_key keys[] = {
-      {"id", true}, {"gguf_file", false}, {"dtype", false}, {"device", false}, {"trust_remote_code", false}};
+  static const lct_walk_key keys[] = {{"id", true},
+                                      {"gguf_file", false},
+                                      {"dtype", false},
+                                      {"device", false},
+                                      {"trust_remote_code", false}};
   static const char *const devices[] = {"auto", "mps", "cpu", NULL};
   const lct_walk_path path = {.key = "model"};
   lct_yaml_node *v[5];
@@ -165,12 +167,10 @@ static lct_status read_layers(lct_walk *w, lct_yaml_node *node, const lct_walk_p
 }
 
 static lct_status read_capture(lct_walk *w, lct_yaml_node *node, lct_scenario *s) {
-  static const lct_walk_key keys[] = {
-      {"hidden_states", false}, {"attention_weights", false}, {"qkv", false},    {"mlp", false},
-      {"logits", false},        {"top_k_probs", false},       {"layers", false}, {"store_dtype", false}};
+  static const lct_walk_key keys[] = {{"hidden_states", false}, {"attention_weights", false}, {"qkv", false},    {"mlp", false},
+                                      {"logits", false},        {"top_k_probs", false},       {"layers", false}, {"store_dtype", false}};
   const lct_walk_path path = {.key = "capture"};
-  bool *flags[] = {&s->capture.hidden_states, &s->capture.attention_weights, &s->capture.qkv, &s->capture.mlp,
-                   &s->capture.logits};
+  bool *flags[] = {&s->capture.hidden_states, &s->capture.attention_weights, &s->capture.qkv, &s->capture.mlp, &s->capture.logits};
   lct_yaml_node *v[8];
   char *name = NULL;
   int store_dtype = LCT_STORE_F16;
@@ -218,8 +218,8 @@ static lct_status read_scenario(lct_walk *w, const lct_yaml_node *root, lct_scen
   lct_yaml_node *v[7];
   LCT_TRY(set_defaults(w, s));
   if (root == NULL || root->type == LCT_YAML_NULL) {
-    return lct_fail(w->err, LCT_E_FORMAT,
-                    "%s:1:1: top level: expected a mapping with name, model and prompt, found an empty document", w->name);
+    return lct_fail(w->err, LCT_E_FORMAT, "%s:1:1: top level: expected a mapping with name, model and prompt, found an empty document",
+                    w->name);
   }
   LCT_TRY(lct_walk_map(w, root, NULL, keys, 7, v));
   LCT_TRY(read_safe_name(w, v[0], &(lct_walk_path){.key = "name"}, &s->name));

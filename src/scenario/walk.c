@@ -28,14 +28,14 @@ static void describe(const lct_yaml_node *node, char out[FOUND_BYTES]) {
   lct_yaml_quote(node->text ? node->text : "", node->len, quoted);
   quoted[strlen(quoted) - 1] = '\0'; /* the closing quote: only strings keep it */
   switch (node->type) {
-    case LCT_YAML_NULL: (void)snprintf(out, FOUND_BYTES, "null"); return;
-    case LCT_YAML_BOOL: (void)snprintf(out, FOUND_BYTES, "the boolean %s", quoted + 1); return;
-    case LCT_YAML_INT:
-    case LCT_YAML_FLOAT: (void)snprintf(out, FOUND_BYTES, "the number %s", quoted + 1); return;
-    case LCT_YAML_TIMESTAMP: (void)snprintf(out, FOUND_BYTES, "the date %s", quoted + 1); return;
-    case LCT_YAML_SEQ: (void)snprintf(out, FOUND_BYTES, node->n_items ? "a list" : "an empty list"); return;
-    case LCT_YAML_MAP: (void)snprintf(out, FOUND_BYTES, "a mapping"); return;
-    default: (void)snprintf(out, FOUND_BYTES, "%s\"", quoted); return;
+  case LCT_YAML_NULL: (void)snprintf(out, FOUND_BYTES, "null"); return;
+  case LCT_YAML_BOOL: (void)snprintf(out, FOUND_BYTES, "the boolean %s", quoted + 1); return;
+  case LCT_YAML_INT:
+  case LCT_YAML_FLOAT: (void)snprintf(out, FOUND_BYTES, "the number %s", quoted + 1); return;
+  case LCT_YAML_TIMESTAMP: (void)snprintf(out, FOUND_BYTES, "the date %s", quoted + 1); return;
+  case LCT_YAML_SEQ: (void)snprintf(out, FOUND_BYTES, node->n_items ? "a list" : "an empty list"); return;
+  case LCT_YAML_MAP: (void)snprintf(out, FOUND_BYTES, "a mapping"); return;
+  default: (void)snprintf(out, FOUND_BYTES, "%s\"", quoted); return;
   }
 }
 
@@ -43,8 +43,7 @@ lct_status lct_walk_expected(lct_walk *w, const lct_yaml_node *node, const lct_w
   char where[PATH_BYTES], found[FOUND_BYTES];
   print_path(path, where);
   describe(node, found);
-  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: expected %s, found %s", w->name, node->line, node->column, where,
-                  expected, found);
+  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: expected %s, found %s", w->name, node->line, node->column, where, expected, found);
 }
 
 static lct_status visit(lct_walk *w, const lct_yaml_node *node, size_t n) {
@@ -56,8 +55,7 @@ static lct_status visit(lct_walk *w, const lct_yaml_node *node, size_t n) {
                   LCT_WALK_MAX_VISITS);
 }
 
-static lct_status unknown_key(lct_walk *w, const lct_yaml_node *key, const lct_walk_path *path, const lct_walk_key *keys,
-                              size_t n) {
+static lct_status unknown_key(lct_walk *w, const lct_yaml_node *key, const lct_walk_path *path, const lct_walk_key *keys, size_t n) {
   char where[PATH_BYTES], found[FOUND_BYTES], known[256];
   size_t k = 0;
   print_path(path, where);
@@ -67,16 +65,16 @@ static lct_status unknown_key(lct_walk *w, const lct_yaml_node *key, const lct_w
     int wrote = snprintf(known + k, sizeof known - k, "%s%s", i ? ", " : "", keys[i].key);
     k += wrote > 0 ? (size_t)wrote : sizeof known;
   }
-  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: unknown key, expected one of %s, found %s", w->name, key->line,
-                  key->column, where, known, found);
+  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: unknown key, expected one of %s, found %s", w->name, key->line, key->column, where,
+                  known, found);
 }
 
 static lct_status repeated_key(lct_walk *w, const lct_yaml_node *key, const lct_walk_path *path) {
   char where[PATH_BYTES], found[FOUND_BYTES];
   print_path(path, where);
   describe(key, found);
-  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: expected every key once, found %s again", w->name, key->line,
-                  key->column, where, found);
+  return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: expected every key once, found %s again", w->name, key->line, key->column, where,
+                  found);
 }
 
 static size_t key_index(const lct_yaml_node *key, const lct_walk_key *keys, size_t n_keys) {
@@ -88,8 +86,8 @@ static size_t key_index(const lct_yaml_node *key, const lct_walk_key *keys, size
 
 /* A mapping's own keys win over merged ones, earlier merged mappings over later ones: slots are filled once, in that order.
  * A tree has no cycles and at most LCT_YAML_MAX_DEPTH levels, but a merged alias is a new root: `depth` bounds the recursion. */
-static lct_status fill(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const lct_walk_key *keys,
-                       size_t n_keys, lct_yaml_node **slots, size_t depth) {
+static lct_status fill(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const lct_walk_key *keys, size_t n_keys,
+                       lct_yaml_node **slots, size_t depth) {
   bool seen[LCT_WALK_MAX_KEYS] = {false};
   const lct_yaml_node *merge = NULL;
   if (node->type != LCT_YAML_MAP) return lct_walk_expected(w, node, path, "a mapping");
@@ -119,8 +117,8 @@ static lct_status fill(lct_walk *w, const lct_yaml_node *node, const lct_walk_pa
   return LCT_OK;
 }
 
-lct_status lct_walk_map(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const lct_walk_key *keys,
-                        size_t n_keys, lct_yaml_node **slots) {
+lct_status lct_walk_map(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const lct_walk_key *keys, size_t n_keys,
+                        lct_yaml_node **slots) {
   if (n_keys > LCT_WALK_MAX_KEYS) return lct_fail(w->err, LCT_E_INTERNAL, "schema with %zu keys", n_keys);
   for (size_t i = 0; i < n_keys; i++) slots[i] = NULL;
   LCT_TRY(fill(w, node, path, keys, n_keys, slots, 0));
@@ -128,22 +126,20 @@ lct_status lct_walk_map(lct_walk *w, const lct_yaml_node *node, const lct_walk_p
     if (!keys[i].required || slots[i] != NULL) continue;
     char where[PATH_BYTES];
     print_path(path, where);
-    return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: expected the key \"%s\", found none", w->name, node->line,
-                    node->column, where, keys[i].key);
+    return lct_fail(w->err, LCT_E_FORMAT, "%s:%zu:%zu: %s: expected the key \"%s\", found none", w->name, node->line, node->column, where,
+                    keys[i].key);
   }
   return LCT_OK;
 }
 
-lct_status lct_walk_list(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const char *what,
-                         size_t min_items) {
+lct_status lct_walk_list(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const char *what, size_t min_items) {
   char expected[80];
   (void)snprintf(expected, sizeof expected, "a list of %s%s", min_items > 0 ? "at least one " : "", what);
   if (node->type != LCT_YAML_SEQ || node->n_items < min_items) return lct_walk_expected(w, node, path, expected);
   return visit(w, node, node->n_items);
 }
 
-lct_status lct_walk_text(lct_walk *w, lct_yaml_node *node, const lct_walk_path *path, bool nul_ok, const char **out,
-                         size_t *len) {
+lct_status lct_walk_text(lct_walk *w, lct_yaml_node *node, const lct_walk_path *path, bool nul_ok, const char **out, size_t *len) {
   if (node == NULL) return LCT_OK;
   if (node->type != LCT_YAML_STR) return lct_walk_expected(w, node, path, "a string");
   if (!nul_ok && memchr(node->text, '\0', node->len) != NULL) return lct_walk_expected(w, node, path, "text without NUL");
@@ -161,8 +157,7 @@ lct_status lct_walk_string(lct_walk *w, lct_yaml_node *node, const lct_walk_path
   return LCT_OK;
 }
 
-lct_status lct_walk_choice(lct_walk *w, lct_yaml_node *node, const lct_walk_path *path, const char *const *words, char **out,
-                           int *index) {
+lct_status lct_walk_choice(lct_walk *w, lct_yaml_node *node, const lct_walk_path *path, const char *const *words, char **out, int *index) {
   char expected[160] = "";
   size_t k = 0;
   if (node == NULL) return LCT_OK;
@@ -201,20 +196,19 @@ lct_status lct_walk_bool(lct_walk *w, const lct_yaml_node *node, const lct_walk_
   return LCT_OK;
 }
 
-lct_status lct_walk_int64(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, int64_t min, int64_t max,
-                          int64_t *out) {
+lct_status lct_walk_int64(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, int64_t min, int64_t max, int64_t *out) {
   if (node == NULL) return LCT_OK;
   int64_t v = 0;
   bool ok = false;
   switch (node->type) {
-    case LCT_YAML_INT: ok = true, v = node->value.i; break;
-    case LCT_YAML_BOOL: ok = true, v = node->value.b; break;
-    case LCT_YAML_STR: ok = lct_yaml_str_to_int(node->text, node->len, &v); break;
-    case LCT_YAML_FLOAT:
-      ok = fabs(node->value.f) < 0x1p63 && node->value.f == floor(node->value.f);
-      if (ok) v = (int64_t)node->value.f;
-      break;
-    default: break;
+  case LCT_YAML_INT: ok = true, v = node->value.i; break;
+  case LCT_YAML_BOOL: ok = true, v = node->value.b; break;
+  case LCT_YAML_STR: ok = lct_yaml_str_to_int(node->text, node->len, &v); break;
+  case LCT_YAML_FLOAT:
+    ok = fabs(node->value.f) < 0x1p63 && node->value.f == floor(node->value.f);
+    if (ok) v = (int64_t)node->value.f;
+    break;
+  default: break;
   }
   if (ok && v >= min && v <= max) {
     *out = v;

@@ -31,11 +31,10 @@ typedef struct {
 lct_status lct_walk_expected(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const char *expected);
 
 /* Puts the value of keys[i] into slots[i] (NULL: absent). Merge keys are followed. */
-lct_status lct_walk_map(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const lct_walk_key *keys,
-                        size_t n_keys, lct_yaml_node **slots) LCT_CHECKED;
+lct_status lct_walk_map(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const lct_walk_key *keys, size_t n_keys,
+                        lct_yaml_node **slots) LCT_CHECKED;
 /* Checks for a list of at least min_items ("what" names them) and counts the visit of its items. */
-lct_status lct_walk_list(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const char *what,
-                         size_t min_items) LCT_CHECKED;
+lct_status lct_walk_list(lct_walk *w, const lct_yaml_node *node, const lct_walk_path *path, const char *what, size_t min_items) LCT_CHECKED;
 
 /* Scalars, coerced as pydantic does. A NULL node leaves *out as it is: the default. */
 lct_status lct_walk_text(lct_walk *w, lct_yaml_node *node, const lct_walk_path *path, bool nul_ok, const char **out,

@@ -70,8 +70,7 @@ static bool looks_float(const char *s, size_t n) {
   if (n > 0 && is_digit(s[0])) {
     k = span(s, n, "0123456789_");
     size_t tail = base60_tail(s + k, n - k);
-    if (tail > 0)
-      return k + tail < n && s[k + tail] == '.' && k + tail + 1 + span(s + k + tail + 1, n - k - tail - 1, "0123456789_") == n;
+    if (tail > 0) return k + tail < n && s[k + tail] == '.' && k + tail + 1 + span(s + k + tail + 1, n - k - tail - 1, "0123456789_") == n;
     if (k == n || s[k] != '.') return false;
     k++;
     k += span(s + k, n - k, "0123456789_");

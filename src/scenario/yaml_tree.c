@@ -59,12 +59,10 @@ static lct_status fail_parser(builder *b) {
   if (p->error == YAML_READER_ERROR) return fail_reader(b);
   const char *problem = p->problem ? p->problem : "cannot be parsed";
   if (p->context == NULL) {
-    return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: YAML: %s", b->name, p->problem_mark.line + 1, p->problem_mark.column + 1,
-                    problem);
+    return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: YAML: %s", b->name, p->problem_mark.line + 1, p->problem_mark.column + 1, problem);
   }
-  return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: YAML: %s, %s that began at line %zu, column %zu", b->name,
-                  p->problem_mark.line + 1, p->problem_mark.column + 1, problem, p->context, p->context_mark.line + 1,
-                  p->context_mark.column + 1);
+  return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: YAML: %s, %s that began at line %zu, column %zu", b->name, p->problem_mark.line + 1,
+                  p->problem_mark.column + 1, problem, p->context, p->context_mark.line + 1, p->context_mark.column + 1);
 }
 
 static anchor *find_anchor(builder *b, const char *name) {
@@ -125,8 +123,7 @@ static lct_status on_scalar(builder *b, const yaml_event_t *e) {
   return attach(b, node);
 }
 
-static lct_status on_open(builder *b, lct_yaml_type type, const yaml_char_t *tag, const yaml_char_t *anchor_name,
-                          yaml_mark_t at) {
+static lct_status on_open(builder *b, lct_yaml_type type, const yaml_char_t *tag, const yaml_char_t *anchor_name, yaml_mark_t at) {
   const char *expected = type == LCT_YAML_SEQ ? YAML_SEQ_TAG : YAML_MAP_TAG;
   if (tag != NULL && strcmp((const char *)tag, "!") != 0 && strcmp((const char *)tag, expected) != 0) {
     return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: unsupported tag %.80s", b->name, at.line + 1, at.column + 1, tag);
@@ -163,28 +160,26 @@ static lct_status on_alias(builder *b, const yaml_event_t *e) {
                     e->start_mark.line + 1, e->start_mark.column + 1, e->data.alias.anchor);
   }
   if (!a->complete) {
-    return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: alias *%.60s refers to the value it is part of (line %zu): a cycle",
-                    b->name, e->start_mark.line + 1, e->start_mark.column + 1, e->data.alias.anchor, a->node->line);
+    return lct_fail(b->err, LCT_E_FORMAT, "%s:%zu:%zu: alias *%.60s refers to the value it is part of (line %zu): a cycle", b->name,
+                    e->start_mark.line + 1, e->start_mark.column + 1, e->data.alias.anchor, a->node->line);
   }
   return attach(b, a->node);
 }
 
 static lct_status on_event(builder *b, const yaml_event_t *e, size_t *n_documents) {
   switch (e->type) {
-    case YAML_DOCUMENT_START_EVENT:
-      if ((*n_documents)++ > 0) {
-        return fail_at(b, LCT_E_FORMAT, e->start_mark, "expected one YAML document, found the start of a second");
-      }
-      return LCT_OK;
-    case YAML_SCALAR_EVENT: return on_scalar(b, e);
-    case YAML_ALIAS_EVENT: return on_alias(b, e);
-    case YAML_SEQUENCE_START_EVENT:
-      return on_open(b, LCT_YAML_SEQ, e->data.sequence_start.tag, e->data.sequence_start.anchor, e->start_mark);
-    case YAML_MAPPING_START_EVENT:
-      return on_open(b, LCT_YAML_MAP, e->data.mapping_start.tag, e->data.mapping_start.anchor, e->start_mark);
-    case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: return on_close(b);
-    default: return LCT_OK;
+  case YAML_DOCUMENT_START_EVENT:
+    if ((*n_documents)++ > 0) {
+      return fail_at(b, LCT_E_FORMAT, e->start_mark, "expected one YAML document, found the start of a second");
+    }
+    return LCT_OK;
+  case YAML_SCALAR_EVENT: return on_scalar(b, e);
+  case YAML_ALIAS_EVENT: return on_alias(b, e);
+  case YAML_SEQUENCE_START_EVENT: return on_open(b, LCT_YAML_SEQ, e->data.sequence_start.tag, e->data.sequence_start.anchor, e->start_mark);
+  case YAML_MAPPING_START_EVENT: return on_open(b, LCT_YAML_MAP, e->data.mapping_start.tag, e->data.mapping_start.anchor, e->start_mark);
+  case YAML_SEQUENCE_END_EVENT:
+  case YAML_MAPPING_END_EVENT: return on_close(b);
+  default: return LCT_OK;
   }
 }
 
@@ -203,8 +198,7 @@ static lct_status check_directives(const char *text, size_t n, const char *name,
   return LCT_OK;
 }
 
-lct_status lct_yaml_parse(const char *text, size_t n, const char *name, lct_arena *arena, lct_yaml_node **root,
-                          lct_error *err) {
+lct_status lct_yaml_parse(const char *text, size_t n, const char *name, lct_arena *arena, lct_yaml_node **root, lct_error *err) {
   builder *b = NULL;
   *root = NULL;
   LCT_TRY(check_directives(text, n, name, err));

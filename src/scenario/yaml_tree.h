@@ -45,8 +45,7 @@ struct lct_yaml_node {
 };
 
 /* text must be valid UTF-8. *root is NULL when the text holds no document. Nodes live in arena. */
-lct_status lct_yaml_parse(const char *text, size_t n, const char *name, lct_arena *arena, lct_yaml_node **root,
-                          lct_error *err) LCT_CHECKED;
+lct_status lct_yaml_parse(const char *text, size_t n, const char *name, lct_arena *arena, lct_yaml_node **root, lct_error *err) LCT_CHECKED;
 
 /* Types a scalar from text, its tag ("" for none) and whether it was written plain (in no quotes).
  * False: *why says what is wrong. */

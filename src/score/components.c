@@ -13,14 +13,14 @@ enum { MAX_SWEEPS = 60, SPARE = 12 };
 typedef struct {
   const double *x; /* (n, dim) centred */
   size_t n;
-  int dim, m;      /* m: vectors in the basis */
-  double *basis;   /* (m + 1, dim): the last is the next one */
-  double *alpha;   /* (m) */
-  double *beta;    /* (m) beta[i] couples vectors i and i + 1 */
+  int dim, m;    /* m: vectors in the basis */
+  double *basis; /* (m + 1, dim): the last is the next one */
+  double *alpha; /* (m) */
+  double *beta;  /* (m) beta[i] couples vectors i and i + 1 */
   size_t cap_basis, cap_alpha, cap_beta;
-  double scale;    /* largest of alpha + beta so far */
+  double scale; /* largest of alpha + beta so far */
   uint64_t random;
-  bool exhausted;  /* what the basis leaves out has no variance */
+  bool exhausted; /* what the basis leaves out has no variance */
 } lanczos;
 
 static void add_scaled(double *y, double a, const double *x, int n) {

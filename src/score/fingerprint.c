@@ -180,8 +180,7 @@ static lct_status show_place(walk *w, bool whiten, int pooling, int source, lct_
 }
 
 lct_status lct_fingerprint_each(const lct_fingerprints *f, bool whiten,
-                                lct_status (*show)(void *ctx, const lct_fingerprint_tensor *t, lct_error *err), void *ctx,
-                                lct_error *err) {
+                                lct_status (*show)(void *ctx, const lct_fingerprint_tensor *t, lct_error *err), void *ctx, lct_error *err) {
   walk w = {.f = f, .show = show, .ctx = ctx};
   lct_status s = LCT_OK;
   for (int p = 0; p < f->n_poolings && s == LCT_OK; p++) {

@@ -22,17 +22,17 @@ struct lct_fingerprints {
   char *model_hash, *template_hash, *model_id, *template_name, *precision;
   int n_layers, hidden, n_labels, n_poolings, n_sources;
   char **labels, **poolings, **sources;
-  int64_t *n_prompts;   /* (n_labels) */
-  float *vectors;       /* (n_labels, n_poolings, n_sources, n_layers, hidden) */
-  float *split_half;    /* (n_labels, n_poolings, n_sources, n_layers) cosine of the two halves' means; NaN with fewer than two prompts */
+  int64_t *n_prompts; /* (n_labels) */
+  float *vectors;     /* (n_labels, n_poolings, n_sources, n_layers, hidden) */
+  float *split_half;  /* (n_labels, n_poolings, n_sources, n_layers) cosine of the two halves' means; NaN with fewer than two prompts */
   /* the neutral bank; 0 and NULL when there is none */
   int64_t n_neutral;
-  float *mean, *sigma;  /* (n_poolings, n_sources, n_layers, hidden) */
+  float *mean, *sigma; /* (n_poolings, n_sources, n_layers, hidden) */
   int n_pcs;
-  float *pcs, *pc_var;  /* (n_poolings, n_sources, n_layers, n_pcs, hidden), (…, n_pcs) */
-  float *whiten;        /* (n_poolings, n_sources, n_layers, hidden, hidden), NULL unless made */
-  float *shrinkage;     /* (n_poolings, n_sources, n_layers) of whiten's covariance, NULL without it */
-  float *z;             /* (n_poolings, n_sources, n_layers, n_labels, LCT_Z_ROLES * LCT_Z_LENGTHS, 2) */
+  float *pcs, *pc_var; /* (n_poolings, n_sources, n_layers, n_pcs, hidden), (…, n_pcs) */
+  float *whiten;       /* (n_poolings, n_sources, n_layers, hidden, hidden), NULL unless made */
+  float *shrinkage;    /* (n_poolings, n_sources, n_layers) of whiten's covariance, NULL without it */
+  float *z;            /* (n_poolings, n_sources, n_layers, n_labels, LCT_Z_ROLES * LCT_Z_LENGTHS, 2) */
 };
 
 /* Everything named and allocated: strings copied, vectors, split_half and, with n_neutral > 0, mean to z zeroed (pcs with n_pcs > 0, whiten
@@ -75,7 +75,7 @@ lct_status lct_scorer_new(const lct_fingerprints *f, const lct_score_axes *axes,
 void lct_scorer_free(lct_scorer *s);
 /* What `z` and its contrast need of a row. */
 typedef struct {
-  int role;      /* 0 system, 1 user, 2 assistant */
+  int role;         /* 0 system, 1 user, 2 assistant */
   int32_t n_tokens; /* of the message's own text */
 } lct_score_row;
 /* vectors (n, hidden) f32 with leading dimension ld of one (pooling, source, layer), each an index into axes' lists;

@@ -121,9 +121,7 @@ static lct_status read_names_and_sizes(reader *r, lct_error *err) {
   return read_neutral(r, err);
 }
 
-static int by_name(const void *a, const void *b) {
-  return strcmp(((const lct_st_tensor *)a)->name, ((const lct_st_tensor *)b)->name);
-}
+static int by_name(const void *a, const void *b) { return strcmp(((const lct_st_tensor *)a)->name, ((const lct_st_tensor *)b)->name); }
 
 static int by_name_key(const void *name, const void *tensor) { return strcmp(name, ((const lct_st_tensor *)tensor)->name); }
 

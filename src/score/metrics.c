@@ -5,11 +5,13 @@
 #include "base/list.h"
 
 const lct_metric_rule LCT_METRIC_RULES[LCT_N_ALL_METRICS] = {
-#define RULE(id, name, map, label, result, needs, formula)                                                             \
+#define RULE(id, name, map, label, result, needs, formula) \
   [LCT_METRIC_##id] = {name, formula, LCT_MAP_##map, LCT_LABEL_##label, LCT_RESULT_##result, LCT_NEEDS_##needs, -1},
-#define CONTRAST(id, name, map, label, result, needs, formula)                                                         \
-  [LCT_METRIC_CONTRAST_##id] = {"contrast:" name,   "`" name "` minus its mean over the labels", LCT_MAP_##map, LCT_LABEL_##label, \
-                                LCT_RESULT_##result, LCT_NEEDS_##needs, LCT_METRIC_##id},
+#define CONTRAST(id, name, map, label, result, needs, formula)                                    \
+  [LCT_METRIC_CONTRAST_##id] = {"contrast:" name,    "`" name "` minus its mean over the labels", \
+                                LCT_MAP_##map,       LCT_LABEL_##label,                           \
+                                LCT_RESULT_##result, LCT_NEEDS_##needs,                           \
+                                LCT_METRIC_##id},
 #define NO_CONTRAST(id, ...)
     LCT_METRIC_TABLE(RULE, RULE) LCT_METRIC_TABLE(CONTRAST, NO_CONTRAST)
 #undef RULE
@@ -17,9 +19,7 @@ const lct_metric_rule LCT_METRIC_RULES[LCT_N_ALL_METRICS] = {
 #undef NO_CONTRAST
 };
 
-const char *lct_any_metric_name(int metric) {
-  return metric >= 0 && metric < LCT_N_ALL_METRICS ? LCT_METRIC_RULES[metric].name : "?";
-}
+const char *lct_any_metric_name(int metric) { return metric >= 0 && metric < LCT_N_ALL_METRICS ? LCT_METRIC_RULES[metric].name : "?"; }
 
 int lct_any_metric_by_name(const char *name, size_t n) {
   for (int i = 0; i < LCT_N_ALL_METRICS; i++) {

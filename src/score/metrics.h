@@ -11,14 +11,14 @@
 /* D: a dot; it has a contrast too. O: another measure.
  * id, name, map of row and label, what is kept of the mapped label, result, needs, formula.
  * The order is that of the metrics' numbers: the three of scores.json (score.h) first, those that need a bank behind them. */
-#define LCT_METRIC_TABLE(D, O)                                                                                                              \
-  D(COSINE, "cosine", NONE, RAW, COSINE, NOTHING, "cos(v, r)")                                                                              \
-  O(MAE, "mae", NONE, RAW, DISTANCE, NOTHING, "mean of abs(v - r)")                                                                         \
-  O(JACCARD, "jaccard", NONE, TOP, OVERLAP, NOTHING, "overlap of the top max(1, hidden / 100) indices by magnitude")                   \
-  D(CENTERED, "centered", CENTRE, UNIT, COSINE, MOMENTS, "cos(v - mu, r - mu)")                                                             \
-  D(STANDARDIZED, "standardized", STANDARDIZE, UNIT, COSINE, MOMENTS, "cos((v - mu) / sigma, (r - mu) / sigma)")                            \
-  D(WHITENED, "whitened", WHITEN, UNIT, COSINE, WHITEN, "cos(W (v - mu), W (r - mu))")                                                      \
-  D(Z, "z", NONE, RAW, Z, BANK, "(cos(v, r) - mean) / deviation, of the bin of v's message")                                                \
+#define LCT_METRIC_TABLE(D, O)                                                                                       \
+  D(COSINE, "cosine", NONE, RAW, COSINE, NOTHING, "cos(v, r)")                                                       \
+  O(MAE, "mae", NONE, RAW, DISTANCE, NOTHING, "mean of abs(v - r)")                                                  \
+  O(JACCARD, "jaccard", NONE, TOP, OVERLAP, NOTHING, "overlap of the top max(1, hidden / 100) indices by magnitude") \
+  D(CENTERED, "centered", CENTRE, UNIT, COSINE, MOMENTS, "cos(v - mu, r - mu)")                                      \
+  D(STANDARDIZED, "standardized", STANDARDIZE, UNIT, COSINE, MOMENTS, "cos((v - mu) / sigma, (r - mu) / sigma)")     \
+  D(WHITENED, "whitened", WHITEN, UNIT, COSINE, WHITEN, "cos(W (v - mu), W (r - mu))")                               \
+  D(Z, "z", NONE, RAW, Z, BANK, "(cos(v, r) - mean) / deviation, of the bin of v's message")                         \
   D(PROJECTION, "projection", CENTRE, DIRECTION, DOT, BANK, "(v - mu) . d / abs(d), d = r - mu without its part along the components")
 
 typedef enum {
@@ -84,7 +84,7 @@ typedef struct {
  * label every contrast is 0. */
 extern const lct_metric_rule LCT_METRIC_RULES[LCT_N_ALL_METRICS];
 
-const char *lct_any_metric_name(int metric); /* of 0 .. LCT_N_ALL_METRICS-1, "?" of others */
+const char *lct_any_metric_name(int metric);            /* of 0 .. LCT_N_ALL_METRICS-1, "?" of others */
 int lct_any_metric_by_name(const char *name, size_t n); /* -1: none */
 /* A list with commas, in out (as many as lct_list_count says): one may stand twice. false: bad[0..n_bad) names none. */
 bool lct_metrics_parse(const char *list, int *out, int *n_out, const char **bad, size_t *n_bad);

@@ -94,8 +94,7 @@ void lct_score_refs_run(const lct_score_refs *r, const float *v, uint64_t *heap,
   }
 }
 
-lct_status lct_score_block(const float *rows, size_t n_rows, const float *refs, size_t n_refs, int dim, float *out,
-                           lct_error *err) {
+lct_status lct_score_block(const float *rows, size_t n_rows, const float *refs, size_t n_refs, int dim, float *out, lct_error *err) {
   if (dim <= 0) return lct_fail(err, LCT_E_USAGE, "cannot score vectors of %d values", dim);
   if (n_rows == 0 || n_refs == 0) return LCT_OK;
   lct_score_refs r;

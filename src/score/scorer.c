@@ -13,8 +13,8 @@ enum { CHUNK = 4 }; /* rows whose whitening shares a reading of W */
 typedef struct {
   float *raw; /* (n_labels, hidden) */
   lct_score_refs legacy;
-  const float *mean, *w, *z; /* of f; NULL: not needed */
-  float *inverse_sigma;      /* (hidden), 0 where sigma is */
+  const float *mean, *w, *z;        /* of f; NULL: not needed */
+  float *inverse_sigma;             /* (hidden), 0 where sigma is */
   float *labels[LCT_N_ALL_METRICS]; /* (n_labels, hidden) of metrics of mapped rows: unit vectors, of NaN where there is no direction */
 } place;
 
@@ -42,7 +42,8 @@ static lct_status check_metric(const lct_scorer *s, int m, lct_error *err) {
   if (computes(s, m)) return lct_fail(err, LCT_E_USAGE, "metric \"%s\" is asked for twice", rule->name);
   if (rule->needs != LCT_NEEDS_NOTHING && s->f->n_neutral == 0) {
     return lct_fail(err, LCT_E_USAGE,
-                    "metric \"%s\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)", rule->name);
+                    "metric \"%s\" needs fingerprints with a neutral bank, which these were made without (fingerprint --neutral)",
+                    rule->name);
   }
   if (rule->needs == LCT_NEEDS_WHITEN && s->f->whiten == NULL) {
     return lct_fail(err, LCT_E_USAGE, "metric \"%s\" needs fingerprints made with --whiten", rule->name);
@@ -116,13 +117,13 @@ static void whiten(const float *w, const float *x, int n_rows, int n, float *y) 
 /* Centred rows (n_rows, n) as `map` has them: in `out`, or where they are. */
 static const float *map_rows(const place *p, lct_metric_map map, const float *centred, int n_rows, int n, float *out) {
   switch (map) {
-    case LCT_MAP_STANDARDIZE:
-      for (int r = 0; r < n_rows; r++) multiply(centred + (size_t)r * (size_t)n, p->inverse_sigma, n, out + (size_t)r * (size_t)n);
-      return out;
-    case LCT_MAP_WHITEN: whiten(p->w, centred, n_rows, n, out); return out;
-    case LCT_MAP_NONE:
-    case LCT_MAP_CENTRE:
-    case LCT_N_MAPS: break;
+  case LCT_MAP_STANDARDIZE:
+    for (int r = 0; r < n_rows; r++) multiply(centred + (size_t)r * (size_t)n, p->inverse_sigma, n, out + (size_t)r * (size_t)n);
+    return out;
+  case LCT_MAP_WHITEN: whiten(p->w, centred, n_rows, n, out); return out;
+  case LCT_MAP_NONE:
+  case LCT_MAP_CENTRE:
+  case LCT_N_MAPS: break;
   }
   return centred;
 }

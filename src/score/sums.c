@@ -27,14 +27,14 @@ typedef struct {
   double (*square)(const float *v, int n);
 } kernels;
 
-#define DEFINE_KERNELS(isa, width, attributes)                                                                              \
-  attributes static void pairs_##isa(const float *v, const float *refs, size_t m, int n, lct_pair_sums *out) {              \
-    pairs_body_##width(v, refs, m, n, out);                                                                                 \
-  }                                                                                                                         \
-  attributes static void dots_##isa(const float *x, const float *rows, size_t ld, size_t m, int n, double *out) {           \
-    dots_body_##width(x, rows, ld, m, n, out);                                                                              \
-  }                                                                                                                         \
-  attributes static double square_##isa(const float *v, int n) { return square_body_##width(v, n); }                        \
+#define DEFINE_KERNELS(isa, width, attributes)                                                                    \
+  attributes static void pairs_##isa(const float *v, const float *refs, size_t m, int n, lct_pair_sums *out) {    \
+    pairs_body_##width(v, refs, m, n, out);                                                                       \
+  }                                                                                                               \
+  attributes static void dots_##isa(const float *x, const float *rows, size_t ld, size_t m, int n, double *out) { \
+    dots_body_##width(x, rows, ld, m, n, out);                                                                    \
+  }                                                                                                               \
+  attributes static double square_##isa(const float *v, int n) { return square_body_##width(v, n); }              \
   static const kernels isa = {pairs_##isa, dots_##isa, square_##isa};
 
 DEFINE_KERNELS(base, 8, )

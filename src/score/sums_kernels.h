@@ -7,14 +7,14 @@ typedef float NAME(half) __attribute__((vector_size(2 * WIDTH)));
 typedef double NAME(wide) __attribute__((vector_size(4 * WIDTH)));
 
 /* Vectors go by pointer: without AVX, returning one would change the ABI. */
-INLINE void NAME(load_wide)(NAME(wide) *v, const float *p) {
+INLINE void NAME(load_wide)(NAME(wide) * v, const float *p) {
   NAME(half) x;
   memcpy(&x, p, sizeof x);
   *v = __builtin_convertvector(x, NAME(wide));
 }
 
 /* Adds LANES floats to half as many doubles: lanes k and k + LANES / 2 to the k-th. */
-INLINE void NAME(widen)(const NAME(vec) *x, NAME(wide) *sum) {
+INLINE void NAME(widen)(const NAME(vec) * x, NAME(wide) * sum) {
   float lanes[LANES];
   memcpy(lanes, x, sizeof lanes);
 #pragma GCC unroll 2
@@ -26,7 +26,7 @@ INLINE void NAME(widen)(const NAME(vec) *x, NAME(wide) *sum) {
   }
 }
 
-INLINE double NAME(across)(const NAME(wide) *sum) {
+INLINE double NAME(across)(const NAME(wide) * sum) {
   double s[LANES / 2];
   memcpy(s, sum, sizeof s);
   return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));

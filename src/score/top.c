@@ -124,7 +124,9 @@ AVX2 static void select_avx2(const float *v, int n, int k, uint64_t *best) {
 }
 
 AVX512 INLINE __m512i bits_avx512(const float *v) { return _mm512_and_si512(_mm512_loadu_si512(v), _mm512_set1_epi32(0x7fffffff)); }
-AVX512 INLINE uint32_t most_avx512(const float *v) { return _mm512_reduce_max_epu32(_mm512_max_epu32(bits_avx512(v), bits_avx512(v + 16))); }
+AVX512 INLINE uint32_t most_avx512(const float *v) {
+  return _mm512_reduce_max_epu32(_mm512_max_epu32(bits_avx512(v), bits_avx512(v + 16)));
+}
 AVX512 INLINE uint32_t reach_avx512(const float *v, uint32_t bound) {
   const __m512i b = _mm512_set1_epi32((int)bound);
   return (uint32_t)_mm512_cmpge_epu32_mask(bits_avx512(v), b) | (uint32_t)_mm512_cmpge_epu32_mask(bits_avx512(v + 16), b) << 16;

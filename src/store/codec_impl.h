@@ -29,6 +29,7 @@ void lct_planes_join_portable(const unsigned char *low, const unsigned char *hig
 uint32_t lct_crc32c_portable(uint32_t crc, const void *data, size_t n);
 
 /* One zstd frame of exactly raw_bytes at src; `what` begins the message. */
-lct_status lct_zstd_unpack(lct_codec *c, const void *src, size_t n, void *dst, size_t raw_bytes, const char *what, lct_error *err) LCT_CHECKED;
+lct_status lct_zstd_unpack(lct_codec *c, const void *src, size_t n, void *dst, size_t raw_bytes, const char *what,
+                           lct_error *err) LCT_CHECKED;
 
 #endif

@@ -8,7 +8,7 @@ enum { STREAM_BYTES = 2048 }; /* of one of the three streams; tables shift a CRC
 
 static const uint32_t POLYNOMIAL = 0x82f63b78; /* reflected */
 
-static uint32_t slices[8][256];   /* slices[k][b]: byte b followed by k zero bytes */
+static uint32_t slices[8][256];    /* slices[k][b]: byte b followed by k zero bytes */
 static uint32_t shifts[2][4][256]; /* shifts[j][k][b]: byte b at place k of a CRC followed by j + 1 streams of zeros */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 

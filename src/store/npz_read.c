@@ -191,8 +191,7 @@ static lct_status check_method(const place *p, unsigned flags, const char *what,
   if (p->method != ZIP_METHOD_STORED && p->method != ZIP_METHOD_DEFLATED) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "%s: compression method %u, expected 0 or 8", what, (unsigned)p->method);
   }
-  bool possible = p->method == ZIP_METHOD_STORED ? p->npy_bytes == p->stored_bytes
-                                                 : p->npy_bytes / MAX_DEFLATE_RATIO <= p->stored_bytes;
+  bool possible = p->method == ZIP_METHOD_STORED ? p->npy_bytes == p->stored_bytes : p->npy_bytes / MAX_DEFLATE_RATIO <= p->stored_bytes;
   if (!possible) {
     return lct_fail(err, LCT_E_FORMAT, "%s: %llu bytes cannot come from %llu", what, (unsigned long long)p->npy_bytes,
                     (unsigned long long)p->stored_bytes);
@@ -200,8 +199,7 @@ static lct_status check_method(const place *p, unsigned flags, const char *what,
   return LCT_OK;
 }
 
-static lct_status add_entry(lct_npz_reader *r, const place *p, unsigned flags, const char *name, size_t name_len,
-                            lct_error *err) {
+static lct_status add_entry(lct_npz_reader *r, const place *p, unsigned flags, const char *name, size_t name_len, lct_error *err) {
   lct_buf what = {0};
   place at = *p;
   lct_npz_entry e = {0};
@@ -349,14 +347,14 @@ int64_t lct_npz_find(const lct_npz_reader *r, const char *name) {
 
 static void convert_chunk(lct_npy_dtype t, const unsigned char *chunk, size_t n, float *out) {
   switch (t) {
-    case LCT_NPY_F16: lct_f16_to_f32_array((const uint16_t *)(const void *)chunk, out, n); break;
-    case LCT_NPY_F32: memcpy(out, chunk, n * sizeof *out); break;
-    case LCT_NPY_I32:
-      for (size_t i = 0; i < n; i++) out[i] = (float)((const int32_t *)(const void *)chunk)[i];
-      break;
-    case LCT_NPY_I64:
-      for (size_t i = 0; i < n; i++) out[i] = (float)((const int64_t *)(const void *)chunk)[i];
-      break;
+  case LCT_NPY_F16: lct_f16_to_f32_array((const uint16_t *)(const void *)chunk, out, n); break;
+  case LCT_NPY_F32: memcpy(out, chunk, n * sizeof *out); break;
+  case LCT_NPY_I32:
+    for (size_t i = 0; i < n; i++) out[i] = (float)((const int32_t *)(const void *)chunk)[i];
+    break;
+  case LCT_NPY_I64:
+    for (size_t i = 0; i < n; i++) out[i] = (float)((const int64_t *)(const void *)chunk)[i];
+    break;
   }
 }
 
@@ -388,8 +386,7 @@ lct_status lct_npz_read_f32(const lct_npz_reader *r, size_t i, float *out, lct_e
   stream_close(&s);
   if (!ok) return lct_fail(err, LCT_E_FORMAT, "%s: entry %s: damaged compressed data", r->path, e->name);
   if (crc != p->crc) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: entry %s: checksum %08x, expected %08x", r->path, e->name, (unsigned)crc,
-                    (unsigned)p->crc);
+    return lct_fail(err, LCT_E_FORMAT, "%s: entry %s: checksum %08x, expected %08x", r->path, e->name, (unsigned)crc, (unsigned)p->crc);
   }
   return LCT_OK;
 }

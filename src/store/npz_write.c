@@ -14,7 +14,7 @@
 #include "store/npz_format.h"
 
 enum {
-  DOS_DATE_1980 = 0x0021, /* a file's bytes depend on its content alone */
+  DOS_DATE_1980 = 0x0021,  /* a file's bytes depend on its content alone */
   ALIGN_EXTRA_ID = 0xd935, /* the extra field that zipalign uses for padding */
   ALIGN_EXTRA_MIN = 6,
 };
@@ -103,12 +103,10 @@ static lct_status check_declaration(const lct_npz *z, const char *name, int n_di
   size_t n = strlen(name);
   if (atomic_load(&z->prepared)) return lct_fail(err, LCT_E_USAGE, "%s: entry %s declared after the first data", z->path, name);
   if (!lct_npz_name_ok(name, n)) {
-    return lct_fail(err, LCT_E_USAGE, "%s: an entry's name must be printable UTF-8 of 1 to %d bytes", z->path,
-                    (int)LCT_NPZ_MAX_NAME);
+    return lct_fail(err, LCT_E_USAGE, "%s: an entry's name must be printable UTF-8 of 1 to %d bytes", z->path, (int)LCT_NPZ_MAX_NAME);
   }
   if (n_dims < 0 || n_dims > LCT_NPY_MAX_DIMS) {
-    return lct_fail(err, LCT_E_USAGE, "%s: entry %s has %d dimensions, expected 0 to %d", z->path, name, n_dims,
-                    (int)LCT_NPY_MAX_DIMS);
+    return lct_fail(err, LCT_E_USAGE, "%s: entry %s has %d dimensions, expected 0 to %d", z->path, name, n_dims, (int)LCT_NPY_MAX_DIMS);
   }
   uint64_t bytes = item;
   for (int i = 0; i < n_dims; i++) {
@@ -140,8 +138,7 @@ static lct_status keep_texts(lct_npz *z, const char *name, lct_npy_dtype dtype, 
   return s;
 }
 
-lct_status lct_npz_declare(lct_npz *z, const char *name, lct_npy_dtype dtype, int n_dims, const int64_t *dims, int *entry,
-                           lct_error *err) {
+lct_status lct_npz_declare(lct_npz *z, const char *name, lct_npy_dtype dtype, int n_dims, const int64_t *dims, int *entry, lct_error *err) {
   writer_entry e = {0};
   LCT_TRY(check_declaration(z, name, n_dims, dims, lct_npy_item_bytes(dtype), &e.data_bytes, err));
   LCT_TRY(keep_texts(z, name, dtype, n_dims, dims, &e, err));

@@ -61,8 +61,9 @@ static lct_status check_axis(const lct_zarr_meta *m, int i, const char *name, lc
     return lct_fail(err, LCT_E_FORMAT, "%s: axis %d: shards of %" PRId64 " are not whole chunks of %" PRId64, name, i, shard, chunk);
   }
   if (i > 0 && (shard < shape || shard - shape >= chunk)) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: axis %d: shards of %" PRId64 " for %" PRId64 " in chunks of %" PRId64
-                    ": only the first axis is cut into shards", name, i, shard, shape, chunk);
+    return lct_fail(err, LCT_E_FORMAT,
+                    "%s: axis %d: shards of %" PRId64 " for %" PRId64 " in chunks of %" PRId64 ": only the first axis is cut into shards",
+                    name, i, shard, shape, chunk);
   }
   return check_dim_name(m, i, name, err);
 }
@@ -72,8 +73,7 @@ lct_status lct_zarr_check(const lct_zarr_meta *m, const char *name, lct_error *e
     return lct_fail(err, LCT_E_FORMAT, "%s: %d axes, expected 1 to %d", name, m->n_dims, (int)LCT_ZARR_MAX_DIMS);
   }
   if ((unsigned)m->dtype >= LCT_ZARR_N_DTYPES) return lct_fail(err, LCT_E_FORMAT, "%s: no data type", name);
-  if ((m->codec != LCT_ZARR_BLOSC && m->codec != LCT_ZARR_ZSTD) ||
-      (m->codec == LCT_ZARR_BLOSC && lct_zarr_dtype_bytes(m->dtype) != 2)) {
+  if ((m->codec != LCT_ZARR_BLOSC && m->codec != LCT_ZARR_ZSTD) || (m->codec == LCT_ZARR_BLOSC && lct_zarr_dtype_bytes(m->dtype) != 2)) {
     return lct_fail(err, LCT_E_FORMAT, "%s: the codec does not take %s", name, lct_zarr_dtype_name(m->dtype));
   }
   int64_t shard = (int64_t)lct_zarr_dtype_bytes(m->dtype), chunk = shard, n_chunks = 1, whole;
@@ -129,14 +129,18 @@ static lct_status put_codecs(const lct_zarr_meta *m, lct_buf *out, lct_error *er
   LCT_TRY(put_sizes(m->chunk, m->n_dims, out, err));
   LCT_TRY(lct_buf_printf(out, err, ",\n    \"codecs\": [\n      %s,\n      ", bytes));
   if (m->codec == LCT_ZARR_BLOSC) {
-    LCT_TRY(lct_buf_puts(out, "{\"name\": \"blosc\", \"configuration\": {\"typesize\": 2, \"cname\": \"zstd\", \"clevel\": 1, "
-                         "\"shuffle\": \"shuffle\", \"blocksize\": 0}}", err));
+    LCT_TRY(lct_buf_puts(out,
+                         "{\"name\": \"blosc\", \"configuration\": {\"typesize\": 2, \"cname\": \"zstd\", \"clevel\": 1, "
+                         "\"shuffle\": \"shuffle\", \"blocksize\": 0}}",
+                         err));
   } else {
     LCT_TRY(lct_buf_puts(out, "{\"name\": \"zstd\", \"configuration\": {\"level\": 1, \"checksum\": false}}", err));
   }
-  return lct_buf_printf(out, err,
-                        ",\n      {\"name\": \"crc32c\"}\n    ],\n    \"index_codecs\": [\n      %s,\n      {\"name\": \"crc32c\"}\n    ],\n"
-                        "    \"index_location\": \"end\"\n  }}],\n", INDEX);
+  return lct_buf_printf(
+      out, err,
+      ",\n      {\"name\": \"crc32c\"}\n    ],\n    \"index_codecs\": [\n      %s,\n      {\"name\": \"crc32c\"}\n    ],\n"
+      "    \"index_location\": \"end\"\n  }}],\n",
+      INDEX);
 }
 
 lct_status lct_zarr_meta_print(const lct_zarr_meta *m, const char *attributes, lct_buf *out, lct_error *err) {

@@ -38,8 +38,8 @@ typedef struct {
   lct_zarr_codec codec;
   int n_dims;
   int64_t shape[LCT_ZARR_MAX_DIMS];
-  int64_t shard[LCT_ZARR_MAX_DIMS]; /* of axes after the first: the shape's rounded up to whole chunks */
-  int64_t chunk[LCT_ZARR_MAX_DIMS]; /* divides shard */
+  int64_t shard[LCT_ZARR_MAX_DIMS];      /* of axes after the first: the shape's rounded up to whole chunks */
+  int64_t chunk[LCT_ZARR_MAX_DIMS];      /* divides shard */
   char dim_names[LCT_ZARR_MAX_DIMS][32]; /* "" : none */
 } lct_zarr_meta;
 
@@ -59,13 +59,13 @@ lct_status lct_zarr_check(const lct_zarr_meta *m, const char *name, lct_error *e
 lct_status lct_zarr_meta_print(const lct_zarr_meta *m, const char *attributes, lct_buf *out, lct_error *err) LCT_CHECKED;
 /* Reads it back: exactly what lct_zarr_meta_print (or zarr-python with the same codecs) writes; anything else is LCT_E_UNSUPPORTED or
  * LCT_E_FORMAT naming the key. attributes (may be NULL) gets the text of the attributes object. */
-lct_status lct_zarr_meta_parse(const char *text, size_t n, const char *name, lct_zarr_meta *out, lct_buf *attributes, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_zarr_meta_parse(const char *text, size_t n, const char *name, lct_zarr_meta *out, lct_buf *attributes,
+                               lct_error *err) LCT_CHECKED;
 /* zarr.json of a group, appended to out. */
 lct_status lct_zarr_group_print(const char *attributes, lct_buf *out, lct_error *err) LCT_CHECKED;
 
 /* "DIR/NAME/c/SHARD/0/0" into out, replacing its content. */
-lct_status lct_zarr_shard_path(const lct_zarr_meta *m, const char *dir, const char *name, int64_t shard, lct_buf *out, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_zarr_shard_path(const lct_zarr_meta *m, const char *dir, const char *name, int64_t shard, lct_buf *out,
+                               lct_error *err) LCT_CHECKED;
 
 #endif

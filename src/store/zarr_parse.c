@@ -145,8 +145,9 @@ static lct_status read_dim_names(const reader *r, const json_t *root, lct_zarr_m
 
 /* Version and kind; and nothing that the format says must be understood and is not. */
 static lct_status check_frame(const reader *r, const json_t *root) {
-  static const char *const known[] = {"zarr_format", "node_type",  "shape",           "data_type",  "chunk_grid", "chunk_key_encoding",
-                                      "fill_value",  "codecs",     "dimension_names", "attributes", "storage_transformers"};
+  static const char *const known[] = {"zarr_format",         "node_type",  "shape",  "data_type",       "chunk_grid",
+                                      "chunk_key_encoding",  "fill_value", "codecs", "dimension_names", "attributes",
+                                      "storage_transformers"};
   if (!json_is_object(root)) return refuse(r, LCT_E_FORMAT, "the whole", "an object", root);
   const json_t *v = json_object_get(root, "zarr_format");
   if (!json_is_integer(v) || json_integer_value(v) != 3) return refuse(r, LCT_E_UNSUPPORTED, "zarr_format", "3", v);

@@ -148,11 +148,11 @@ static size_t run_length(const selection *s, size_t i, size_t to) {
 /* One chunk of the row of chunks at hand. */
 typedef struct {
   const lct_zarr_shard *shard;
-  int64_t chunk;                     /* in the shard, C order */
-  int64_t first_row;                 /* its first */
-  int64_t begin[LCT_ZARR_MAX_DIMS];  /* of axes after the first: what is wanted of it, in the chunk */
-  size_t count[LCT_ZARR_MAX_DIMS];   /* how many */
-  size_t offset;                     /* of its part in a row of the result, bytes */
+  int64_t chunk;                    /* in the shard, C order */
+  int64_t first_row;                /* its first */
+  int64_t begin[LCT_ZARR_MAX_DIMS]; /* of axes after the first: what is wanted of it, in the chunk */
+  size_t count[LCT_ZARR_MAX_DIMS];  /* how many */
+  size_t offset;                    /* of its part in a row of the result, bytes */
 } piece;
 
 /* Whether n rows of the result, one after the other, take the whole chunk as it is. They are of one chunk: as many as it has are all of them. */
@@ -255,7 +255,8 @@ static lct_status read_selection(lct_zarr *z, selection *s, lct_error *err) {
 static lct_status check_axis(const lct_zarr *z, int d, int64_t start, int64_t count, lct_error *err) {
   int64_t size = z->meta.shape[d];
   if (start >= 0 && count >= 0 && start <= size && count <= size - start) return LCT_OK;
-  return lct_fail(err, LCT_E_USAGE, "%s: axis %d has %" PRId64 " values, not %" PRId64 " from %" PRId64 " on", z->name, d, size, count, start);
+  return lct_fail(err, LCT_E_USAGE, "%s: axis %d has %" PRId64 " values, not %" PRId64 " from %" PRId64 " on", z->name, d, size, count,
+                  start);
 }
 
 lct_status lct_zarr_read(lct_zarr *z, const int64_t *start, const int64_t *count, void *dst, lct_error *err) {

@@ -25,7 +25,6 @@ lct_status lct_zarr_read_rows(lct_zarr *z, const int64_t *rows, size_t n_rows, c
 typedef void (*lct_zarr_fault)(void *ctx, const char *message);
 /* Re-reads the shards [from, to): index, checksums, every chunk decoded. Goes on after a fault; *n_faults counts them. threads may be NULL. */
 lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_threads *threads, lct_zarr_fault fault, void *ctx, int64_t *n_faults,
-                           lct_error *err)
-    LCT_CHECKED;
+                           lct_error *err) LCT_CHECKED;
 
 #endif

@@ -43,8 +43,8 @@ struct lct_zarr {
 };
 
 /* An array whose only shard lies in memory, which must outlive the reader: for tests. */
-lct_status lct_zarr_open_memory(const lct_zarr_meta *meta, const char *name, const void *shard, size_t n, lct_zarr **out, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_zarr_open_memory(const lct_zarr_meta *meta, const char *name, const void *shard, size_t n, lct_zarr **out,
+                                lct_error *err) LCT_CHECKED;
 
 /* The path of a shard, for messages too. */
 lct_status lct_zarr_path_of(const lct_zarr *z, int64_t shard, lct_buf *out, lct_error *err) LCT_CHECKED;
@@ -59,7 +59,7 @@ lct_status lct_zarr_worker_raw(const lct_zarr *z, lct_zarr_worker *w, lct_error 
 
 bool lct_zarr_is_missing(const lct_zarr_shard *s, int64_t chunk);
 /* Inner chunk `chunk` (C order in the shard), its checksum checked, into dst, lct_zarr_chunk_bytes of it; fill values where it is missing. */
-lct_status lct_zarr_decode(const lct_zarr *z, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, void *dst, lct_error *err)
-    LCT_CHECKED;
+lct_status lct_zarr_decode(const lct_zarr *z, const lct_zarr_shard *s, int64_t chunk, lct_zarr_worker *w, void *dst,
+                           lct_error *err) LCT_CHECKED;
 
 #endif

@@ -24,8 +24,9 @@ static lct_status check_room(const lct_zarr_out *a, lct_error *err) {
   uint64_t raw = (uint64_t)lct_zarr_shard_chunks(&a->meta) * a->cut.chunk_bytes, floor = (uint64_t)a->w->o.min_free_bytes;
   uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
   if (available >= raw && available - raw >= floor) return LCT_OK;
-  return lct_fail(err, LCT_E_IO, "cannot begin %s: %" PRIu64 " bytes are free, and a shard needs up to %" PRIu64 " with %" PRIu64
-                  " to be left", a->shard.path.data, available, raw, floor);
+  return lct_fail(err, LCT_E_IO,
+                  "cannot begin %s: %" PRIu64 " bytes are free, and a shard needs up to %" PRIu64 " with %" PRIu64 " to be left",
+                  a->shard.path.data, available, raw, floor);
 }
 
 static lct_status make_folder_of(const char *path, lct_error *err) {

@@ -84,7 +84,8 @@ lct_status lct_zarr_verify(lct_zarr *z, int64_t from, int64_t to, lct_threads *t
                            lct_error *err) {
   *n_faults = 0;
   if (from < 0 || from > to || to > lct_zarr_n_shards(&z->meta)) {
-    return lct_fail(err, LCT_E_USAGE, "%s has %" PRId64 " shards, not %" PRId64 " to %" PRId64, z->name, lct_zarr_n_shards(&z->meta), from, to);
+    return lct_fail(err, LCT_E_USAGE, "%s has %" PRId64 " shards, not %" PRId64 " to %" PRId64, z->name, lct_zarr_n_shards(&z->meta), from,
+                    to);
   }
   job *j = NULL;
   LCT_TRY(lct_calloc(&j, 1, sizeof *j, "a check of an array", err));

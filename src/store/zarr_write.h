@@ -22,7 +22,8 @@ typedef struct {
   size_t budget_bytes; /* for the slots of all arrays together and compressed chunks (an eighth); every array gets at least two slots, every
                         * compressor a few chunks */
   lct_fsync fsync;
-  int64_t min_free_bytes; /* a shard is not begun when less than this and its raw size would be free on the disk: LCT_E_IO with both numbers */
+  int64_t
+      min_free_bytes; /* a shard is not begun when less than this and its raw size would be free on the disk: LCT_E_IO with both numbers */
   /* A shard stands under its name, durably (as fsync says). Shards of one array come in order; called from the writer's thread, and from the caller's in
    * finish, never from two threads at once. A failure becomes the writer's. May be NULL. */
   lct_status (*on_shard)(void *ctx, const char *array, int64_t shard, int64_t bytes, lct_error *err);

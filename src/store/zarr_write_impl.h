@@ -30,7 +30,7 @@ struct zarr_slot {
 typedef struct zarr_piece zarr_piece;
 struct zarr_piece {
   zarr_piece *next_all;
-  zarr_piece *next; /* in the array's order, or among the free ones */
+  zarr_piece *next;  /* in the array's order, or among the free ones */
   int64_t first_row; /* of the slot */
   size_t begin, end; /* chunks of the slot */
   bool done;
@@ -86,8 +86,8 @@ struct lct_zarr_writer {
   struct {
     zarr_piece *free, *all;
     int n, max;
-    size_t room; /* bytes of one */
-  } pieces; /* max and room are set before the threads start */
+    size_t room;     /* bytes of one */
+  } pieces;          /* max and room are set before the threads start */
   int64_t n_pending; /* slots and pieces on their way */
   bool closing;      /* no more slots will come */
   bool failed;

@@ -6,9 +6,9 @@
 
 typedef struct {
   bool gpu;
-  int number;              /* of the GPU */
-  char label[24];          /* "cpu", "cuda:0" */
-  char name[256];          /* what it is */
+  int number;     /* of the GPU */
+  char label[24]; /* "cpu", "cuda:0" */
+  char name[256]; /* what it is */
   const lct_ops *ops;
   lct_precision precision; /* what it computes in: EXACT or FAST on the CPU, F16 or BF16 on a GPU */
   int32_t batch_rows;      /* small batches share a pass up to this many tokens */

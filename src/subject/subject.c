@@ -78,8 +78,8 @@ int64_t lct_subject_free_bytes(const lct_subject *s) {
 json_t *lct_subject_model_json(const lct_subject *s) {
   const lct_config *c = &s->cfg;
   return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:s}", "path", s->path, "id", s->id, "arch", lct_arch_name(c->arch),
-                   "format", s->model->format, "n_layers", c->n_layers, "hidden", c->hidden, "n_heads", c->n_heads, "n_kv_heads", c->n_kv_heads,
-                   "vocab", c->vocab, "n_params", (json_int_t)lct_model_n_params(s->model), "hash", s->model->hash);
+                   "format", s->model->format, "n_layers", c->n_layers, "hidden", c->hidden, "n_heads", c->n_heads, "n_kv_heads",
+                   c->n_kv_heads, "vocab", c->vocab, "n_params", (json_int_t)lct_model_n_params(s->model), "hash", s->model->hash);
 }
 
 json_t *lct_subject_machine_json(const lct_subject *s) {

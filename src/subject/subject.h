@@ -9,10 +9,10 @@
 typedef struct json_t json_t;
 
 struct lct_subject {
-  char *id, *path;           /* as asked for; where it lies */
+  char *id, *path; /* as asked for; where it lies */
   lct_model *model;
   lct_config cfg;
-  lct_tokenizer *tokenizer;  /* NULL without texts */
+  lct_tokenizer *tokenizer; /* NULL without texts */
   lct_template template;
   lct_device device;
   lct_threads *threads;

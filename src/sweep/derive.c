@@ -20,12 +20,15 @@ lct_status sweep_check_derive(const lct_axes *a, const lct_sweep_options *o, con
                      : d->gpu && d->precision == LCT_PRECISION_BF16 ? LCT_STORED_BF16
                                                                     : LCT_STORED_F32;
   if (o->store_dtype != exact && o->store_dtype != LCT_STORED_F32) {
-    return lct_fail(err, LCT_E_USAGE, "--derive residual gives the same bits only where what is added is stored as it is added: here that is "
-                    "--store-dtype %s", lct_stored_name(exact));
+    return lct_fail(err, LCT_E_USAGE,
+                    "--derive residual gives the same bits only where what is added is stored as it is added: here that is "
+                    "--store-dtype %s",
+                    lct_stored_name(exact));
   }
   for (int i = 0; i < a->n_positions && o->keep != LCT_KEEP_SCORES; i++) {
     if (a->positions[i].at == LCT_AT_LAST || a->positions[i].at == LCT_AT_CONTENT_LAST) continue;
-    return lct_fail(err, LCT_E_USAGE, "--derive residual: the mean at position %s cannot be derived bit for bit; give --positions last,content_last",
+    return lct_fail(err, LCT_E_USAGE,
+                    "--derive residual: the mean at position %s cannot be derived bit for bit; give --positions last,content_last",
                     a->positions[i].name);
   }
   return LCT_OK;

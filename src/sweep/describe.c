@@ -15,12 +15,23 @@ static lct_status new_names(sweep *s, int n, const char ***names, lct_names *out
 lct_status sweep_describe(sweep *s, lct_error *err) {
   const lct_sweep_options *o = s->o;
   const char **names;
-  s->asked = (lct_sweep_asked){.model_hash = s->subject->model->hash, .template_name = lct_template_name(s->subject->template.kind),
-                               .template_hash = s->subject->template.hash, .precision = lct_precision_name(s->subject->device.precision), .gpu = s->subject->device.gpu,
-                               .inputs = {o->inputs, (int)o->n_inputs}, .keep = o->keep, .store_dtype = o->store_dtype,
-                               .derive_residual = o->derive_residual, .layers = s->axes->layers, .n_layers = s->axes->n_layers,
-                               .fingerprints = o->fingerprints, .fingerprints_hash = s->fingerprints_hash, .shard_rows = s->store.shard_rows,
-                               .token_shard = s->store.token_shard, .too_long = o->too_long, .max_tokens = s->max_tokens};
+  s->asked = (lct_sweep_asked){.model_hash = s->subject->model->hash,
+                               .template_name = lct_template_name(s->subject->template.kind),
+                               .template_hash = s->subject->template.hash,
+                               .precision = lct_precision_name(s->subject->device.precision),
+                               .gpu = s->subject->device.gpu,
+                               .inputs = {o->inputs, (int)o->n_inputs},
+                               .keep = o->keep,
+                               .store_dtype = o->store_dtype,
+                               .derive_residual = o->derive_residual,
+                               .layers = s->axes->layers,
+                               .n_layers = s->axes->n_layers,
+                               .fingerprints = o->fingerprints,
+                               .fingerprints_hash = s->fingerprints_hash,
+                               .shard_rows = s->store.shard_rows,
+                               .token_shard = s->store.token_shard,
+                               .too_long = o->too_long,
+                               .max_tokens = s->max_tokens};
   if (s->fingerprints != NULL) s->asked.labels = (lct_names){(const char *const *)s->fingerprints->labels, s->fingerprints->n_labels};
   LCT_TRY(new_names(s, s->axes->n_positions, &names, &s->asked.positions, err));
   for (int i = 0; i < s->axes->n_positions; i++) names[i] = s->axes->positions[i].name;
@@ -58,8 +69,16 @@ lct_status sweep_write_state(const sweep *s, const char *state, const char *erro
   int n_errors = 0;
   LCT_TRY(store_errors(s, &errors, &n_errors, err));
   json_t *model = lct_subject_model_json(s->subject), *machine = lct_subject_machine_json(s->subject);
-  const lct_sweep_facts f = {.asked = &s->asked, .result = &now, .state = state, .error = error, .llmct_version = lct_version(), .model = model,
-                             .machine = machine, .arrays = s->store.arrays, .errors = errors, .n_errors = n_errors};
+  const lct_sweep_facts f = {.asked = &s->asked,
+                             .result = &now,
+                             .state = state,
+                             .error = error,
+                             .llmct_version = lct_version(),
+                             .model = model,
+                             .machine = machine,
+                             .arrays = s->store.arrays,
+                             .errors = errors,
+                             .n_errors = n_errors};
   lct_status st = lct_sweep_facts_write(s->o->output, &f, err);
   json_decref(model);
   json_decref(machine);

@@ -63,7 +63,8 @@ static lct_status convert_rows(void *ctx, int64_t from, int64_t to, int thread, 
     for (int k = 0; k < cells; k++) {
       const float *v = lct_pool_vectors(x->pool, x->stream, k / t->n_planes, k % t->n_planes) + (size_t)(x->first + i) * width;
       size_t at = (size_t)i * (size_t)cells + (size_t)k;
-      sweep_convert(type, v, t->width, x->rows + at * width * bytes, x->scales != NULL ? x->scales + at * groups : NULL, &x->losses[from / SWEEP_PIECE]);
+      sweep_convert(type, v, t->width, x->rows + at * width * bytes, x->scales != NULL ? x->scales + at * groups : NULL,
+                    &x->losses[from / SWEEP_PIECE]);
     }
   }
   return LCT_OK;

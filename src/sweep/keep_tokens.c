@@ -135,7 +135,8 @@ lct_status sweep_tokens_begin(sweep *s, const lct_stage *stage, lct_pass *pass, 
 }
 
 /* n rows of `data` into the array, leaving out those below the frontier. first: the store's row of data's row 0. */
-static lct_status append(lct_zarr_out *out, const void *data, size_t row_bytes, int64_t first, int64_t n, int64_t frontier, lct_error *err) {
+static lct_status append(lct_zarr_out *out, const void *data, size_t row_bytes, int64_t first, int64_t n, int64_t frontier,
+                         lct_error *err) {
   for (int64_t k = frontier > first ? frontier - first : 0; k < n;) {
     void *to = NULL;
     int64_t got = 0;

@@ -19,10 +19,14 @@ typedef struct {
   double seconds;
 } sample;
 
-#define COUNT(name, type, value, help)          {name, type, help, NULL, NULL, false, value, 0}
-#define REAL(name, type, value, help)           {name, type, help, NULL, NULL, true, 0, value}
-#define COUNT_OF(name, type, key, of, value, help) {name, type, help, key, of, false, value, 0}
-#define REAL_OF(name, type, key, of, value, help)  {name, type, help, key, of, true, 0, value}
+#define COUNT(name, type, value, help) \
+  { name, type, help, NULL, NULL, false, value, 0 }
+#define REAL(name, type, value, help) \
+  { name, type, help, NULL, NULL, true, 0, value }
+#define COUNT_OF(name, type, key, of, value, help) \
+  { name, type, help, key, of, false, value, 0 }
+#define REAL_OF(name, type, key, of, value, help) \
+  { name, type, help, key, of, true, 0, value }
 
 /* Samples of one name follow each other; the first brings the help. */
 static lct_status write_samples(const sample *s, size_t n, lct_buf *out, lct_error *err) {

@@ -46,7 +46,7 @@ static inline __attribute__((always_inline)) void welford_body(const float *v, i
 static void welford_base(const float *v, int n, double inverse, double *mean, double *m2) { welford_body(v, n, inverse, mean, m2); }
 #if defined(__x86_64__)
 __attribute__((target("avx512f,prefer-vector-width=512"))) static void welford_avx512(const float *v, int n, double inverse, double *mean,
-                                                                                       double *m2) {
+                                                                                      double *m2) {
   welford_body(v, n, inverse, mean, m2);
 }
 #endif
@@ -102,8 +102,8 @@ static lct_status add_planes(void *ctx, int64_t from, int64_t to, int thread, lc
   return LCT_OK;
 }
 
-lct_status sweep_moments_add(const lct_axes *a, sweep_moments *m, const lct_unit *u, const lct_pool *pool, lct_threads *threads, int64_t from,
-                             int64_t to, lct_error *err) {
+lct_status sweep_moments_add(const lct_axes *a, sweep_moments *m, const lct_unit *u, const lct_pool *pool, lct_threads *threads,
+                             int64_t from, int64_t to, lct_error *err) {
   adding x = {a, m, u, pool, 0, from, to};
   for (; x.stream < a->n_streams; x.stream++) {
     LCT_TRY(lct_threads_for(threads, (int64_t)a->n_positions * a->streams[x.stream].s.n_planes, 1, add_planes, &x, err));
@@ -131,8 +131,8 @@ void sweep_moments_merge(const lct_axes *axes, sweep_moments *into, sweep_moment
         double a = (double)into->n[position].n[role], b = (double)part->n[position].n[role];
         size_t at = ((size_t)position * (size_t)t->n_planes * LCT_N_ROLES + (size_t)k) * (size_t)t->width;
         if (b > 0) {
-          merge_values((size_t)t->width, b / (a + b), a * b / (a + b), into->mean[stream] + at, into->m2[stream] + at, part->mean[stream] + at,
-                       part->m2[stream] + at);
+          merge_values((size_t)t->width, b / (a + b), a * b / (a + b), into->mean[stream] + at, into->m2[stream] + at,
+                       part->mean[stream] + at, part->m2[stream] + at);
         }
       }
     }

@@ -15,9 +15,9 @@ struct sweep_planner {
   pthread_cond_t changed;
   lct_unit *first, *last; /* ready */
   int n_ready;
-  int64_t rows_given;     /* of units that were handed out */
+  int64_t rows_given; /* of units that were handed out */
   bool ended;
-  int stop;               /* atomic */
+  int stop; /* atomic */
   lct_status status;
   lct_error error;
   sweep_tokeniser t;

@@ -19,10 +19,19 @@ static void take_stats(sweep *s) {
 void sweep_show(sweep *s, const char *phase, lct_sweep_state state) {
   lct_sweep_result *r = s->result;
   take_stats(s);
-  lct_sweep_progress p = {.phase = phase, .conversations = r->conversations, .rejected = r->rejected, .rows = s->rows,
-                          .tokens_computed = r->tokens_computed, .tokens_naive = r->tokens_naive, .bytes_read = s->bytes_read,
-                          .bytes_total = s->bytes_total, .seconds = lct_seconds() - s->t_start, .seconds_input = r->seconds.input,
-                          .seconds_forward = r->seconds.forward, .seconds_gemm = r->seconds.gemm, .seconds_capture = r->seconds.sink};
+  lct_sweep_progress p = {.phase = phase,
+                          .conversations = r->conversations,
+                          .rejected = r->rejected,
+                          .rows = s->rows,
+                          .tokens_computed = r->tokens_computed,
+                          .tokens_naive = r->tokens_naive,
+                          .bytes_read = s->bytes_read,
+                          .bytes_total = s->bytes_total,
+                          .seconds = lct_seconds() - s->t_start,
+                          .seconds_input = r->seconds.input,
+                          .seconds_forward = r->seconds.forward,
+                          .seconds_gemm = r->seconds.gemm,
+                          .seconds_capture = r->seconds.sink};
   if (s->store.writer != NULL) {
     lct_zarr_write_stats w = lct_zarr_writer_stats(s->store.writer);
     p.raw_bytes = w.raw_bytes;

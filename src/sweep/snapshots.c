@@ -20,13 +20,13 @@ static lct_status make_item(const sweep_plan_options *o, sweep_tokeniser *t, con
                             lct_arena *arena, sweep_snapshots *out, lct_error *err) {
   lct_tokenised p;
   LCT_TRY(lct_prompts_next(&t->prompts, &o->subject->template, t->encoder, c->messages, (size_t)k + 1, arena, &p, err));
-  out->items[k] = (lct_item){.n_tokens = p.n_tokens, .shared = p.shared, .tail = p.tail, .content = p.content, .roles = roles, .message = k,
-                             .seq = -1};
+  out->items[k] =
+      (lct_item){.n_tokens = p.n_tokens, .shared = p.shared, .tail = p.tail, .content = p.content, .roles = roles, .message = k, .seq = -1};
   return hash_item(t, &out->items[k], &out->hashes[k], err);
 }
 
-lct_status sweep_tokenise(const sweep_plan_options *o, sweep_tokeniser *t, const lct_conversation *c, lct_arena *arena, sweep_snapshots *out,
-                          lct_error *err) {
+lct_status sweep_tokenise(const sweep_plan_options *o, sweep_tokeniser *t, const lct_conversation *c, lct_arena *arena,
+                          sweep_snapshots *out, lct_error *err) {
   *out = (sweep_snapshots){0};
   size_t n = c->n_messages;
   lct_role *roles = lct_arena_alloc(arena, n * sizeof *roles);
@@ -48,8 +48,9 @@ lct_status sweep_tokenise(const sweep_plan_options *o, sweep_tokeniser *t, const
       return LCT_OK;
     }
     if (out->items[k].n_tokens <= o->max_tokens) continue;
-    (void)snprintf(out->reason, sizeof out->reason, "messages[%d]: the prompt up to it has %d tokens, more than %d%s", k, out->items[k].n_tokens,
-                   o->max_tokens, o->too_long == LCT_LONG_TRUNCATE && k > 0 ? "; the conversation is cut before it" : "");
+    (void)snprintf(out->reason, sizeof out->reason, "messages[%d]: the prompt up to it has %d tokens, more than %d%s", k,
+                   out->items[k].n_tokens, o->max_tokens,
+                   o->too_long == LCT_LONG_TRUNCATE && k > 0 ? "; the conversation is cut before it" : "");
     if (o->too_long == LCT_LONG_SKIP) return LCT_OK;
     break;
   }
@@ -84,13 +85,22 @@ lct_status sweep_move(sweep_snapshots *s, lct_arena *arena, lct_error *err) {
   return LCT_OK;
 }
 
-static lct_status put_line(sweep_batch *b, const lct_conversation *c, const lct_item *x, uint64_t hash, int64_t row, const sweep_tokens *tokens,
-                           lct_error *err) {
+static lct_status put_line(sweep_batch *b, const lct_conversation *c, const lct_item *x, uint64_t hash, int64_t row,
+                           const sweep_tokens *tokens, lct_error *err) {
   const lct_labels *labels = &c->labels[x->message];
   lct_positions content = x->content[x->message];
-  lct_message_line line = {.row = row, .id = c->id, .message = x->message, .role = c->messages[x->message].role, .label = labels->label,
-                           .labels = labels->labels, .n_labels = labels->n_labels, .hash = hash, .n_tokens = x->n_tokens,
-                           .content_from = content.from, .content_to = content.to, .tokens = tokens != NULL};
+  lct_message_line line = {.row = row,
+                           .id = c->id,
+                           .message = x->message,
+                           .role = c->messages[x->message].role,
+                           .label = labels->label,
+                           .labels = labels->labels,
+                           .n_labels = labels->n_labels,
+                           .hash = hash,
+                           .n_tokens = x->n_tokens,
+                           .content_from = content.from,
+                           .content_to = content.to,
+                           .tokens = tokens != NULL};
   if (tokens != NULL) {
     line.first_token = tokens->first;
     line.n_stored = tokens->n;

@@ -48,8 +48,8 @@ static lct_fsync fsync_of(lct_sweep_sync sync) {
 static lct_status make_writer(sweep_store *s, lct_error *err) {
   char dir[4200];
   (void)snprintf(dir, sizeof dir, "%s/data.zarr", s->o->output);
-  const lct_zarr_write_options o = {.threads = s->threads, .budget_bytes = 0, .fsync = fsync_of(s->o->sync), .min_free_bytes = MIN_FREE,
-                                    .on_shard = on_shard, .ctx = s};
+  const lct_zarr_write_options o =
+      {.threads = s->threads, .budget_bytes = 0, .fsync = fsync_of(s->o->sync), .min_free_bytes = MIN_FREE, .on_shard = on_shard, .ctx = s};
   return lct_zarr_writer_new(dir, &o, &s->writer, err);
 }
 

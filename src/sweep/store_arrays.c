@@ -54,10 +54,11 @@ static json_t *score_axes(const sweep_store *s) {
   for (int i = 0; i < s->axes->n_scored_sources; i++) {
     json_array_append_new(sources, json_string(lct_source_name(s->axes->sources[s->axes->scored_sources[i]].source)));
   }
-  for (int i = 0; i < s->axes->fingerprints->n_labels; i++) json_array_append_new(references, json_string(s->axes->fingerprints->labels[i]));
+  for (int i = 0; i < s->axes->fingerprints->n_labels; i++)
+    json_array_append_new(references, json_string(s->axes->fingerprints->labels[i]));
   for (int i = 0; i < s->axes->n_metrics; i++) json_array_append_new(metrics, json_string(lct_any_metric_name(s->axes->metrics[i])));
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "positions", strings_of_positions(s, true), "sources", sources, "layers", layers_json(s->axes),
-                   "references", references, "metrics", metrics, "fingerprints", s->fingerprints_hash);
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "positions", strings_of_positions(s, true), "sources", sources, "layers",
+                   layers_json(s->axes), "references", references, "metrics", metrics, "fingerprints", s->fingerprints_hash);
 }
 
 /* The layers whose vectors a stream's planes are; of the residual stream the planes themselves: p is what enters layer p. */
@@ -76,7 +77,8 @@ static json_t *stream_axes(const sweep_store *s, const lct_axis_stream *t, bool 
 }
 
 /* Adds an array to the writer and to what sweep.json says of the store; takes axes. The first axis is cut into shards of m->shard[0]. */
-static lct_status add_array(sweep_store *s, const char *name, lct_zarr_meta *m, json_t *axes, int64_t first_row, lct_zarr_out **out, lct_error *err) {
+static lct_status add_array(sweep_store *s, const char *name, lct_zarr_meta *m, json_t *axes, int64_t first_row, lct_zarr_out **out,
+                            lct_error *err) {
   json_t *attributes = json_pack("{s:o}", "llmct", axes);
   char *text = attributes != NULL ? json_dumps(attributes, JSON_COMPACT) : NULL;
   for (int i = 1; i < m->n_dims; i++) m->shard[i] = round_up(m->shape[i], m->chunk[i]);
@@ -184,7 +186,8 @@ lct_status sweep_store_add_arrays(sweep_store *s, lct_error *err) {
 lct_status sweep_store_write_moments(sweep_store *s, lct_error *err) {
   for (int position = 0; position < s->axes->n_positions; position++) {
     for (int stream = -1; stream < s->axes->n_streams; stream++) {
-      size_t bytes = stream < 0 ? sizeof(sweep_counts) : sweep_moments_values(s->axes, stream) / (size_t)s->axes->n_positions * sizeof(double);
+      size_t bytes = stream < 0 ? sizeof(sweep_counts)
+                                : sweep_moments_values(s->axes, stream) / (size_t)s->axes->n_positions * sizeof(double);
       for (int k = 0; k < (stream < 0 ? 1 : 2); k++) {
         lct_zarr_out *out = stream < 0 ? s->moments_n : k == 0 ? s->streams[stream].mean : s->streams[stream].m2;
         const void *from = stream < 0 ? (const void *)s->whole.n : k == 0 ? s->whole.mean[stream] : s->whole.m2[stream];

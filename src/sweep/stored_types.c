@@ -12,10 +12,10 @@ size_t sweep_stored_bytes(lct_stored t) { return t == LCT_STORED_F32 ? 4 : t == 
 
 lct_zarr_dtype sweep_stored_dtype(lct_stored t) {
   switch (t) {
-    case LCT_STORED_F32: return LCT_ZARR_F32;
-    case LCT_STORED_INT8: return LCT_ZARR_I8;
-    case LCT_STORED_BF16: return LCT_ZARR_U16; /* Zarr has no bfloat16 that every reader knows */
-    default: return LCT_ZARR_F16;
+  case LCT_STORED_F32: return LCT_ZARR_F32;
+  case LCT_STORED_INT8: return LCT_ZARR_I8;
+  case LCT_STORED_BF16: return LCT_ZARR_U16; /* Zarr has no bfloat16 that every reader knows */
+  default: return LCT_ZARR_F16;
   }
 }
 

@@ -28,7 +28,10 @@ static lct_status open_subject(sweep *s, lct_error *err) {
   int context = s->subject->cfg.max_positions;
   s->max_tokens = o->max_tokens > 0 && o->max_tokens < context ? o->max_tokens : context;
   LCT_TRY(load_fingerprints(s, err));
-  const lct_axes_options ao = {.positions = o->positions, .sources = o->sources, .layers = o->layers, .metrics = o->metrics,
+  const lct_axes_options ao = {.positions = o->positions,
+                               .sources = o->sources,
+                               .layers = o->layers,
+                               .metrics = o->metrics,
                                .derive_residual = o->derive_residual};
   LCT_TRY(lct_axes_new(&ao, &s->subject->cfg, s->fingerprints, o->fingerprints, &s->axes, err));
   return sweep_check_derive(s->axes, o, &s->subject->device, err);
@@ -47,8 +50,12 @@ static int64_t token_bytes(const sweep *s) {
 static lct_status open_worker(sweep *s, lct_error *err) {
   const lct_axes *a = s->axes;
   bool captures = s->o->keep != LCT_KEEP_NOTHING;
-  const lct_worker_options wo = {.streams = a->pooled, .n_streams = captures ? a->n_streams : 0, .positions = a->positions,
-                                 .n_positions = a->n_positions, .memory_bytes = s->o->memory_bytes, .extra_row_bytes = token_bytes(s),
+  const lct_worker_options wo = {.streams = a->pooled,
+                                 .n_streams = captures ? a->n_streams : 0,
+                                 .positions = a->positions,
+                                 .n_positions = a->n_positions,
+                                 .memory_bytes = s->o->memory_bytes,
+                                 .extra_row_bytes = token_bytes(s),
                                  .keeps_prefix = s->o->keep != LCT_KEEP_TOKENS};
   LCT_TRY(lct_worker_new(s->subject, &wo, &s->worker, err));
   s->result->batch_rows = lct_worker_max_rows(s->worker);
@@ -95,12 +102,19 @@ static void layer_done(void *ctx, lct_stage_kind kind, int32_t n_rows) {
 }
 
 static lct_status run(sweep *s, lct_input *in, lct_error *err) {
-  const sweep_plan_options po = {.positions = s->axes->positions, .n_positions = s->axes->n_positions, .subject = s->subject,
-                                 .max_rows = lct_worker_max_rows(s->worker), .max_tokens = s->max_tokens, .too_long = s->o->too_long,
-                                 .stores_tokens = s->o->keep == LCT_KEEP_TOKENS, .row_frontier = s->store.row_frontier,
+  const sweep_plan_options po = {.positions = s->axes->positions,
+                                 .n_positions = s->axes->n_positions,
+                                 .subject = s->subject,
+                                 .max_rows = lct_worker_max_rows(s->worker),
+                                 .max_tokens = s->max_tokens,
+                                 .too_long = s->o->too_long,
+                                 .stores_tokens = s->o->keep == LCT_KEEP_TOKENS,
+                                 .row_frontier = s->store.row_frontier,
                                  .token_frontier = s->store.token_frontier};
   LCT_TRY(sweep_planner_start(&po, in, &s->planner, err));
-  const lct_client client = {.ctx = s, .begin = s->o->keep == LCT_KEEP_TOKENS ? begin_pass : NULL, .layer_done = layer_done,
+  const lct_client client = {.ctx = s,
+                             .begin = s->o->keep == LCT_KEEP_TOKENS ? begin_pass : NULL,
+                             .layer_done = layer_done,
                              .cancel = s->o->cancel};
   const lct_client *clients[] = {&client};
   const lct_feed feed = {.ctx = s, .next = next_unit};
@@ -144,7 +158,8 @@ static lct_status run_and_finish(sweep *s, lct_input *in, lct_error *err) {
   }
   lct_sweep_state state = st == LCT_OK ? LCT_SWEEP_DONE : cancelled ? LCT_SWEEP_INTERRUPTED : LCT_SWEEP_FAILED;
   sweep_show(s, "finish", state);
-  lct_status said = sweep_write_state(s, lct_sweep_state_name(state), st == LCT_OK || cancelled ? NULL : err->message, st == LCT_OK ? err : &ignored);
+  lct_status said = sweep_write_state(s, lct_sweep_state_name(state), st == LCT_OK || cancelled ? NULL : err->message,
+                                      st == LCT_OK ? err : &ignored);
   if (st != LCT_OK || said != LCT_OK) return st == LCT_OK ? said : st;
   sweep_parts_remove(s->o->output);
   s->result->complete = true;

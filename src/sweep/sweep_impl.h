@@ -20,10 +20,10 @@ enum { SWEEP_INT8_GROUP = 128, SWEEP_PIECE = 16 };
 
 /* Tokens of one conversation that are stored. */
 typedef struct {
-  int32_t item;     /* of the unit, whose prompt they are of */
+  int32_t item; /* of the unit, whose prompt they are of */
   lct_positions *ranges;
   int n_ranges;
-  int64_t first;    /* row of tokens/… */
+  int64_t first; /* row of tokens/… */
   int32_t n;
 } sweep_tokens;
 
@@ -31,8 +31,8 @@ typedef struct {
 typedef struct {
   sweep_tokens *tokens;
   size_t n_tokens, cap_tokens;
-  int64_t row0;              /* store row of item 0 */
-  lct_buf messages, errors;  /* lines */
+  int64_t row0;             /* store row of item 0 */
+  lct_buf messages, errors; /* lines */
   int64_t conversations, rejected, truncated, replaced, skipped_rows;
   int64_t bytes_read, bytes_total; /* of the input when the unit was cut */
 } sweep_batch;
@@ -60,19 +60,19 @@ void sweep_planner_free(sweep_planner *p);
 typedef struct {
   lct_encoder *encoder;
   lct_prompts prompts;
-  uint64_t *hashes;   /* (a prompt's tokens + 1) of the ids before each */
+  uint64_t *hashes; /* (a prompt's tokens + 1) of the ids before each */
   size_t cap_hashes;
   int64_t rows, token_rows; /* of the store so far */
 } sweep_tokeniser;
 /* One conversation's, made in an arena. */
 typedef struct {
   lct_item *items;
-  uint64_t *hashes;   /* (n) of each item's ids */
-  int32_t n;          /* 0: it cannot be scanned */
-  char reason[256];   /* why it cannot, or was truncated; "" */
+  uint64_t *hashes; /* (n) of each item's ids */
+  int32_t n;        /* 0: it cannot be scanned */
+  char reason[256]; /* why it cannot, or was truncated; "" */
 } sweep_snapshots;
-lct_status sweep_tokenise(const sweep_plan_options *o, sweep_tokeniser *t, const lct_conversation *c, lct_arena *arena, sweep_snapshots *out,
-                          lct_error *err) LCT_CHECKED;
+lct_status sweep_tokenise(const sweep_plan_options *o, sweep_tokeniser *t, const lct_conversation *c, lct_arena *arena,
+                          sweep_snapshots *out, lct_error *err) LCT_CHECKED;
 /* Copies items with their lists into this arena. */
 lct_status sweep_move(sweep_snapshots *s, lct_arena *arena, lct_error *err) LCT_CHECKED;
 lct_status sweep_unit_add(const sweep_plan_options *o, sweep_tokeniser *t, lct_unit *u, const lct_conversation *c, const sweep_snapshots *s,
@@ -96,16 +96,16 @@ typedef struct {
   int64_t n[LCT_N_ROLES];
 } sweep_counts;
 typedef struct {
-  sweep_counts *n;      /* (n_positions) */
-  double **mean, **m2;  /* (n_streams) each (position, plane, role, width) */
+  sweep_counts *n;     /* (n_positions) */
+  double **mean, **m2; /* (n_streams) each (position, plane, role, width) */
 } sweep_moments;
 lct_status sweep_moments_new(const lct_axes *a, sweep_moments *m, lct_error *err) LCT_CHECKED;
 void sweep_moments_free(const lct_axes *a, sweep_moments *m);
 /* Adds items [from, to) of the unit. */
-lct_status sweep_moments_add(const lct_axes *a, sweep_moments *m, const lct_unit *u, const lct_pool *pool, lct_threads *threads, int64_t from,
-                             int64_t to, lct_error *err) LCT_CHECKED;
+lct_status sweep_moments_add(const lct_axes *a, sweep_moments *m, const lct_unit *u, const lct_pool *pool, lct_threads *threads,
+                             int64_t from, int64_t to, lct_error *err) LCT_CHECKED;
 void sweep_moments_merge(const lct_axes *a, sweep_moments *into, sweep_moments *part); /* and empties part */
-size_t sweep_moments_values(const lct_axes *a, int stream); /* of mean, and of m2 */
+size_t sweep_moments_values(const lct_axes *a, int stream);                            /* of mean, and of m2 */
 
 /* Where a stream goes; NULL: not kept. */
 typedef struct {
@@ -132,17 +132,17 @@ typedef struct {
   int64_t row_frontier, token_frontier; /* as in sweep_plan_options */
   lct_zarr_writer *writer;
   lct_zarr_out *scores, *token_ids, *moments_n;
-  sweep_out *streams;         /* (n_streams) */
+  sweep_out *streams; /* (n_streams) */
   lct_lines messages, errors;
   lct_journal_out journal;
-  struct json_t *arrays;      /* for sweep.json */
-  sweep_moments part, whole;  /* of the shard being filled; of those before (the keeper's while it runs) */
+  struct json_t *arrays;     /* for sweep.json */
+  sweep_moments part, whole; /* of the shard being filled; of those before (the keeper's while it runs) */
   sweep_keeper keeper;
 } sweep_store;
 
 /* --keep tokens: rows of the unit's stored tokens, in the stored type. */
 typedef struct {
-  void **rows;           /* (n_streams) each (token, plane, width) stored type */
+  void **rows; /* (n_streams) each (token, plane, width) stored type */
   float **scales;
   size_t cap;            /* tokens */
   int32_t *row_of_token; /* in the batch that is run; -1: it is not in it */
@@ -164,8 +164,8 @@ typedef struct {
   sweep_token_rows tokens_kept;
   float *score_buffer;
   size_t cap_scores;
-  int32_t max_tokens;    /* of a prompt */
-  int64_t rows, tokens;  /* done so far */
+  int32_t max_tokens;   /* of a prompt */
+  int64_t rows, tokens; /* done so far */
   int64_t bytes_read, bytes_total;
   double t_start;
   lct_rates rates;
@@ -197,7 +197,7 @@ lct_status sweep_take_unit(void *ctx, lct_unit *u, lct_worker *w, lct_error *err
 lct_status sweep_check_derive(const lct_axes *a, const lct_sweep_options *o, const lct_device *d, lct_error *err) LCT_CHECKED;
 /* describe.c */
 lct_status sweep_describe(sweep *s, lct_error *err) LCT_CHECKED; /* fills s->asked */
-size_t sweep_saturated(const sweep *s); /* values that became Inf in the stored type */
+size_t sweep_saturated(const sweep *s);                          /* values that became Inf in the stored type */
 lct_status sweep_write_state(const sweep *s, const char *state, const char *error, lct_error *err) LCT_CHECKED;
 /* show.c */
 void sweep_show(sweep *s, const char *phase, lct_sweep_state state);

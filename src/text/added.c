@@ -98,8 +98,8 @@ static void look(size_t *seen, size_t to) {
 }
 
 /* The longest token that begins at p; *end gets its end. */
-static const lct_added_token *match_at(const lct_added *a, const lct_added_trie *t, const unsigned char *s, size_t p, size_t n,
-                                       size_t *end, size_t *seen) {
+static const lct_added_token *match_at(const lct_added *a, const lct_added_trie *t, const unsigned char *s, size_t p, size_t n, size_t *end,
+                                       size_t *seen) {
   const lct_added_token *best = NULL;
   uint32_t node = 0, next;
   size_t i = p;
@@ -156,8 +156,8 @@ static size_t next_candidate(const lct_added_trie *t, const unsigned char *s, si
   return p;
 }
 
-bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n,
-                    size_t floor, size_t *at, lct_added_match *out) {
+bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n, size_t floor,
+                    size_t *at, lct_added_match *out) {
   if (t->n_nodes <= 1) return false;
   size_t seen = 0;
   for (size_t p = *at; p < n && (p = next_candidate(t, s, p, n)) < n; p++) {

@@ -49,7 +49,7 @@ typedef struct {
 
 /* Finds the next token in s[0..n) at or after *at, which moves behind the match found by the text itself (without stripping).
  * `floor` is where the previous match ended, stripped spaces included. */
-bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n,
-                    size_t floor, size_t *at, lct_added_match *out);
+bool lct_added_next(const lct_added *a, const lct_added_trie *t, const lct_uclasses *u, const unsigned char *s, size_t n, size_t floor,
+                    size_t *at, lct_added_match *out);
 
 #endif

@@ -68,24 +68,22 @@ static lct_status grow_texts(lct_bpe *b, lct_error *err) {
   return LCT_OK;
 }
 
-static lct_status check_token(const lct_bpe *b, uint32_t id, const char *text, size_t n, bool in_model, const char *name,
-                              lct_error *err) {
+static lct_status check_token(const lct_bpe *b, uint32_t id, const char *text, size_t n, bool in_model, const char *name, lct_error *err) {
   if (n >= UINT32_MAX) return lct_fail(err, LCT_E_LIMIT, "%s: token %u has %zu bytes", name, (unsigned)id, n);
   if (!lct_utf8_valid(text, n)) return lct_fail(err, LCT_E_FORMAT, "%s: token %u is not valid UTF-8", name, (unsigned)id);
   if (id < b->n_tokens && b->tokens[id].text != NULL) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: id %u belongs to two tokens, \"%.60s\" and \"%.*s\"", name, (unsigned)id,
-                    b->tokens[id].text, (int)(n < 60 ? n : 60), text);
+    return lct_fail(err, LCT_E_FORMAT, "%s: id %u belongs to two tokens, \"%.60s\" and \"%.*s\"", name, (unsigned)id, b->tokens[id].text,
+                    (int)(n < 60 ? n : 60), text);
   }
   uint32_t other = in_model ? lct_bpe_find(b, text, n) : LCT_BPE_NONE;
   if (other != LCT_BPE_NONE) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: token \"%.*s\" has two ids, %u and %u", name, (int)(n < 60 ? n : 60), text,
-                    (unsigned)other, (unsigned)id);
+    return lct_fail(err, LCT_E_FORMAT, "%s: token \"%.*s\" has two ids, %u and %u", name, (int)(n < 60 ? n : 60), text, (unsigned)other,
+                    (unsigned)id);
   }
   return LCT_OK;
 }
 
-lct_status lct_bpe_add_token(lct_bpe *b, uint32_t id, const char *text, size_t n, bool in_model, const char *name,
-                             lct_error *err) {
+lct_status lct_bpe_add_token(lct_bpe *b, uint32_t id, const char *text, size_t n, bool in_model, const char *name, lct_error *err) {
   LCT_TRY(check_token(b, id, text, n, in_model, name, err));
   if (id >= b->n_tokens) {
     size_t old = b->n_tokens;
@@ -120,12 +118,11 @@ lct_status lct_bpe_reserve_merges(lct_bpe *b, size_t n, lct_error *err) {
   return LCT_OK;
 }
 
-static lct_status find_part(const lct_bpe *b, uint32_t rank, const char *text, size_t n, const char *name, uint32_t *id,
-                            lct_error *err) {
+static lct_status find_part(const lct_bpe *b, uint32_t rank, const char *text, size_t n, const char *name, uint32_t *id, lct_error *err) {
   *id = lct_bpe_find(b, text, n);
   if (*id != LCT_BPE_NONE) return LCT_OK;
-  return lct_fail(err, LCT_E_FORMAT, "%s: merge %u needs the token \"%.*s\", which the vocabulary does not have", name,
-                  (unsigned)rank, (int)(n < 120 ? n : 120), text);
+  return lct_fail(err, LCT_E_FORMAT, "%s: merge %u needs the token \"%.*s\", which the vocabulary does not have", name, (unsigned)rank,
+                  (int)(n < 120 ? n : 120), text);
 }
 
 lct_status lct_bpe_add_merge(lct_bpe *b, uint32_t rank, const char *left, size_t left_n, const char *right, size_t right_n,

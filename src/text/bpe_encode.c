@@ -139,8 +139,7 @@ static lct_status encode_long(const lct_bpe *b, lct_bpe_work *w, const unsigned 
 }
 
 /* Id of the token that is the whole word, LCT_BPE_NONE if there is none. */
-static lct_status find_whole(const lct_bpe *b, lct_bpe_work *w, const unsigned char *word, size_t n, uint32_t *id,
-                             lct_error *err) {
+static lct_status find_whole(const lct_bpe *b, lct_bpe_work *w, const unsigned char *word, size_t n, uint32_t *id, lct_error *err) {
   w->spelled.len = 0;
   for (size_t i = 0; i < n; i++) {
     unsigned char text[4];

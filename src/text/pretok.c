@@ -95,13 +95,13 @@ static size_t next_digits(const lct_uclasses *u, const unsigned char *s, size_t 
 
 size_t lct_pretok_next(lct_pretok_kind kind, const lct_uclasses *u, const unsigned char *s, size_t p, size_t n) {
   switch (kind) {
-    case LCT_PRETOK_QWEN: return next_qwen(u, s, p, n, 1);
-    case LCT_PRETOK_LLAMA3: return next_qwen(u, s, p, n, 3);
-    case LCT_PRETOK_GPT2: return next_gpt2(u, s, p, n);
-    case LCT_PRETOK_DIGITS: return next_digits(u, s, p, n, false);
-    case LCT_PRETOK_DIGIT: return next_digits(u, s, p, n, true);
-    case LCT_PRETOK_SPACE:
-    case LCT_PRETOK_PCRE: break;
+  case LCT_PRETOK_QWEN: return next_qwen(u, s, p, n, 1);
+  case LCT_PRETOK_LLAMA3: return next_qwen(u, s, p, n, 3);
+  case LCT_PRETOK_GPT2: return next_gpt2(u, s, p, n);
+  case LCT_PRETOK_DIGITS: return next_digits(u, s, p, n, false);
+  case LCT_PRETOK_DIGIT: return next_digits(u, s, p, n, true);
+  case LCT_PRETOK_SPACE:
+  case LCT_PRETOK_PCRE: break;
   }
   return n;
 }

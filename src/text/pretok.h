@@ -37,8 +37,8 @@ void lct_pretok_free(lct_pretok *p);
 size_t lct_pretok_next(lct_pretok_kind kind, const lct_uclasses *u, const unsigned char *s, size_t p, size_t n);
 
 /* Next match of a PCRE step in s[0..n) at or after `from`; *found is false at the end. match_data from lct_pretok_match_data. */
-lct_status lct_pretok_regex_next(const lct_pretok_step *step, void *match_data, const unsigned char *s, size_t n, size_t from,
-                                 bool *found, size_t *begin, size_t *end, lct_error *err) LCT_CHECKED;
+lct_status lct_pretok_regex_next(const lct_pretok_step *step, void *match_data, const unsigned char *s, size_t n, size_t from, bool *found,
+                                 size_t *begin, size_t *end, lct_error *err) LCT_CHECKED;
 /* Match data big enough for any step (NULL when memory is out); only offset 0 is looked at. */
 void *lct_pretok_match_data(void);
 void lct_pretok_match_data_free(void *match_data);

@@ -80,8 +80,8 @@ void lct_pretok_free(lct_pretok *p) {
   *p = (lct_pretok){0};
 }
 
-lct_status lct_pretok_regex_next(const lct_pretok_step *step, void *match_data, const unsigned char *s, size_t n, size_t from,
-                                 bool *found, size_t *begin, size_t *end, lct_error *err) {
+lct_status lct_pretok_regex_next(const lct_pretok_step *step, void *match_data, const unsigned char *s, size_t n, size_t from, bool *found,
+                                 size_t *begin, size_t *end, lct_error *err) {
   *found = false;
   while (from <= n) {
     int rc = pcre2_match(step->code, s, n, from, PCRE2_NO_UTF_CHECK, match_data, NULL);
@@ -89,8 +89,7 @@ lct_status lct_pretok_regex_next(const lct_pretok_step *step, void *match_data, 
     if (rc < 0) {
       PCRE2_UCHAR text[160];
       (void)pcre2_get_error_message(rc, text, sizeof text);
-      return lct_fail(err, LCT_E_LIMIT, "the pre-tokenizer's Split pattern failed at byte %zu of %zu: %s", from, n,
-                      (const char *)text);
+      return lct_fail(err, LCT_E_LIMIT, "the pre-tokenizer's Split pattern failed at byte %zu of %zu: %s", from, n, (const char *)text);
     }
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(match_data);
     if (at[0] >= from && at[1] > at[0]) {

@@ -106,8 +106,8 @@ lct_status lct_template_choose(const lct_tokenizer *t, const char *name, bool no
     const char *jinja = lct_tokenizer_chat_template(t);
     if (jinja == NULL) {
 #define TEMPLATE_NAME(id, label, what) " " label
-      return lct_fail(err, LCT_E_UNSUPPORTED, "%s has no chat template; name one with --chat-template, one of:" LCT_TEMPLATES(TEMPLATE_NAME),
-                      model);
+      return lct_fail(err, LCT_E_UNSUPPORTED,
+                      "%s has no chat template; name one with --chat-template, one of:" LCT_TEMPLATES(TEMPLATE_NAME), model);
 #undef TEMPLATE_NAME
     }
     LCT_TRY(lct_template_recognise(jinja, out, err));

@@ -118,7 +118,8 @@ lct_status lct_template_recognise(const char *jinja, lct_template *out, lct_erro
   list_names(list);
   return lct_fail(err, LCT_E_UNSUPPORTED,
                   "the model's chat template (%zu bytes, SHA-256 %.16s...) is none of those known here; choose one with "
-                  "--chat-template NAME, NAME one of: %s", n, text_hash, list);
+                  "--chat-template NAME, NAME one of: %s",
+                  n, text_hash, list);
 }
 
 void lct_rendered_free(lct_rendered *r) {
@@ -153,8 +154,8 @@ static lct_status render_from(const lct_template *t, const lct_message *messages
                : lct_template_render_chatml(t, messages, n, first, add_generation_prompt, out, err);
 }
 
-lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages,
-                               bool add_generation_prompt, lct_rendered *out, lct_error *err) {
+lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages, bool add_generation_prompt,
+                               lct_rendered *out, lct_error *err) {
   *out = (lct_rendered){0};
   lct_status status = render_from(t, messages, n_messages, 0, add_generation_prompt, out, err);
   if (status != LCT_OK) lct_rendered_free(out);

@@ -4,15 +4,15 @@
 
 #include "base/mem.h"
 
-#define LCT_TEMPLATES(X)                                                            \
-  X(CHATML, "chatml", "plain ChatML")                                               \
-  X(QWEN2, "qwen2", "Qwen2: ChatML with a default system prompt")                   \
-  X(QWEN25, "qwen2.5", "Qwen2.5: ChatML with Qwen's default system prompt")         \
-  X(QWEN3, "qwen3", "Qwen3: <think> blocks, thinking on or off")                    \
-  X(QWEN3_INSTRUCT, "qwen3-instruct", "Qwen3 Instruct (2507): never thinks")        \
-  X(QWEN3_THINKING, "qwen3-thinking", "Qwen3 Thinking (2507): always thinks")       \
-  X(SMOLLM2, "smollm2", "SmolLM2: ChatML with SmolLM's default system prompt")      \
-  X(LLAMA3, "llama3", "Llama 3: header/eot form")                                   \
+#define LCT_TEMPLATES(X)                                                       \
+  X(CHATML, "chatml", "plain ChatML")                                          \
+  X(QWEN2, "qwen2", "Qwen2: ChatML with a default system prompt")              \
+  X(QWEN25, "qwen2.5", "Qwen2.5: ChatML with Qwen's default system prompt")    \
+  X(QWEN3, "qwen3", "Qwen3: <think> blocks, thinking on or off")               \
+  X(QWEN3_INSTRUCT, "qwen3-instruct", "Qwen3 Instruct (2507): never thinks")   \
+  X(QWEN3_THINKING, "qwen3-thinking", "Qwen3 Thinking (2507): always thinks")  \
+  X(SMOLLM2, "smollm2", "SmolLM2: ChatML with SmolLM's default system prompt") \
+  X(LLAMA3, "llama3", "Llama 3: header/eot form")                              \
   X(LLAMA31, "llama3.1", "Llama 3.1, 3.2, 3.3: Llama 3 with a dated system block")
 
 typedef enum {
@@ -57,8 +57,8 @@ void lct_rendered_free(lct_rendered *r);
 
 /* apply_chat_template(messages, tokenize=False, add_generation_prompt=...). Contents must be valid UTF-8 (else LCT_E_FORMAT).
  * LCT_E_USAGE without messages, or for a message without a role. On failure *out is empty. */
-lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages,
-                               bool add_generation_prompt, lct_rendered *out, lct_error *err) LCT_CHECKED;
+lct_status lct_template_render(const lct_template *t, const lct_message *messages, size_t n_messages, bool add_generation_prompt,
+                               lct_rendered *out, lct_error *err) LCT_CHECKED;
 
 /* What two renderings have in common at their beginnings: messages' spans, and bytes. */
 typedef struct {

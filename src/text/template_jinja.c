@@ -19,11 +19,11 @@
 typedef struct {
   const char *s;
   size_t n, at;
-  bool ok;           /* false once something has no normal form */
-  bool trim_left;    /* the tag before ended in "-": drop whitespace */
-  bool after_block;  /* the tag before was a statement or comment: drop one newline */
-  bool line_start;   /* text that begins here begins a line */
-  bool in_literal;   /* the output ends inside an open L */
+  bool ok;          /* false once something has no normal form */
+  bool trim_left;   /* the tag before ended in "-": drop whitespace */
+  bool after_block; /* the tag before was a statement or comment: drop one newline */
+  bool line_start;  /* text that begins here begins a line */
+  bool in_literal;  /* the output ends inside an open L */
   lct_buf *out;
   lct_error *err;
 } lexer;

@@ -52,9 +52,9 @@ static size_t space_len(const unsigned char *s, size_t n) {
   if (n >= 2 && s[0] == 0xC2 && (s[1] == 0x85 || s[1] == 0xA0)) return 2;
   if (n < 3) return 0;
   unsigned c = (unsigned)s[0] << 16 | (unsigned)s[1] << 8 | s[2];
-  if (c >= 0xE28080 && c <= 0xE2808A) return 3;                            /* U+2000 .. U+200A */
-  if (c == 0xE19A80 || c == 0xE280A8 || c == 0xE280A9) return 3;           /* U+1680, U+2028, U+2029 */
-  return c == 0xE280AF || c == 0xE2819F || c == 0xE38080 ? 3 : 0;          /* U+202F, U+205F, U+3000 */
+  if (c >= 0xE28080 && c <= 0xE2808A) return 3;                   /* U+2000 .. U+200A */
+  if (c == 0xE19A80 || c == 0xE280A8 || c == 0xE280A9) return 3;  /* U+1680, U+2028, U+2029 */
+  return c == 0xE280AF || c == 0xE2819F || c == 0xE38080 ? 3 : 0; /* U+202F, U+205F, U+3000 */
 }
 
 static slice trim(slice a) {
@@ -138,9 +138,7 @@ static lct_status put_thinking(lct_rendered *out, const lct_message *m, size_t n
 static bool is_qwen3(lct_template_kind k) { return k == LCT_TEMPLATE_QWEN3 || k == LCT_TEMPLATE_QWEN3_THINKING; }
 
 /* Qwen2.5 and later know their roles: a message of another role is left out without a word. */
-static bool knows_roles(lct_template_kind k) {
-  return k == LCT_TEMPLATE_QWEN25 || k == LCT_TEMPLATE_QWEN3_INSTRUCT || is_qwen3(k);
-}
+static bool knows_roles(lct_template_kind k) { return k == LCT_TEMPLATE_QWEN25 || k == LCT_TEMPLATE_QWEN3_INSTRUCT || is_qwen3(k); }
 
 static lct_status put_message(const lct_template *t, lct_rendered *out, const lct_message *m, size_t n, size_t i, size_t query,
                               lct_error *err) {

@@ -23,8 +23,8 @@ void lct_tokens_free(lct_tokens *t);
 /* From a folder holding tokenizer.json (and, if present, tokenizer_config.json). */
 lct_status lct_tokenizer_open_dir(const char *dir, lct_tokenizer **out, lct_error *err) LCT_CHECKED;
 /* From tokenizer.json text; config (tokenizer_config.json text) may be NULL. `name` stands in messages. */
-lct_status lct_tokenizer_parse(const char *json, size_t n, const char *config, size_t config_n, const char *name,
-                               lct_tokenizer **out, lct_error *err) LCT_CHECKED;
+lct_status lct_tokenizer_parse(const char *json, size_t n, const char *config, size_t config_n, const char *name, lct_tokenizer **out,
+                               lct_error *err) LCT_CHECKED;
 /* From GGUF metadata (tokenizer.ggml.model "gpt2"; pre "qwen2", "smollm", "llama-bpe", "default"). */
 lct_status lct_tokenizer_from_gguf(const lct_gguf *g, lct_tokenizer **out, lct_error *err) LCT_CHECKED;
 /* The tokenizer that belongs to a model. */
@@ -60,11 +60,11 @@ lct_status lct_encode_again(lct_encoder *e, const char *text, size_t n, size_t s
 
 /* Appends the decoded bytes of ids to *out; invalid UTF-8 becomes U+FFFD as `decode` does; skip_special leaves special tokens
  * out. */
-lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out,
-                      lct_error *err) LCT_CHECKED;
+lct_status lct_decode(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) LCT_CHECKED;
 
 /* The same bytes as they are: a token may hold a part of a character. */
-lct_status lct_decode_bytes(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out, lct_error *err) LCT_CHECKED;
+lct_status lct_decode_bytes(const lct_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, lct_buf *out,
+                            lct_error *err) LCT_CHECKED;
 
 int32_t lct_tokenizer_vocab(const lct_tokenizer *t);                 /* ids are 0 .. vocab-1 (added tokens included) */
 int32_t lct_tokenizer_id(const lct_tokenizer *t, const char *token); /* of an added or plain token's text, -1 if none */

@@ -7,8 +7,8 @@
 #include "text/tokenizer_internal.h"
 
 #define CACHE_SLOTS ((size_t)1 << 15)
-#define CACHE_KEY   30
-#define CACHE_IDS   8
+#define CACHE_KEY 30
+#define CACHE_IDS 8
 
 /* A word seen before and its tokens: one cache line. n_key == 0: empty. */
 typedef struct {
@@ -254,7 +254,8 @@ static lct_status put_ids(lct_encoder *e, const int32_t *ids, size_t n, lct_erro
 }
 
 /* Tokens of s[0..n) behind seam `from`, whose n_tokens stand in e->out behind the first `base`. Notes the seams it makes, if asked. */
-static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, size_t base, lct_seam from, lct_seams *seams, lct_error *err) {
+static lct_status encode_text(lct_encoder *e, const unsigned char *s, size_t n, size_t base, lct_seam from, lct_seams *seams,
+                              lct_error *err) {
   const lct_tokenizer *t = e->t;
   lct_added_match m;
   while (lct_added_next(&t->added, &t->added.raw, &t->classes, s, n, from.begin, &from.search, &m)) {

@@ -32,17 +32,15 @@ static lct_status add_pretok(lct_tokenizer *t, const lct_gguf *g, lct_error *err
   if (str_is(pre, "default") || str_is(pre, "gpt-2") || str_is(pre, "gpt2")) {
     return lct_pretok_add(&t->pretok, LCT_PRETOK_GPT2, name, err);
   }
-  return lct_fail(
-      err, LCT_E_UNSUPPORTED,
-      "%s: tokenizer.ggml.pre is \"%.*s\"; supported are \"qwen2\", \"llama-bpe\", \"smollm\", \"gpt-2\" and \"default\"", name,
-      (int)(pre.len < 60 ? pre.len : 60), pre.data);
+  return lct_fail(err, LCT_E_UNSUPPORTED,
+                  "%s: tokenizer.ggml.pre is \"%.*s\"; supported are \"qwen2\", \"llama-bpe\", \"smollm\", \"gpt-2\" and \"default\"", name,
+                  (int)(pre.len < 60 ? pre.len : 60), pre.data);
 }
 
 static lct_status add_tokens(lct_tokenizer *t, const lct_gguf *g, lct_error *err) {
   const char *name = lct_gguf_file(g);
   int64_t n = lct_gguf_array_len(g, "tokenizer.ggml.tokens"), n_types = lct_gguf_array_len(g, "tokenizer.ggml.token_type");
-  if (n <= 0 || n > INT32_MAX)
-    return lct_fail(err, LCT_E_FORMAT, "%s: tokenizer.ggml.tokens is missing, empty or too long", name);
+  if (n <= 0 || n > INT32_MAX) return lct_fail(err, LCT_E_FORMAT, "%s: tokenizer.ggml.tokens is missing, empty or too long", name);
   if (n_types >= 0 && n_types != n) {
     return lct_fail(err, LCT_E_FORMAT, "%s: tokenizer.ggml.token_type has %lld entries, tokenizer.ggml.tokens %lld", name,
                     (long long)n_types, (long long)n);
@@ -73,8 +71,7 @@ static lct_status add_merges(lct_tokenizer *t, const lct_gguf *g, lct_error *err
     lct_str s;
     bool ok = lct_gguf_array_str(g, "tokenizer.ggml.merges", i, &s);
     const char *space = ok && s.len > 0 ? memchr(s.data, ' ', s.len) : NULL;
-    if (space == NULL)
-      return lct_fail(err, LCT_E_FORMAT, "%s: tokenizer.ggml.merges[%lld] is not a pair of tokens", name, (long long)i);
+    if (space == NULL) return lct_fail(err, LCT_E_FORMAT, "%s: tokenizer.ggml.merges[%lld] is not a pair of tokens", name, (long long)i);
     size_t left = (size_t)(space - s.data);
     LCT_TRY(lct_bpe_add_merge(&t->bpe, (uint32_t)i, s.data, left, space + 1, s.len - left - 1, name, err));
   }
@@ -111,8 +108,7 @@ static lct_status add_special(lct_tokenizer *t, const lct_gguf *g, lct_error *er
   if (add_bos && t->bos >= 0) LCT_TRY(push_one(&t->prefix, &t->n_prefix, &t->prefix_cap, t->bos, err));
   if (add_eos && t->eos >= 0) LCT_TRY(push_one(&t->suffix, &t->n_suffix, &t->suffix_cap, t->eos, err));
   lct_str template;
-  return lct_gguf_str(g, "tokenizer.chat_template", &template) ? lct_tokenizer_set_template(t, template.data, template.len, err)
-                                                               : LCT_OK;
+  return lct_gguf_str(g, "tokenizer.chat_template", &template) ? lct_tokenizer_set_template(t, template.data, template.len, err) : LCT_OK;
 }
 
 static lct_status add_everything(lct_tokenizer *t, const lct_gguf *g, lct_error *err) {
@@ -120,8 +116,8 @@ static lct_status add_everything(lct_tokenizer *t, const lct_gguf *g, lct_error 
   lct_str model = {"", 0};
   (void)lct_gguf_str(g, "tokenizer.ggml.model", &model);
   if (!str_is(model, "gpt2")) {
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tokenizer.ggml.model is \"%.*s\", only \"gpt2\" (byte-level BPE) is supported",
-                    name, (int)(model.len < 60 ? model.len : 60), model.data);
+    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: tokenizer.ggml.model is \"%.*s\", only \"gpt2\" (byte-level BPE) is supported", name,
+                    (int)(model.len < 60 ? model.len : 60), model.data);
   }
   LCT_TRY(add_pretok(t, g, err));
   LCT_TRY(add_tokens(t, g, err));

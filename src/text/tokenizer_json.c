@@ -34,8 +34,8 @@ static lct_status add_vocab(lct_tokenizer *t, json_t *vocab, size_t n_ids, const
     if (!json_is_integer(v) || json_integer_value(v) < 0 || (size_t)json_integer_value(v) >= n_ids) {
       char *shown = json_dumps(v, JSON_ENCODE_ANY);
       lct_status s = lct_fail(err, LCT_E_FORMAT,
-                              "%s: model.vocab: token \"%.60s\" has id %.40s, expected 0 to %zu: ids are integers without holes",
-                              name, key, shown == NULL ? "?" : shown, n_ids - 1);
+                              "%s: model.vocab: token \"%.60s\" has id %.40s, expected 0 to %zu: ids are integers without holes", name, key,
+                              shown == NULL ? "?" : shown, n_ids - 1);
       free(shown);
       return s;
     }
@@ -46,11 +46,10 @@ static lct_status add_vocab(lct_tokenizer *t, json_t *vocab, size_t n_ids, const
 
 /* A merge is "a b" or ["a", "b"]. */
 static lct_status add_merge(lct_tokenizer *t, json_t *m, uint32_t rank, const char *name, lct_error *err) {
-  if (json_is_array(m) && json_array_size(m) == 2 && json_is_string(json_array_get(m, 0)) &&
-      json_is_string(json_array_get(m, 1))) {
+  if (json_is_array(m) && json_array_size(m) == 2 && json_is_string(json_array_get(m, 0)) && json_is_string(json_array_get(m, 1))) {
     json_t *a = json_array_get(m, 0), *b = json_array_get(m, 1);
-    return lct_bpe_add_merge(&t->bpe, rank, json_string_value(a), json_string_length(a), json_string_value(b),
-                             json_string_length(b), name, err);
+    return lct_bpe_add_merge(&t->bpe, rank, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b), name,
+                             err);
   }
   if (json_is_string(m)) {
     const char *s = json_string_value(m);
@@ -84,8 +83,7 @@ static lct_status check_affix(json_t *model, const char *key, const char *name, 
 }
 
 static lct_status add_model(lct_tokenizer *t, json_t *model, json_t *added, const char *name, lct_error *err) {
-  json_t *type = json_object_get(model, "type"), *vocab = json_object_get(model, "vocab"),
-         *merges = json_object_get(model, "merges");
+  json_t *type = json_object_get(model, "type"), *vocab = json_object_get(model, "vocab"), *merges = json_object_get(model, "merges");
   if (!json_is_object(model)) return lct_fail(err, LCT_E_FORMAT, "%s: \"model\" is missing or not an object", name);
   if (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0) {
     return lct_fail(err, LCT_E_UNSUPPORTED, "%s: model.type is \"%.60s\", only \"BPE\" is supported", name,
@@ -135,8 +133,8 @@ static lct_status add_added_token(lct_tokenizer *t, json_t *v, size_t index, siz
   const char *text = json_string_value(content);
   size_t n = json_string_length(content);
   if (json_integer_value(id) < 0 || (size_t)json_integer_value(id) >= n_ids) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: added_tokens[%zu] \"%.60s\" has id %lld, expected 0 to %zu: ids have no holes", name,
-                    index, text, (long long)json_integer_value(id), n_ids - 1);
+    return lct_fail(err, LCT_E_FORMAT, "%s: added_tokens[%zu] \"%.60s\" has id %lld, expected 0 to %zu: ids have no holes", name, index,
+                    text, (long long)json_integer_value(id), n_ids - 1);
   }
   lct_added_token a = {.content = text,
                        .n = n,
@@ -153,8 +151,8 @@ static lct_status add_added_token(lct_tokenizer *t, json_t *v, size_t index, siz
   if (known == LCT_BPE_NONE) {
     LCT_TRY(add_new_id(t, &a, name, err));
   } else if (known != (uint32_t)a.id) {
-    return lct_fail(err, LCT_E_FORMAT, "%s: added token \"%.60s\" has two ids, %u in model.vocab and %d in added_tokens", name,
-                    text, (unsigned)known, (int)a.id);
+    return lct_fail(err, LCT_E_FORMAT, "%s: added token \"%.60s\" has two ids, %u in model.vocab and %d in added_tokens", name, text,
+                    (unsigned)known, (int)a.id);
   }
   return lct_added_append(&t->added, &a, err);
 }
@@ -213,8 +211,8 @@ static lct_status add_everything(lct_tokenizer *t, json_t *root, const char *nam
   return lct_tokenizer_finish(t, name, err);
 }
 
-lct_status lct_tokenizer_parse(const char *json, size_t n, const char *config, size_t config_n, const char *name,
-                               lct_tokenizer **out, lct_error *err) {
+lct_status lct_tokenizer_parse(const char *json, size_t n, const char *config, size_t config_n, const char *name, lct_tokenizer **out,
+                               lct_error *err) {
   json_t *root = NULL;
   LCT_TRY(load(json, n, 0, name, &root, err));
   lct_tokenizer *t = NULL;

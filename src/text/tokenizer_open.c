@@ -22,8 +22,7 @@ lct_status lct_tokenizer_open_dir(const char *dir, lct_tokenizer **out, lct_erro
   LCT_TRY_GOTO(s, lct_file_read(path.data, MAX_FILE, &json, err), done);
   LCT_TRY_GOTO(s, read_optional(dir, "tokenizer_config.json", &config, &has_config, err), done);
   LCT_TRY_GOTO(s, read_optional(dir, "chat_template.jinja", &jinja, &has_jinja, err), done);
-  LCT_TRY_GOTO(s, lct_tokenizer_parse(json.data, json.len, has_config ? config.data : NULL, config.len, path.data, &t, err),
-               done);
+  LCT_TRY_GOTO(s, lct_tokenizer_parse(json.data, json.len, has_config ? config.data : NULL, config.len, path.data, &t, err), done);
   if (has_jinja) LCT_TRY_GOTO(s, lct_tokenizer_set_template(t, jinja.data, jinja.len, err), done);
   *out = t;
   t = NULL;

@@ -24,8 +24,7 @@ static bool flag_or_true(json_t *part, const char *key) {
 /* Calls `one` for a part, or for each part of a "Sequence" listed under `key`; sequences do not nest. */
 typedef lct_status (*part_fn)(lct_tokenizer *t, json_t *part, const char *name, lct_error *err);
 
-static lct_status each(lct_tokenizer *t, json_t *part, const char *where, const char *key, part_fn one, const char *name,
-                       lct_error *err) {
+static lct_status each(lct_tokenizer *t, json_t *part, const char *where, const char *key, part_fn one, const char *name, lct_error *err) {
   if (absent(part)) return LCT_OK;
   if (!is_type(part, "Sequence")) return one(t, part, name, err);
   json_t *list = json_object_get(part, key), *v;
@@ -48,12 +47,10 @@ lct_status lct_tokenizer_add_normalizer(lct_tokenizer *t, json_t *part, const ch
 static lct_status add_split(lct_tokenizer *t, json_t *part, const char *name, lct_error *err) {
   json_t *regex = json_object_get(json_object_get(part, "pattern"), "Regex");
   const char *behavior = json_string_value(json_object_get(part, "behavior"));
-  if (!json_is_string(regex))
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: pre_tokenizer: a Split without a Regex is not supported", name);
+  if (!json_is_string(regex)) return lct_fail(err, LCT_E_UNSUPPORTED, "%s: pre_tokenizer: a Split without a Regex is not supported", name);
   if (behavior == NULL || strcmp(behavior, "Isolated") != 0 || json_is_true(json_object_get(part, "invert"))) {
-    return lct_fail(err, LCT_E_UNSUPPORTED,
-                    "%s: pre_tokenizer: a Split must be \"Isolated\" and not inverted, found behavior \"%.40s\"%s", name,
-                    behavior == NULL ? "" : behavior, json_is_true(json_object_get(part, "invert")) ? ", inverted" : "");
+    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: pre_tokenizer: a Split must be \"Isolated\" and not inverted, found behavior \"%.40s\"%s",
+                    name, behavior == NULL ? "" : behavior, json_is_true(json_object_get(part, "invert")) ? ", inverted" : "");
   }
   return lct_pretok_add_regex(&t->pretok, json_string_value(regex), json_string_length(regex), name, err);
 }
@@ -83,8 +80,7 @@ static lct_status push_id(int32_t **ids, size_t *n, size_t *cap, int32_t id, lct
 }
 
 /* The ids of one special token of a template, before or behind the text. */
-static lct_status add_template_token(lct_tokenizer *t, json_t *part, json_t *token, bool behind, const char *name,
-                                     lct_error *err) {
+static lct_status add_template_token(lct_tokenizer *t, json_t *part, json_t *token, bool behind, const char *name, lct_error *err) {
   const char *key = json_string_value(json_object_get(token, "id"));
   json_t *ids = key == NULL ? NULL : json_object_get(json_object_get(json_object_get(part, "special_tokens"), key), "ids"), *v;
   if (!json_is_array(ids)) {
@@ -94,8 +90,8 @@ static lct_status add_template_token(lct_tokenizer *t, json_t *part, json_t *tok
   json_array_foreach(ids, i, v) {
     json_int_t id = json_integer_value(v);
     if (!json_is_integer(v) || id < 0 || (size_t)id >= t->bpe.n_tokens) {
-      return lct_fail(err, LCT_E_FORMAT, "%s: post_processor: special token \"%.60s\" has id %lld, the vocabulary has 0 to %zu",
-                      name, key, (long long)id, t->bpe.n_tokens - 1);
+      return lct_fail(err, LCT_E_FORMAT, "%s: post_processor: special token \"%.60s\" has id %lld, the vocabulary has 0 to %zu", name, key,
+                      (long long)id, t->bpe.n_tokens - 1);
     }
     LCT_TRY(behind ? push_id(&t->suffix, &t->n_suffix, &t->suffix_cap, (int32_t)id, err)
                    : push_id(&t->prefix, &t->n_prefix, &t->prefix_cap, (int32_t)id, err));
@@ -106,8 +102,7 @@ static lct_status add_template_token(lct_tokenizer *t, json_t *part, json_t *tok
 static lct_status add_template(lct_tokenizer *t, json_t *part, const char *name, lct_error *err) {
   json_t *single = json_object_get(part, "single"), *v;
   if (t->templated) return lct_fail(err, LCT_E_UNSUPPORTED, "%s: post_processor: more than one TemplateProcessing", name);
-  if (!json_is_array(single))
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: post_processor: the template's \"single\" is not a list", name);
+  if (!json_is_array(single)) return lct_fail(err, LCT_E_UNSUPPORTED, "%s: post_processor: the template's \"single\" is not a list", name);
   t->templated = true;
   bool behind = false;
   size_t i;
@@ -143,7 +138,6 @@ static lct_status one_decoder(lct_tokenizer *t, json_t *part, const char *name, 
 }
 
 lct_status lct_tokenizer_check_decoder(json_t *part, const char *name, lct_error *err) {
-  if (absent(part))
-    return lct_fail(err, LCT_E_UNSUPPORTED, "%s: a tokenizer without decoder is not supported, only ByteLevel is", name);
+  if (absent(part)) return lct_fail(err, LCT_E_UNSUPPORTED, "%s: a tokenizer without decoder is not supported, only ByteLevel is", name);
   return each(NULL, part, "decoder", "decoders", one_decoder, name, err);
 }

@@ -27,7 +27,7 @@ extern const size_t lct_nfc_n_decompositions;
 extern const uint16_t lct_nfc_compositions[];
 extern const size_t lct_nfc_n_compositions;
 
-#define LCT_UC_BLOCK    128
+#define LCT_UC_BLOCK 128
 #define LCT_UC_N_BLOCKS (0x110000 / LCT_UC_BLOCK)
 
 /* The class runs unfolded: blocks of 128 code points, equal uniform blocks shared. Block 0 is ASCII. */

@@ -40,7 +40,8 @@ static void put_vectors(size_t row, const lct_observation *x, const lct_observer
 /* Bits of what was observed of conversation i of many are those of it alone. */
 static void compare(const lct_observation *many, size_t i, const lct_observation *one, const lct_observer_axes *a) {
   const lct_observed *x = lct_observation_get(many, i), *y = lct_observation_get(one, 0);
-  size_t width = 0, scores = (size_t)a->n_scored_positions * (size_t)a->n_scored_sources * (size_t)a->n_layers * (size_t)a->n_references * (size_t)a->n_metrics;
+  size_t width = 0, scores = (size_t)a->n_scored_positions * (size_t)a->n_scored_sources * (size_t)a->n_layers * (size_t)a->n_references *
+                             (size_t)a->n_metrics;
   for (int s = 0; s < a->n_sources; s++) width += (size_t)a->widths[s];
   size_t vectors = (size_t)a->n_positions * (size_t)a->n_layers * width;
   if (x->n_tokens != y->n_tokens || memcmp(x->tokens, y->tokens, (size_t)x->n_tokens * sizeof *x->tokens) != 0 ||

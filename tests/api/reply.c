@@ -28,7 +28,8 @@ static int is_utf8(const char *s, size_t n) {
 static bool on_token(void *ctx, const lct_reply_token *t) {
   heard *h = ctx;
   if (t->number != h->n || !is_utf8(t->text, t->text_len) || t->text[t->text_len] != '\0') stop("a piece of text", NULL);
-  if (!(t->probability > 0 && t->probability <= 1) || fabsf(logf(t->probability) - t->logprob) > 1e-4f || !(t->entropy >= 0)) stop("a probability", NULL);
+  if (!(t->probability > 0 && t->probability <= 1) || fabsf(logf(t->probability) - t->logprob) > 1e-4f || !(t->entropy >= 0))
+    stop("a probability", NULL);
   if (t->vectors == NULL || t->scores == NULL) stop("a state", NULL);
   if (h->n == 0) {
     memcpy(h->first, t->vectors, h->n_first * sizeof *h->first);
@@ -64,13 +65,15 @@ int main(int argc, char **argv) {
   if (lct_generate(o, messages, n, &p, on_token, &all, &r, &err) != LCT_OK) stop("generate", &err);
   if (r.n_tokens != all.n || r.why == LCT_REPLY_STOPPED) stop("the result", NULL);
   if (lct_observe(o, messages, n, &x, &err) != LCT_OK) stop("observe", &err);
-  if (r.n_prompt != lct_observation_get(x, 0)->n_tokens || memcmp(all.first, lct_observation_vector(x, 0, 0, 0, 0), all.n_first * sizeof(float)) != 0 ||
+  if (r.n_prompt != lct_observation_get(x, 0)->n_tokens ||
+      memcmp(all.first, lct_observation_vector(x, 0, 0, 0, 0), all.n_first * sizeof(float)) != 0 ||
       all.first_score != lct_observation_score(x, 0, 0, 0, 0, 0, 0)) {
     stop("the state of the first token is not the conversation's own", NULL);
   }
   part = (heard){.stop_at = 3, .n_first = all.n_first};
   if (lct_generate(o, messages, n, &p, on_token, &part, &r, &err) != LCT_OK) stop("generate", &err);
-  if (r.why != LCT_REPLY_STOPPED || r.n_tokens != 3 || memcmp(part.ids, all.ids, 3 * sizeof *all.ids) != 0) stop("a reply that was stopped", NULL);
+  if (r.why != LCT_REPLY_STOPPED || r.n_tokens != 3 || memcmp(part.ids, all.ids, 3 * sizeof *all.ids) != 0)
+    stop("a reply that was stopped", NULL);
   again.n_first = all.n_first;
   if (lct_generate(o, messages, n, &p, on_token, &again, &r, &err) != LCT_OK) stop("generate", &err);
   if (again.n != all.n || memcmp(again.ids, all.ids, sizeof all.ids) != 0) stop("the same seed gives another reply", NULL);

@@ -110,7 +110,8 @@ int main(int argc, char **argv) {
   after = look();
   if (strcmp(before.folder, after.folder) != 0) return fail("the folder is changed");
   if (strcmp(before.locale, after.locale) != 0) return fail("the locale is changed");
-  if (memcmp(before.actions, after.actions, sizeof before.actions) != 0 || memcmp(before.flags, after.flags, sizeof before.flags) != 0) return fail("what signals do is changed");
+  if (memcmp(before.actions, after.actions, sizeof before.actions) != 0 || memcmp(before.flags, after.flags, sizeof before.flags) != 0)
+    return fail("what signals do is changed");
   if (memcmp(&before.blocked, &after.blocked, sizeof before.blocked) != 0) return fail("which signals are blocked is changed");
   if (before.threads != after.threads) return fail("OpenMP's number of threads is changed");
   if (before.mask != after.mask) return fail("the umask is changed");

@@ -96,11 +96,20 @@ static inline void decode_batch(const lct_plan *plan, int n, int32_t kv_base, in
     memcpy(ranges, path, (size_t)n_ranges * sizeof *ranges);
     if (made > 0) ranges[n_ranges++] = (lct_kv_range){kv_base + i * (made + 1), made};
     positions[i] = lct_plan_seq_len(plan, i) + made;
-    segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .pos0 = positions[i], .kv0 = kv_base + i * (made + 1) + made,
-                                .n_ranges = n_ranges, .ranges = ranges};
+    segments[i] = (lct_segment){.row0 = i,
+                                .n_rows = 1,
+                                .pos0 = positions[i],
+                                .kv0 = kv_base + i * (made + 1) + made,
+                                .n_ranges = n_ranges,
+                                .ranges = ranges};
   }
-  *b = (lct_batch){.n_rows = n, .n_segments = n, .n_slots = kv_base + n * (made + 1), .decode = true, .tokens = positions,
-                   .positions = positions, .segments = segments};
+  *b = (lct_batch){.n_rows = n,
+                   .n_segments = n,
+                   .n_slots = kv_base + n * (made + 1),
+                   .decode = true,
+                   .tokens = positions,
+                   .positions = positions,
+                   .segments = segments};
 }
 
 static inline void free_decode_batch(lct_batch *b) {

@@ -20,7 +20,7 @@ typedef struct {
   const uint16_t *q;
   const uint16_t *k, *v; /* row i begins at i * ld */
   int64_t ld;
-  const int32_t *slots;  /* (n_keys) */
+  const int32_t *slots; /* (n_keys) */
 } reference_row;
 
 /* A multiple of 1/8 within +-4. */

@@ -13,9 +13,9 @@
 #include "kernels.h"
 #include "model/model.h"
 
-#define CUDA_OK(expr)                                                                                            \
-  do {                                                                                                           \
-    cudaError_t code_ = (expr);                                                                                  \
+#define CUDA_OK(expr)                                                                                          \
+  do {                                                                                                         \
+    cudaError_t code_ = (expr);                                                                                \
     if (code_ != cudaSuccess) fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #expr, cudaGetErrorString(code_)); \
   } while (0)
 
@@ -178,30 +178,30 @@ static inline double test_relative_l2(const float *got, const double *want, size
   return w > 0 ? sqrt(d / w) : sqrt(d);
 }
 
-#define assert_close_to(got, want, n, limit)                                                             \
-  do {                                                                                                   \
-    double close_ = test_relative_l2(got, want, n);                                                      \
+#define assert_close_to(got, want, n, limit)                                                            \
+  do {                                                                                                  \
+    double close_ = test_relative_l2(got, want, n);                                                     \
     if (!(close_ <= (limit))) fail_msg("%s: relative L2 error %g > %g", #got, close_, (double)(limit)); \
   } while (0)
 
 /* every element: |got - want| <= relative * |want| + absolute */
-#define assert_each_close(got, want, n, relative, absolute)                                                           \
-  do {                                                                                                                \
-    for (size_t each_ = 0; each_ < (size_t)(n); each_++) {                                                            \
-      double w_ = (double)(want)[each_], g_ = (double)(got)[each_];                                                   \
-      if (!(fabs(g_ - w_) <= (relative)*fabs(w_) + (absolute)))                                                       \
+#define assert_each_close(got, want, n, relative, absolute)                                                                 \
+  do {                                                                                                                      \
+    for (size_t each_ = 0; each_ < (size_t)(n); each_++) {                                                                  \
+      double w_ = (double)(want)[each_], g_ = (double)(got)[each_];                                                         \
+      if (!(fabs(g_ - w_) <= (relative)*fabs(w_) + (absolute)))                                                             \
         fail_msg("%s[%zu] is %.9g, expected %.9g within %g relative, %g absolute", #got, each_, g_, w_, (double)(relative), \
-                 (double)(absolute));                                                                                 \
-    }                                                                                                                 \
+                 (double)(absolute));                                                                                       \
+    }                                                                                                                       \
   } while (0)
 
 /* the same bits */
-#define assert_same_bits(got, want, bytes)                                                                                 \
-  do {                                                                                                                     \
-    const unsigned char *a_ = (const unsigned char *)(got), *b_ = (const unsigned char *)(want);                            \
-    for (size_t byte_ = 0; byte_ < (size_t)(bytes); byte_++) {                                                             \
+#define assert_same_bits(got, want, bytes)                                                                              \
+  do {                                                                                                                  \
+    const unsigned char *a_ = (const unsigned char *)(got), *b_ = (const unsigned char *)(want);                        \
+    for (size_t byte_ = 0; byte_ < (size_t)(bytes); byte_++) {                                                          \
       if (a_[byte_] != b_[byte_]) fail_msg("%s and %s differ at byte %zu of %zu", #got, #want, byte_, (size_t)(bytes)); \
-    }                                                                                                                      \
+    }                                                                                                                   \
   } while (0)
 
 /* A program that needs a GPU says so and ends with 77 where there is none. */

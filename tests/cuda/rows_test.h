@@ -63,14 +63,14 @@ static inline bool is_rounded(lct_dtype t, uint16_t got, double want, double sla
   return g >= test_half_f32(t, test_f32_half(t, (float)(want - slack))) && g <= test_half_f32(t, test_f32_half(t, (float)(want + slack)));
 }
 
-#define assert_rounded(t, got, want, slack, ...)                                                               \
-  do {                                                                                                         \
-    double want_ = (want), slack_ = (slack);                                                                   \
-    if (!is_rounded(t, got, want_, slack_)) {                                                                  \
-      char where_[160];                                                                                        \
-      (void)snprintf(where_, sizeof where_, __VA_ARGS__);                                                      \
+#define assert_rounded(t, got, want, slack, ...)                                                                               \
+  do {                                                                                                                         \
+    double want_ = (want), slack_ = (slack);                                                                                   \
+    if (!is_rounded(t, got, want_, slack_)) {                                                                                  \
+      char where_[160];                                                                                                        \
+      (void)snprintf(where_, sizeof where_, __VA_ARGS__);                                                                      \
       fail_msg("%s %s: %.9g, expected %.9g +- %.3g", lct_dtype_name(t), where_, (double)test_half_f32(t, got), want_, slack_); \
-    }                                                                                                          \
+    }                                                                                                                          \
   } while (0)
 
 static inline lct_backend *open_cpu(void) {

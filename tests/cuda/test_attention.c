@@ -150,8 +150,8 @@ static void check_row(const problem *p, const layout *l, const uint16_t *out, in
   size_t row = (size_t)l->rows[l->rows0[path] + pos - p->paths[path].pos0];
   for (int h = 0; h < p->s.n_heads; h++) {
     size_t at = (row * (size_t)p->s.n_heads + (size_t)h) * (size_t)dim, kv = (size_t)(h / group) * (size_t)dim;
-    reference_row r = {p->t,      dim,      pos + 1, p->scale, l->q + at, l->k + kv, l->v + kv, (int64_t)p->s.n_kv_heads * dim,
-                       l->slots + l->slots0[path]};
+    reference_row r = {
+        p->t, dim, pos + 1, p->scale, l->q + at, l->k + kv, l->v + kv, (int64_t)p->s.n_kv_heads * dim, l->slots + l->slots0[path]};
     reference_attention(&r, want, bound);
     for (int i = 0; i < dim; i++) {
       double got = (double)test_half_f32(p->t, out[at + (size_t)i]);
@@ -383,9 +383,9 @@ static void test_refusals(void **state) {
 int main(void) {
   test_need_gpu();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_groups),     cmocka_unit_test(test_lengths),      cmocka_unit_test(test_prompts),
-      cmocka_unit_test(test_long_path),  cmocka_unit_test(test_big_scores),   cmocka_unit_test(test_equal_values),
-      cmocka_unit_test(test_company),    cmocka_unit_test(test_masked_tiles), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_groups),    cmocka_unit_test(test_lengths),      cmocka_unit_test(test_prompts),
+      cmocka_unit_test(test_long_path), cmocka_unit_test(test_big_scores),   cmocka_unit_test(test_equal_values),
+      cmocka_unit_test(test_company),   cmocka_unit_test(test_masked_tiles), cmocka_unit_test(test_refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

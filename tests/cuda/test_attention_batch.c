@@ -65,8 +65,15 @@ static reference_row row_of(const lct_backend *be, const pass *p, const lct_segm
   assert_non_null(slots);
   for (int32_t i = 0; i <= pos; i++) slots[i] = slot_of(seg, i);
   size_t dim = (size_t)p->s.head_dim, kv = (size_t)(h / (p->s.n_heads / p->s.n_kv_heads)) * dim;
-  return (reference_row){be->t,     (int)dim,    pos + 1, p->s.scale, p->q + ((size_t)row * (size_t)p->s.n_heads + (size_t)h) * dim,
-                         p->k + kv, p->v + kv, (int64_t)p->s.n_kv_heads * p->s.head_dim, slots};
+  return (reference_row){be->t,
+                         (int)dim,
+                         pos + 1,
+                         p->s.scale,
+                         p->q + ((size_t)row * (size_t)p->s.n_heads + (size_t)h) * dim,
+                         p->k + kv,
+                         p->v + kv,
+                         (int64_t)p->s.n_kv_heads * p->s.head_dim,
+                         slots};
 }
 
 static void check_rows(const lct_backend *be, const pass *p, const lct_batch *b, const uint16_t *out, int step) {

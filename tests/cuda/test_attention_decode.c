@@ -7,8 +7,8 @@ typedef struct {
   lct_k_heads s;
   int n_tokens;
   const int *n_keys;
-  float size;  /* of queries and keys */
-  int trend;   /* the greatest scores: 0 anywhere, 1 the last keys, -1 the first */
+  float size; /* of queries and keys */
+  int trend;  /* the greatest scores: 0 anywhere, 1 the last keys, -1 the first */
 } scene;
 
 static int width(const scene *c) { return c->s.n_heads * c->s.head_dim; }
@@ -103,7 +103,8 @@ static uint16_t *decode(const scene *c, const int *order, int n, int step) {
   for (int r = 0; r < a.n_rows; r++) {
     uint16_t *row = rows + (size_t)r * w;
     if (r % 3 == 1) memcpy(got + (size_t)(r / 3) * w, row, w * 2);
-    else for (size_t i = 0; i < w; i++) assert_int_equal(row[i], 0xffff);
+    else
+      for (size_t i = 0; i < w; i++) assert_int_equal(row[i], 0xffff);
   }
   free(rows);
   free_call(&a);
@@ -264,9 +265,8 @@ static void test_refusals(void **state) {
 
 int main(void) {
   test_need_gpu();
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_head_dims),  cmocka_unit_test(test_odd_dims), cmocka_unit_test(test_groups),
-      cmocka_unit_test(test_big_scores), cmocka_unit_test(test_many_parts), cmocka_unit_test(test_company),
-      cmocka_unit_test(test_nothing),    cmocka_unit_test(test_refusals)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_head_dims),  cmocka_unit_test(test_odd_dims),   cmocka_unit_test(test_groups),
+                                     cmocka_unit_test(test_big_scores), cmocka_unit_test(test_many_parts), cmocka_unit_test(test_company),
+                                     cmocka_unit_test(test_nothing),    cmocka_unit_test(test_refusals)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,9 +236,9 @@ static void test_limits(void **state) {
 
 int main(void) {
   test_need_gpu();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole_paths), cmocka_unit_test(test_odd_dims),
-                                     cmocka_unit_test(test_rows_and_heads), cmocka_unit_test(test_big_scores),
-                                     cmocka_unit_test(test_long_path), cmocka_unit_test(test_company),
-                                     cmocka_unit_test(test_cpu), cmocka_unit_test(test_limits)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_whole_paths), cmocka_unit_test(test_odd_dims),  cmocka_unit_test(test_rows_and_heads),
+      cmocka_unit_test(test_big_scores),  cmocka_unit_test(test_long_path), cmocka_unit_test(test_company),
+      cmocka_unit_test(test_cpu),         cmocka_unit_test(test_limits)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -224,11 +224,11 @@ static void test_decode_parts(void **state) {
   for (int i = 0; i < 6; i++) {
     positions[i] = keys[i] - 1;
     ranges[i] = (lct_kv_range){2000 * i, positions[i]};
-    segments[i] = (lct_segment){.row0 = 5 - i, .n_rows = 1, .pos0 = positions[i], .kv0 = 2000 * i + 1500,
-                                .n_ranges = i > 0, .ranges = &ranges[i]};
+    segments[i] =
+        (lct_segment){.row0 = 5 - i, .n_rows = 1, .pos0 = positions[i], .kv0 = 2000 * i + 1500, .n_ranges = i > 0, .ranges = &ranges[i]};
   }
-  const lct_batch b = {.n_rows = 6, .n_segments = 6, .n_slots = 12000, .decode = true, .tokens = positions, .positions = positions,
-                       .segments = segments};
+  const lct_batch b =
+      {.n_rows = 6, .n_segments = 6, .n_slots = 12000, .decode = true, .tokens = positions, .positions = positions, .segments = segments};
   assert_ok(lct_cuda_begin_batch(be, &b, &s, &err));
   check_decode(be, &b, &s);
   close_backend(be);

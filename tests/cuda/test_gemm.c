@@ -243,8 +243,9 @@ static void test_refusals(void **state) {
                "matrix product on the GPU: 12 values in, 16 out: expected multiples of 8");
   assert_fails(lct_gemm_run(g, true, p.b_w.d, NULL, 16, 20, p.b_x.d, 16, 3, p.b_y.d, 24, &err), LCT_E_UNSUPPORTED,
                "matrix product on the GPU: 16 values in, 20 out: expected multiples of 8");
-  const char *leading = "matrix product on the GPU: leading dimensions 20 of 16 values in, 16 of 16 out: expected multiples of 8, at least "
-                        "the number of values";
+  const char *leading =
+      "matrix product on the GPU: leading dimensions 20 of 16 values in, 16 of 16 out: expected multiples of 8, at least "
+      "the number of values";
   assert_fails(lct_gemm_run(g, false, p.b_w.d, NULL, 16, 16, p.b_x.d, 20, 3, p.b_y.d, 16, &err), LCT_E_UNSUPPORTED, leading);
   assert_int_equal(lct_gemm_run(g, false, p.b_w.d, NULL, 16, 16, p.b_x.d, 16, 3, p.b_y.d, 8, &err), LCT_E_UNSUPPORTED);
   void *y = test_download(&p.b_y); /* nothing was written */

@@ -170,8 +170,8 @@ static void test_many_rows(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_shapes),  cmocka_unit_test(test_all_gates), cmocka_unit_test(test_nonfinite_up),
-    cmocka_unit_test(test_company), cmocka_unit_test(test_refusals),  cmocka_unit_test(test_many_rows),
+      cmocka_unit_test(test_shapes),  cmocka_unit_test(test_all_gates), cmocka_unit_test(test_nonfinite_up),
+      cmocka_unit_test(test_company), cmocka_unit_test(test_refusals),  cmocka_unit_test(test_many_rows),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,9 +152,9 @@ static void test_special_rows(void **state) {
     check_against_double(&c, x, h);
     assert_true(t == LCT_DTYPE_BF16 || isinf(test_half_f32(t, h[9])));
     assert_int_equal(h[c.dim] & 0x7fff, 0);
-    assert_true(isnan(test_half_f32(t, h[2 * c.dim])));     /* NaN anywhere: the whole row */
+    assert_true(isnan(test_half_f32(t, h[2 * c.dim]))); /* NaN anywhere: the whole row */
     assert_true(isnan(test_half_f32(t, h[3 * c.dim + 1535])));
-    assert_int_equal(h[3 * c.dim] & 0x7fff, 0);      /* beside Inf: zeros */
+    assert_int_equal(h[3 * c.dim] & 0x7fff, 0); /* beside Inf: zeros */
     free(x);
     free(h);
     free_case(&c);
@@ -223,8 +223,8 @@ static void test_many_rows(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_shapes),  cmocka_unit_test(test_sizes_of_values), cmocka_unit_test(test_special_rows),
-    cmocka_unit_test(test_company), cmocka_unit_test(test_refusals),        cmocka_unit_test(test_many_rows),
+      cmocka_unit_test(test_shapes),  cmocka_unit_test(test_sizes_of_values), cmocka_unit_test(test_special_rows),
+      cmocka_unit_test(test_company), cmocka_unit_test(test_refusals),        cmocka_unit_test(test_many_rows),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,10 @@ enum { N_ROWS = 120 };
 static const lct_dtype types[] = {LCT_DTYPE_F32, LCT_DTYPE_F16, LCT_DTYPE_BF16};
 
 /* One row; means over runs shorter and longer than an unrolled step, over pieces, over all, over one row. */
-static const lct_row_range RANGES[] = {{0, 120}, {5, 1}, {7, 15}, {9, 16}, {30, 17}, {3, 33}, {1, 4}, {8, 2}, {20, 31}, {119, 1}, {0, 1}, {2, 1}};
-static const lct_pooled LIST[] = {{0, 0, 0},  {-1, 0, 1}, {119, 0, 0}, {-1, 1, 1}, {-1, 2, 1}, {-1, 3, 1}, {-1, 4, 1},
-                                  {-1, 5, 1}, {-1, 6, 4}, {57, 0, 0},  {-1, 9, 1}, {-1, 10, 2}};
+static const lct_row_range RANGES[] = {{0, 120}, {5, 1}, {7, 15},  {9, 16},  {30, 17}, {3, 33},
+                                       {1, 4},   {8, 2}, {20, 31}, {119, 1}, {0, 1},   {2, 1}};
+static const lct_pooled LIST[] = {{0, 0, 0},  {-1, 0, 1}, {119, 0, 0}, {-1, 1, 1}, {-1, 2, 1}, {-1, 3, 1},
+                                  {-1, 4, 1}, {-1, 5, 1}, {-1, 6, 4},  {57, 0, 0}, {-1, 9, 1}, {-1, 10, 2}};
 enum { N_LIST = sizeof LIST / sizeof *LIST };
 
 /* The same by the pool on the host: (N_LIST, dim). */
@@ -75,7 +76,7 @@ static void test_shapes(void **state) {
   const struct {
     int64_t ld;
     int col0, dim, dst0;
-  } shapes[] = {{1, 0, 1, 0},   {2, 0, 2, 0},   {3, 0, 3, 0},     {64, 0, 64, 0},   {64, 0, 64, 1},    {66, 1, 64, 0},
+  } shapes[] = {{1, 0, 1, 0},   {2, 0, 2, 0},    {3, 0, 3, 0},     {64, 0, 64, 0},   {64, 0, 64, 1},     {66, 1, 64, 0},
                 {67, 2, 64, 2}, {96, 32, 63, 0}, {256, 0, 256, 0}, {258, 0, 258, 0}, {600, 300, 300, 2}, {896, 0, 896, 0}};
   for (int s = 0; s < N_OF(shapes); s++) {
     for (int k = 0; k < N_OF(types); k++) run_pool(types[k], shapes[s].ld, shapes[s].col0, shapes[s].dim, shapes[s].dst0, false);
@@ -95,7 +96,8 @@ static void test_far(void **state) {
   const lct_row_range range = {row, 1};
   const lct_pooled list[] = {{row, 0, 0}, {-1, 0, 1}};
   float *x = test_floats(8, 64, 1);
-  test_buffer src = test_upload_as(LCT_DTYPE_F16, x, 64), d_list = test_upload(list, sizeof list), ranges = test_upload(&range, sizeof range);
+  test_buffer src = test_upload_as(LCT_DTYPE_F16, x, 64), d_list = test_upload(list, sizeof list),
+              ranges = test_upload(&range, sizeof range);
   test_buffer dst = test_output(2 * 64 * sizeof(float));
   uintptr_t begin = (uintptr_t)src.d - (uintptr_t)row * (uintptr_t)ld * 2;
   assert_ok(lct_k_pool(LCT_DTYPE_F16, (const void *)begin, ld, 64, d_list.d, ranges.d, 2, dst.d, 0, &err));
@@ -110,7 +112,8 @@ static void test_far(void **state) {
 static void test_refusals(void **state) {
   (void)state;
   float *d = to_device(NULL, 1024);
-  assert_fails(lct_k_pool(LCT_DTYPE_Q8_0, d, 4, 4, (void *)d, (void *)d, 1, d, 0, &err), LCT_E_UNSUPPORTED, "pool: no kernel for type Q8_0");
+  assert_fails(lct_k_pool(LCT_DTYPE_Q8_0, d, 4, 4, (void *)d, (void *)d, 1, d, 0, &err), LCT_E_UNSUPPORTED,
+               "pool: no kernel for type Q8_0");
   assert_fails(lct_k_pool(LCT_DTYPE_F32, d, 3, 4, (void *)d, (void *)d, 1, d, 0, &err), LCT_E_UNSUPPORTED,
                "pool: 1 vectors of 4 elements, 3 apart: expected at most 8388480 elements");
   assert_ok(lct_k_pool(LCT_DTYPE_F32, d, 4, 4, (void *)d, (void *)d, 0, d, 0, &err));

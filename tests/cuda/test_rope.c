@@ -238,8 +238,8 @@ static void test_refusals(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_shapes),  cmocka_unit_test(test_wide_rows), cmocka_unit_test(test_sizes_of_values),
-    cmocka_unit_test(test_company), cmocka_unit_test(test_far_slots), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_shapes),  cmocka_unit_test(test_wide_rows), cmocka_unit_test(test_sizes_of_values),
+      cmocka_unit_test(test_company), cmocka_unit_test(test_far_slots), cmocka_unit_test(test_refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,9 +108,7 @@ static uint64_t find(const float *x, int n, int dim, int tag, uint64_t before) {
 static void test_finite_places(void **state) {
   (void)state;
   const float bad[] = {NAN, INFINITY, -INFINITY, -NAN};
-  const struct {
-    int n, dim;
-  } shapes[] = {{1, 1}, {1, 3}, {2, 4}, {1, 5}, {3, 341}, {1, 4096}, {1, 4097}, {3, 2730}, {2, 4099}, {5, 896}};
+  const struct { int n, dim; } shapes[] = {{1, 1}, {1, 3}, {2, 4}, {1, 5}, {3, 341}, {1, 4096}, {1, 4097}, {3, 2730}, {2, 4099}, {5, 896}};
   for (int s = 0; s < N_OF(shapes); s++) {
     size_t total = (size_t)shapes[s].n * (size_t)shapes[s].dim;
     float *x = test_floats(7, total, FLT_MAX);
@@ -206,8 +204,9 @@ static void test_convert_floats(void **state) {
     run_convert(LCT_DTYPE_F32, x, 65536, LCT_DTYPE_BF16, 0, 0);
     free(x);
   }
-  float limits[] = {65504, 65519.996f, 65520, -65520, 65536, 1e30f, FLT_MAX, -FLT_MAX, 0x1p-24f, 0x1p-25f, 0x1.000002p-25f, -0x1p-25f,
-                    0x1p-26f, 0x1p-14f, 0x1.ffcp-15f, 0x1p-133f, 0x1p-134f, 0x1.8p-134f, 0x1p-149f, 0, -0.0f, INFINITY, -INFINITY, NAN};
+  float limits[] = {65504,     65519.996f,  65520,           -65520,    65536,    1e30f,    FLT_MAX,      -FLT_MAX,
+                    0x1p-24f,  0x1p-25f,    0x1.000002p-25f, -0x1p-25f, 0x1p-26f, 0x1p-14f, 0x1.ffcp-15f, 0x1p-133f,
+                    0x1p-134f, 0x1.8p-134f, 0x1p-149f,       0,         -0.0f,    INFINITY, -INFINITY,    NAN};
   run_convert(LCT_DTYPE_F32, limits, sizeof limits / 4, LCT_DTYPE_F16, 0, 0);
   run_convert(LCT_DTYPE_F32, limits, sizeof limits / 4, LCT_DTYPE_BF16, 0, 0);
 }
@@ -273,10 +272,16 @@ static void test_many_elements(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_embed),          cmocka_unit_test(test_gather),        cmocka_unit_test(test_gather_far),
-    cmocka_unit_test(test_finite_places),  cmocka_unit_test(test_finite_first_of_many), cmocka_unit_test(test_convert_all_halves),
-    cmocka_unit_test(test_convert_floats), cmocka_unit_test(test_convert_sizes), cmocka_unit_test(test_refusals),
-    cmocka_unit_test(test_many_elements),
+      cmocka_unit_test(test_embed),
+      cmocka_unit_test(test_gather),
+      cmocka_unit_test(test_gather_far),
+      cmocka_unit_test(test_finite_places),
+      cmocka_unit_test(test_finite_first_of_many),
+      cmocka_unit_test(test_convert_all_halves),
+      cmocka_unit_test(test_convert_floats),
+      cmocka_unit_test(test_convert_sizes),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_many_elements),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,8 +76,10 @@ static uint64_t bits_of(const lct_sampling *s, uint32_t step) { return lct_sampl
 
 /* Row i draws as step step0 + i. */
 static result run(const rows *r, const lct_sampling *s, uint32_t step0, int k) {
-  lct_k_draw draw = {
-      .scale = lct_sampling_scale(s->temperature), .p53 = lct_sampling_p53(s->top_p), .top_k = s->top_k, .draw = s->do_sample};
+  lct_k_draw draw = {.scale = lct_sampling_scale(s->temperature),
+                     .p53 = lct_sampling_p53(s->top_p),
+                     .top_k = s->top_k,
+                     .draw = s->do_sample};
   uint64_t *u53 = malloc((size_t)r->n * sizeof *u53);
   assert_non_null(u53);
   for (int i = 0; i < r->n; i++) u53[i] = bits_of(s, step0 + (uint32_t)i);
@@ -147,8 +149,11 @@ static void check(const rows *r, const lct_sampling *s, uint32_t step0, int k) {
 static lct_sampling sampling(uint32_t i, int vocab) {
   static const double temperatures[] = {1, 0.7, 0.01, 0.3, 2, 10, 0, 1e9}, top_ps[] = {0, 0.9, 0.1, 0.999, 1, 1e-20, 0.5};
   const int top_ks[] = {0, 50, 1, 5, vocab, vocab - 1};
-  return (lct_sampling){.do_sample = true, .temperature = temperatures[i % N_OF(temperatures)], .top_p = top_ps[i / 2 % N_OF(top_ps)],
-                        .top_k = top_ks[i % N_OF(top_ks)], .seed = i};
+  return (lct_sampling){.do_sample = true,
+                        .temperature = temperatures[i % N_OF(temperatures)],
+                        .top_p = top_ps[i / 2 % N_OF(top_ps)],
+                        .top_k = top_ks[i % N_OF(top_ks)],
+                        .seed = i};
 }
 
 static int least(int a, int b) { return a < b ? a : b; }
@@ -295,9 +300,8 @@ static void test_limits(void **state) {
 int main(void) {
   test_need_gpu();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_like_cpu), cmocka_unit_test(test_large),  cmocka_unit_test(test_greedy),
-      cmocka_unit_test(test_company),  cmocka_unit_test(test_op),
-      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_like_cpu), cmocka_unit_test(test_large), cmocka_unit_test(test_greedy),
+      cmocka_unit_test(test_company),  cmocka_unit_test(test_op),    cmocka_unit_test(test_limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,9 +31,7 @@ static lct_tensor tensor_new(lct_dtype t, const char *name, uint32_t seed, int64
     case LCT_DTYPE_F16: memcpy(at, &f16, 2); break;
     case LCT_DTYPE_BF16: memcpy(at, &bf16, 2); break;
     case LCT_DTYPE_Q6_K: memcpy(at + 208, &scale, 2); break;
-    default: /* scale first, then a minimum or quants of which these may be two */
-      memcpy(at, &scale, 2);
-      memcpy(at + 2, &scale, 2);
+    default: /* scale first, then a minimum or quants of which these may be two */ memcpy(at, &scale, 2); memcpy(at + 2, &scale, 2);
     }
   }
   return (lct_tensor){.name = name, .dtype = t, .rows = rows, .cols = cols, .data = data};
@@ -143,8 +141,8 @@ static void test_stacked(void **state) {
 
 /* What is lost is counted; what is f16 in the file stays f16. */
 static void test_counts(void **state) {
-  static const float values[16] = {0,     -0.0f,    1,        65504, 65520,    -1e6f,     3.4e38f,        1e-8f,
-                                   -3e-8f, 2.9e-8f, 1e-41f,   0x1p-24f, INFINITY, -INFINITY, NAN, 0x1p-26f};
+  static const float values[16] = {0,      -0.0f,   1,      65504,    65520,    -1e6f,     3.4e38f, 1e-8f,
+                                   -3e-8f, 2.9e-8f, 1e-41f, 0x1p-24f, INFINITY, -INFINITY, NAN,     0x1p-26f};
   (void)state;
   for (int ty = 0; ty < 2; ty++) {
     lct_dtype t = ty == 0 ? LCT_DTYPE_F16 : LCT_DTYPE_BF16;
@@ -335,10 +333,10 @@ static void test_faults(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_dtypes), cmocka_unit_test(test_stacked), cmocka_unit_test(test_counts),
-      cmocka_unit_test(test_embeddings), cmocka_unit_test(test_pieces), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_dtypes),     cmocka_unit_test(test_stacked),  cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_embeddings), cmocka_unit_test(test_pieces),   cmocka_unit_test(test_refusals),
 #ifdef LCT_TEST_SHIM
-      cmocka_unit_test(test_faults), cmocka_unit_test(test_poisoned),
+      cmocka_unit_test(test_faults),     cmocka_unit_test(test_poisoned),
 #endif
   };
   test_need_gpu();

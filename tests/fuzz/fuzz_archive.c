@@ -11,8 +11,14 @@ static const char *const FILES[] = {"sweep.json", "journal", "messages.jsonl", "
 static char dir[64];
 
 static void make_dir(void) {
-  static const char *const folders[] = {"", "/data.zarr", "/data.zarr/pooled", "/data.zarr/pooled/hidden_out", "/data.zarr/pooled/hidden_out/c",
-                                        "/data.zarr/pooled/hidden_out/c/0", "/data.zarr/pooled/hidden_out/c/0/0", "/data.zarr/pooled/hidden_out/c/0/0/0"};
+  static const char *const folders[] = {"",
+                                        "/data.zarr",
+                                        "/data.zarr/pooled",
+                                        "/data.zarr/pooled/hidden_out",
+                                        "/data.zarr/pooled/hidden_out/c",
+                                        "/data.zarr/pooled/hidden_out/c/0",
+                                        "/data.zarr/pooled/hidden_out/c/0/0",
+                                        "/data.zarr/pooled/hidden_out/c/0/0/0"};
   char path[256];
   (void)snprintf(dir, sizeof dir, "%s/fuzz-archive-%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
   for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
@@ -71,7 +77,8 @@ static void read_vectors(lct_archive *a, const char *source, const char *positio
     int64_t have = tokens ? lct_archive_get_info(a)->n_tokens : lct_archive_get_info(a)->n_rows;
     size_t n = have < 5 ? (size_t)have : 5;
     if (s == LCT_OK && n * (size_t)width <= MAX_VALUES) {
-      s = tokens ? lct_archive_token_vectors(a, source, layer, 0, n, out, &err) : lct_archive_vectors(a, source, position, layer, 0, n, out, &err);
+      s = tokens ? lct_archive_token_vectors(a, source, layer, 0, n, out, &err)
+                 : lct_archive_vectors(a, source, position, layer, 0, n, out, &err);
     }
     if (s != LCT_OK) fuzz_check_error(s, &err);
   }

@@ -16,9 +16,17 @@ static void read_arrays(const lct_gguf *g, const char *key) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-  static const char *const keys[] = {"general.architecture", "general.alignment", "llama.block_count", "qwen2.rope.freq_base",
-                                     "tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type",
-                                     "tokenizer.ggml.add_bos_token", "tokenizer.chat_template", "a", ""};
+  static const char *const keys[] = {"general.architecture",
+                                     "general.alignment",
+                                     "llama.block_count",
+                                     "qwen2.rope.freq_base",
+                                     "tokenizer.ggml.tokens",
+                                     "tokenizer.ggml.merges",
+                                     "tokenizer.ggml.token_type",
+                                     "tokenizer.ggml.add_bos_token",
+                                     "tokenizer.chat_template",
+                                     "a",
+                                     ""};
   lct_error err = {0};
   lct_gguf *g = NULL;
   lct_status s = lct_gguf_parse(data, n, "fuzz", &g, &err);

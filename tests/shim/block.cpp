@@ -53,8 +53,15 @@ struct shim_thread {
   size_t open;                   /* copies not committed */
 };
 
-static const char *const kind_names[] = {"the end of the kernel", "lct_sync",        "lct_warp_sync",         "a shuffle", "lct_ballot",
-                                         "lct_ldmatrix_x4",       "lct_ldmatrix_x4_trans", "lct_mma_16816 (f16)", "lct_mma_16816 (bf16)"};
+static const char *const kind_names[] = {"the end of the kernel",
+                                         "lct_sync",
+                                         "lct_warp_sync",
+                                         "a shuffle",
+                                         "lct_ballot",
+                                         "lct_ldmatrix_x4",
+                                         "lct_ldmatrix_x4_trans",
+                                         "lct_mma_16816 (f16)",
+                                         "lct_mma_16816 (bf16)"};
 
 static shim_thread threads[1024];
 static shim_warp warps[32];
@@ -100,8 +107,8 @@ static uint32_t random_below(uint32_t n) {
 static void check_shared(const void *p, const char *what, shim_site at) {
   const unsigned char *s = (const unsigned char *)p;
   if ((uintptr_t)p % 16 != 0 || s < shared || s + 16 > shared + shared_bytes)
-    shim_report("%s at %s:%d: 16 bytes at offset %lld of %zu bytes of shared memory", what, at.file, at.line,
-                (long long)(s - shared), shared_bytes);
+    shim_report("%s at %s:%d: 16 bytes at offset %lld of %zu bytes of shared memory", what, at.file, at.line, (long long)(s - shared),
+                shared_bytes);
 }
 
 static void ldmatrix(shim_warp *w, bool trans) {

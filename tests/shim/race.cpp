@@ -49,7 +49,7 @@ static cell *find_cell(const void *p, size_t *left) {
   if (last == nullptr || last_launch != shim_race_launch || at - last_start >= last->bytes) {
     size_t bytes = 0;
     uintptr_t start = shim_allocation_of(p, &bytes);
-    if (start == 0) return nullptr; /* a thread's own */
+    if (start == 0) return nullptr;                                /* a thread's own */
     if (n_cells > MOST_CELLS && last_launch != shim_race_launch) { /* what earlier launches did is of no interest */
       regions.clear();
       n_cells = 0;
@@ -94,8 +94,8 @@ static bool races(const access *a, int thread, bool shared) {
 static void note(const void *p, size_t bytes, shim_access kind, void *pc) {
   if (shim_race_launch == 0) return;
   int thread = (int)shim_thread_idx.x;
-  access now = {shim_race_launch, shim_race_phase,       shim_race_block, shim_race_warp_epoch[thread / 32], (int16_t)(thread / 32),
-                (int16_t)thread,  kind == SHIM_ATOMIC};
+  access now = {shim_race_launch,       shim_race_phase, shim_race_block,    shim_race_warp_epoch[thread / 32],
+                (int16_t)(thread / 32), (int16_t)thread, kind == SHIM_ATOMIC};
   bool shared = shim_in_shared(p);
   size_t left = 0;
   cell *c = find_cell(p, &left);
@@ -127,17 +127,17 @@ static void note(const void *p, size_t bytes, shim_access kind, void *pc) {
 
 /* Notes the accesses of operations that are not the kernel's own code: asynchronous copies, ldmatrix, atomics. */
 static bool installed = (shim_race_note = [](const void *p, size_t bytes, shim_access kind) {
-  note(p, bytes, kind, __builtin_return_address(0));
-}) != nullptr;
+                          note(p, bytes, kind, __builtin_return_address(0));
+                        }) != nullptr;
 
 extern "C" {
-#define HOOK(name, bytes, kind)  \
-  void name(const void *p);      \
+#define HOOK(name, bytes, kind) \
+  void name(const void *p);     \
   void name(const void *p) { note(p, bytes, kind, __builtin_return_address(0)); }
-#define HOOKS(bytes)                                   \
-  HOOK(__tsan_read##bytes, bytes, SHIM_READ)           \
-  HOOK(__tsan_write##bytes, bytes, SHIM_WRITE)         \
-  HOOK(__tsan_volatile_read##bytes, bytes, SHIM_READ)  \
+#define HOOKS(bytes)                                  \
+  HOOK(__tsan_read##bytes, bytes, SHIM_READ)          \
+  HOOK(__tsan_write##bytes, bytes, SHIM_WRITE)        \
+  HOOK(__tsan_volatile_read##bytes, bytes, SHIM_READ) \
   HOOK(__tsan_volatile_write##bytes, bytes, SHIM_WRITE)
 HOOKS(1)
 HOOKS(2)

@@ -32,7 +32,7 @@ void shim_set_schedule(const char *schedule);
 void shim_reset(void);
 
 /* since the start of the program */
-size_t shim_allocations(void);     /* allocations, device and pinned */
+size_t shim_allocations(void);      /* allocations, device and pinned */
 size_t shim_live_allocations(void); /* not freed yet */
 size_t shim_launches(void);
 

@@ -95,11 +95,17 @@ LCT_DEVICE float lct_f32(lct_bf16 x) { return lct_bf16_to_f32(x.bits); }
 template <typename T>
 LCT_DEVICE T lct_from_f32(float x);
 template <>
-LCT_DEVICE lct_f16 lct_from_f32<lct_f16>(float x) { return lct_f16{lct_f32_to_f16(x)}; }
+LCT_DEVICE lct_f16 lct_from_f32<lct_f16>(float x) {
+  return lct_f16{lct_f32_to_f16(x)};
+}
 template <>
-LCT_DEVICE lct_bf16 lct_from_f32<lct_bf16>(float x) { return lct_bf16{lct_f32_to_bf16(x)}; }
+LCT_DEVICE lct_bf16 lct_from_f32<lct_bf16>(float x) {
+  return lct_bf16{lct_f32_to_bf16(x)};
+}
 template <typename T>
-LCT_DEVICE uint32_t lct_pack2(float lo, float hi) { return lct_from_f32<T>(lo).bits | (uint32_t)lct_from_f32<T>(hi).bits << 16; }
+LCT_DEVICE uint32_t lct_pack2(float lo, float hi) {
+  return lct_from_f32<T>(lo).bits | (uint32_t)lct_from_f32<T>(hi).bits << 16;
+}
 template <typename T>
 LCT_DEVICE float2 lct_unpack2(uint32_t v) {
   return make_float2(lct_f32(T{(uint16_t)(v & 0xffffu)}), lct_f32(T{(uint16_t)(v >> 16)}));
@@ -123,15 +129,18 @@ LCT_DEVICE T shim_shuffle(T v, int (*source)(int lane, int by), int by, shim_sit
 }
 template <typename T>
 LCT_DEVICE T lct_shfl_xor(T v, int mask, SHIM_SITE) {
-  return shim_shuffle(v, [](int lane, int by) { return (lane ^ by) & 31; }, mask, SHIM_HERE);
+  return shim_shuffle(
+      v, [](int lane, int by) { return (lane ^ by) & 31; }, mask, SHIM_HERE);
 }
 template <typename T> /* lanes below delta keep their own */
 LCT_DEVICE T lct_shfl_up(T v, int delta, SHIM_SITE) {
-  return shim_shuffle(v, [](int lane, int by) { return lane < by ? lane : lane - by; }, delta, SHIM_HERE);
+  return shim_shuffle(
+      v, [](int lane, int by) { return lane < by ? lane : lane - by; }, delta, SHIM_HERE);
 }
 template <typename T>
 LCT_DEVICE T lct_shfl(T v, int lane, SHIM_SITE) {
-  return shim_shuffle(v, [](int, int by) { return by & 31; }, lane, SHIM_HERE);
+  return shim_shuffle(
+      v, [](int, int by) { return by & 31; }, lane, SHIM_HERE);
 }
 LCT_DEVICE uint32_t lct_ballot(bool p, SHIM_SITE) {
   const uint64_t *all = shim_exchange(SHIM_BALLOT, p ? 1 : 0, SHIM_HERE);
@@ -179,7 +188,7 @@ LCT_DEVICE float lct_exp2(float x) {
 LCT_DEVICE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
 /* min and max of integers are built into nvcc */
-#define SHIM_MIN_MAX(T)                                   \
+#define SHIM_MIN_MAX(T)                                \
   LCT_DEVICE T min(T a, T b) { return a < b ? a : b; } \
   LCT_DEVICE T max(T a, T b) { return a > b ? a : b; }
 SHIM_MIN_MAX(int)
@@ -209,7 +218,9 @@ LCT_DEVICE float __int_as_float(int u) { return __uint_as_float((unsigned)u); }
 LCT_DEVICE void lct_cp_async16(void *smem, const void *gmem, bool valid, SHIM_SITE) { shim_cp_async(smem, gmem, valid, SHIM_HERE); }
 LCT_DEVICE void lct_cp_async_commit(void) { shim_cp_async_commit(); }
 template <int N>
-LCT_DEVICE void lct_cp_async_wait(void) { shim_cp_async_wait(N); }
+LCT_DEVICE void lct_cp_async_wait(void) {
+  shim_cp_async_wait(N);
+}
 
 LCT_DEVICE void lct_ldmatrix_x4(uint32_t r[4], const void *smem, SHIM_SITE) {
   shim_matrix_op op = {nullptr, nullptr, 0, 0, r, smem};

@@ -21,8 +21,8 @@ struct shim_schedule {
 
 enum shim_access { SHIM_READ, SHIM_WRITE, SHIM_ATOMIC };
 extern void (*shim_race_note)(const void *p, size_t bytes, shim_access kind); /* NULL: races are not looked for */
-extern uint32_t shim_race_launch; /* of the running grid, from 1; 0 while none runs */
-extern uint32_t shim_race_phase;  /* a new one after every lct_sync and for every block */
+extern uint32_t shim_race_launch;                                             /* of the running grid, from 1; 0 while none runs */
+extern uint32_t shim_race_phase;                                              /* a new one after every lct_sync and for every block */
 extern uint32_t shim_race_block, shim_race_warp_epoch[32];
 bool shim_in_shared(const void *p);
 uintptr_t shim_allocation_of(const void *p, size_t *bytes); /* the device allocation p lies in; 0: none */

@@ -20,7 +20,7 @@ extern "C" {
 #include "fiber.h"
 #include "shim.h"
 
-static const char *const schedules[] = {"forward,early", "forward,late",   "reverse,early",  "reverse,late",
+static const char *const schedules[] = {"forward,early",  "forward,late",  "reverse,early",  "reverse,late",
                                         "random:1,early", "random:2,late", "random:3,early", "random:4,late"};
 
 static inline uint32_t hash(uint32_t u) {

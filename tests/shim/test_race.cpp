@@ -5,7 +5,8 @@ enum { RIGHT, NO_SYNC, NO_WARP_SYNC, SHUFFLE_ONLY, WRITE_AFTER_READ, SAME_ELEMEN
 
 /* Each thread leaves a value for another of its block (ACROSS) or warp. */
 template <int BUG, bool ACROSS>
-LCT_KERNEL(64, 1) k_exchange(float *out) {
+LCT_KERNEL(64, 1)
+k_exchange(float *out) {
   LCT_SHARED(float, s);
   int t = (int)threadIdx.x, other = ACROSS ? t ^ 63 : t ^ 31;
   s[BUG == SAME_ELEMENT ? t / 2 : t] = (float)t;
@@ -30,7 +31,8 @@ static void run_exchange(void) {
 /* Blocks that write one element, or read what another writes. */
 enum { OWN, ALL_WRITE, NEIGHBOUR };
 template <int BUG>
-LCT_KERNEL(32, 1) k_blocks(const float *in, float *out) {
+LCT_KERNEL(32, 1)
+k_blocks(const float *in, float *out) {
   uint32_t i = blockIdx.x * 32 + threadIdx.x, j = BUG == ALL_WRITE ? threadIdx.x : i;
   out[j] = BUG == NEIGHBOUR && blockIdx.x > 0 ? out[i - 32] : in[threadIdx.x]; /* in is read by all: no race */
 }
@@ -47,7 +49,8 @@ static void run_blocks(void) {
 /* Copies that overwrite what others still read, or are read before a barrier; ldmatrix reads. */
 enum { COPY_EARLY = 1, COPY_NO_BARRIER, LDMATRIX };
 template <int BUG>
-LCT_KERNEL(64, 1) k_copies(const uint4 *in, uint32_t *out) {
+LCT_KERNEL(64, 1)
+k_copies(const uint4 *in, uint32_t *out) {
   LCT_SHARED(uint4, s);
   int t = (int)threadIdx.x;
   uint32_t sum = 0, r[4];
@@ -76,7 +79,8 @@ static void run_copies(void) {
 }
 
 template <bool PLAIN>
-LCT_KERNEL(64, 1) k_count(uint32_t *n) {
+LCT_KERNEL(64, 1)
+k_count(uint32_t *n) {
   (void)lct_atomic_add(n, 1u);
   if (PLAIN && threadIdx.x == 5 && blockIdx.x == 1) *n = 0;
 }
@@ -88,10 +92,10 @@ static void run_count(void) {
   assert_int_equal(n.get()[0], 256);
 }
 
-#define IN_ANY_SCHEDULE(statement)     \
-  for (const char *s_ : schedules) {   \
-    shim_set_schedule(s_);             \
-    statement;                         \
+#define IN_ANY_SCHEDULE(statement)   \
+  for (const char *s_ : schedules) { \
+    shim_set_schedule(s_);           \
+    statement;                       \
   }
 static const char *const none_between = "with no barrier between";
 

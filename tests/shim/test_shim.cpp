@@ -151,7 +151,8 @@ static void test_arithmetic(void **) {
 
 /* one warp, D (16, 8) = A (16, 16) B (16, 8) + D, through ldmatrix: A row-major, B row-major read transposed, rows padded to 24 */
 template <typename T>
-LCT_KERNEL(32, 1) k_mma(const T *a, const T *b, float *d) {
+LCT_KERNEL(32, 1)
+k_mma(const T *a, const T *b, float *d) {
   LCT_SHARED(T, s);
   T *sa = s, *sb = s + 16 * 24;
   for (int i = lct_lane(); i < 256; i += 32) sa[i / 16 * 24 + i % 16] = a[i];
@@ -235,7 +236,8 @@ static void test_ldmatrix(void **) {
 /* Streams `n` tiles of 16 bytes a thread through two buffers and adds them up. The three bugs are the usual ones. */
 enum { NO_BUG, NO_WAIT, TOO_EARLY, NO_BARRIER };
 template <int BUG>
-LCT_KERNEL(64, 1) k_pipeline(const uint4 *in, int n, uint32_t *out) {
+LCT_KERNEL(64, 1)
+k_pipeline(const uint4 *in, int n, uint32_t *out) {
   LCT_SHARED(uint4, s);
   int t = (int)threadIdx.x, other = t ^ 63;
   lct_cp_async16(&s[t], &in[t], true);
@@ -305,7 +307,8 @@ static void test_zero_fill(void **) {
 /* ---- missing barriers ---- */
 
 template <bool WARP>
-LCT_KERNEL(64, 1) k_no_barrier(float *out) {
+LCT_KERNEL(64, 1)
+k_no_barrier(float *out) {
   LCT_SHARED(float, s);
   int t = (int)threadIdx.x;
   s[t] = (float)t;
@@ -357,7 +360,8 @@ static void test_default_schedule(void **) {
 
 enum { MISSING_LANE, MISSING_WARP, RETURNED, TWO_BARRIERS, LANES_APART, SHUFFLE_OR_BARRIER };
 template <int BUG>
-LCT_KERNEL(64, 1) k_divergent(float *out) {
+LCT_KERNEL(64, 1)
+k_divergent(float *out) {
   int t = (int)threadIdx.x;
   float v = (float)t;
   if (BUG == MISSING_LANE && t != 5) v = lct_shfl_xor(v, 1);
@@ -368,18 +372,15 @@ LCT_KERNEL(64, 1) k_divergent(float *out) {
   }
   if (BUG == TWO_BARRIERS) {
     if (t < 32) lct_sync();
-    else
-      lct_sync();
+    else lct_sync();
   }
   if (BUG == LANES_APART) {
     if (t % 2) lct_warp_sync();
-    else
-      v = lct_shfl(v, 0);
+    else v = lct_shfl(v, 0);
   }
   if (BUG == SHUFFLE_OR_BARRIER) {
     if (t == 63) lct_sync();
-    else
-      v = lct_warp_sum(v);
+    else v = lct_warp_sum(v);
   }
   out[t] = v;
 }
@@ -610,26 +611,16 @@ static int teardown(void **) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_teardown(test_conversions, teardown),
-      cmocka_unit_test_teardown(test_rounding, teardown),
-      cmocka_unit_test_teardown(test_indices, teardown),
-      cmocka_unit_test_teardown(test_shuffles, teardown),
-      cmocka_unit_test_teardown(test_block_sum, teardown),
-      cmocka_unit_test_teardown(test_atomics, teardown),
-      cmocka_unit_test_teardown(test_arithmetic, teardown),
-      cmocka_unit_test_teardown(test_mma, teardown),
-      cmocka_unit_test_teardown(test_ldmatrix, teardown),
-      cmocka_unit_test_teardown(test_cp_async, teardown),
-      cmocka_unit_test_teardown(test_zero_fill, teardown),
-      cmocka_unit_test_teardown(test_missing_barrier, teardown),
-      cmocka_unit_test_teardown(test_default_schedule, teardown),
-      cmocka_unit_test_teardown(test_divergence, teardown),
-      cmocka_unit_test_teardown(test_overruns, teardown),
-      cmocka_unit_test_teardown(test_poison, teardown),
-      cmocka_unit_test_teardown(test_big_frame, teardown),
-      cmocka_unit_test_teardown(test_launch_limits, teardown),
-      cmocka_unit_test_teardown(test_memory, teardown),
-      cmocka_unit_test_teardown(test_streams, teardown),
+      cmocka_unit_test_teardown(test_conversions, teardown),      cmocka_unit_test_teardown(test_rounding, teardown),
+      cmocka_unit_test_teardown(test_indices, teardown),          cmocka_unit_test_teardown(test_shuffles, teardown),
+      cmocka_unit_test_teardown(test_block_sum, teardown),        cmocka_unit_test_teardown(test_atomics, teardown),
+      cmocka_unit_test_teardown(test_arithmetic, teardown),       cmocka_unit_test_teardown(test_mma, teardown),
+      cmocka_unit_test_teardown(test_ldmatrix, teardown),         cmocka_unit_test_teardown(test_cp_async, teardown),
+      cmocka_unit_test_teardown(test_zero_fill, teardown),        cmocka_unit_test_teardown(test_missing_barrier, teardown),
+      cmocka_unit_test_teardown(test_default_schedule, teardown), cmocka_unit_test_teardown(test_divergence, teardown),
+      cmocka_unit_test_teardown(test_overruns, teardown),         cmocka_unit_test_teardown(test_poison, teardown),
+      cmocka_unit_test_teardown(test_big_frame, teardown),        cmocka_unit_test_teardown(test_launch_limits, teardown),
+      cmocka_unit_test_teardown(test_memory, teardown),           cmocka_unit_test_teardown(test_streams, teardown),
       cmocka_unit_test_teardown(test_faults, teardown),
   };
   return cmocka_run_group_tests_name("shim", tests, nullptr, nullptr);

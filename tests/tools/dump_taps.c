@@ -145,13 +145,8 @@ static lct_status decode(lct_engine *e, const lct_batch *prompt, int n_new, lct_
     int32_t position = prompt->n_rows + i;
     lct_kv_range before = {0, position};
     lct_segment seg = {.n_rows = 1, .pos0 = position, .kv0 = position, .n_ranges = 1, .ranges = &before};
-    lct_batch step = {.n_rows = 1,
-                      .n_segments = 1,
-                      .n_slots = position + 1,
-                      .decode = true,
-                      .tokens = &token,
-                      .positions = &position,
-                      .segments = &seg};
+    lct_batch step =
+        {.n_rows = 1, .n_segments = 1, .n_slots = position + 1, .decode = true, .tokens = &token, .positions = &position, .segments = &seg};
     lct_pass pass = {.batch = &step, .kv = kv, .heads = {.rows = &zero, .n = 1, .logits = logits}};
     if (i + 1 < n_new) LCT_TRY(lct_pass_run(e, &pass, err));
   }
@@ -212,7 +207,8 @@ static lct_status run(const options *o, const int32_t *ids, size_t n, lct_error 
     status = run_digests(e, ids, n, err);
   } else if (status == LCT_OK) {
     status = plan_prompts(ids, n, &p, &n_seqs, err);
-    if (status == LCT_OK) status = o->n_greedy > 0 ? generate(e, lct_plan_batch(p, 0), o->n_greedy, err) : dump(e, lct_plan_batch(p, 0), err);
+    if (status == LCT_OK)
+      status = o->n_greedy > 0 ? generate(e, lct_plan_batch(p, 0), o->n_greedy, err) : dump(e, lct_plan_batch(p, 0), err);
   }
   lct_plan_free(p);
   lct_engine_free(e);

@@ -12,10 +12,15 @@ typedef struct {
   lct_zarr_meta meta;
 } array;
 
-#define SIZES(...) {__VA_ARGS__}
+#define SIZES(...) \
+  { __VA_ARGS__ }
 static const array ARRAYS[] = {
-    {"tokens/hidden_out", 600, {LCT_ZARR_F16, LCT_ZARR_BLOSC, 3, SIZES(0, 3, 64), SIZES(256, 3, 64), SIZES(64, 1, 64), {"token", "layer", "hidden"}}},
-    {"tokens/large", 300, {LCT_ZARR_F16, LCT_ZARR_BLOSC, 3, SIZES(0, 2, 2048), SIZES(512, 2, 2048), SIZES(256, 1, 2048), {"token", "layer"}}},
+    {"tokens/hidden_out",
+     600,
+     {LCT_ZARR_F16, LCT_ZARR_BLOSC, 3, SIZES(0, 3, 64), SIZES(256, 3, 64), SIZES(64, 1, 64), {"token", "layer", "hidden"}}},
+    {"tokens/large",
+     300,
+     {LCT_ZARR_F16, LCT_ZARR_BLOSC, 3, SIZES(0, 2, 2048), SIZES(512, 2, 2048), SIZES(256, 1, 2048), {"token", "layer"}}},
     {"tokens/ids", 600, {LCT_ZARR_I32, LCT_ZARR_ZSTD, 1, SIZES(0), SIZES(300), SIZES(100), {"token"}}},
     {"pooled/hidden_out", 130, {LCT_ZARR_F16, LCT_ZARR_BLOSC, 4, SIZES(0, 2, 3, 64), SIZES(64, 2, 3, 64), SIZES(32, 1, 1, 64), {""}}},
     {"scores", 130, {LCT_ZARR_F32, LCT_ZARR_ZSTD, 5, SIZES(0, 2, 3, 4, 5), SIZES(64, 2, 3, 4, 5), SIZES(32, 2, 3, 4, 5), {"row"}}},

@@ -33,8 +33,8 @@ static json_t *answer(const lct_template *t, const lct_message *m, size_t n) {
     json_array_append_new(spans, same ? span : json_null());
     if (!same) json_decref(span);
   }
-  json_t *out = json_pack("{s:s%,s:s%,s:o}", "with", with.text.data, with.text.len, "without", without.text.data,
-                          without.text.len, "spans", spans);
+  json_t *out = json_pack("{s:s%,s:s%,s:o}", "with", with.text.data, with.text.len, "without", without.text.data, without.text.len, "spans",
+                          spans);
   lct_rendered_free(&with);
   lct_rendered_free(&without);
   return out;
@@ -72,8 +72,8 @@ static int recognise(void) {
   char hash[65] = "none", system[sizeof t.default_system] = "";
   if (ok && lct_template_mask_system(&normal, system, sizeof system)) lct_sha256_hex(normal.data, normal.len, hash);
   bool found = lct_template_recognise(text.data ? text.data : "", &t, &err) == LCT_OK;
-  json_t *out = json_pack("{s:s,s:s,s:s?,s:b}", "normal", hash, "system", system, "kind",
-                          found ? lct_template_name(t.kind) : NULL, "always_prompt", found && t.always_prompt);
+  json_t *out = json_pack("{s:s,s:s,s:s?,s:b}", "normal", hash, "system", system, "kind", found ? lct_template_name(t.kind) : NULL,
+                          "always_prompt", found && t.always_prompt);
   (void)json_dumpf(out, stdout, JSON_COMPACT);
   putchar('\n');
   json_decref(out);

@@ -79,8 +79,7 @@ typedef struct {
 
 static inline int tap_at(lct_source s, int layer) { return (layer < 0 ? 0 : layer) * LCT_N_SOURCES + (int)s; }
 
-static inline lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld,
-                                   lct_error *err) {
+static inline lct_status take_rows(void *ctx, lct_source s, int layer, int row0, int n, const float *data, int64_t ld, lct_error *err) {
   (void)err;
   shown *k = ctx;
   int width = lct_source_width(s, k->c), at = tap_at(s, layer);
@@ -93,8 +92,7 @@ static inline lct_status take_rows(void *ctx, lct_source s, int layer, int row0,
   return LCT_OK;
 }
 
-static inline lct_status take_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data,
-                                   lct_error *err) {
+static inline lct_status take_attn(void *ctx, int layer, int segment, int row0, int n, int n_keys, const float *data, lct_error *err) {
   (void)err;
   shown *k = ctx;
   const lct_segment *s = &k->batch->segments[segment];
@@ -102,8 +100,8 @@ static inline lct_status take_attn(void *ctx, int layer, int segment, int row0, 
   assert_int_equal(n_keys, s->pos0 + s->n_rows);
   assert_int_equal(k->n_attn[at], from);
   for (int h = 0; h < k->c->n_heads; h++) {
-    memcpy(k->attn[at] + ((size_t)h * (size_t)s->n_rows + (size_t)from) * (size_t)n_keys,
-           data + (size_t)h * (size_t)n * (size_t)n_keys, (size_t)n * (size_t)n_keys * sizeof *data);
+    memcpy(k->attn[at] + ((size_t)h * (size_t)s->n_rows + (size_t)from) * (size_t)n_keys, data + (size_t)h * (size_t)n * (size_t)n_keys,
+           (size_t)n * (size_t)n_keys * sizeof *data);
   }
   k->n_attn[at] += n;
   return LCT_OK;

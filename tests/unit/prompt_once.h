@@ -43,7 +43,8 @@ static inline bool prompt_once_ids(prompt_once *x, size_t k) {
   const lct_tokenised *made = &x->made[k];
   size_t n_before = k > 0 ? (size_t)x->made[k - 1].n_tokens : 0, common = 0;
   const int32_t *ids = x->whole[k].ids;
-  if ((size_t)made->n_tokens != x->tokens.len) return prompt_once_differs(x, k, "number of tokens", made->n_tokens, (long long)x->tokens.len);
+  if ((size_t)made->n_tokens != x->tokens.len)
+    return prompt_once_differs(x, k, "number of tokens", made->n_tokens, (long long)x->tokens.len);
   while (common < x->tokens.len && common < n_before && ids[common] == x->whole[k - 1].ids[common]) common++;
   if ((size_t)made->shared != common) return prompt_once_differs(x, k, "number of shared tokens", made->shared, (long long)common);
   for (int32_t i = made->shared; i < made->n_tokens; i++) {

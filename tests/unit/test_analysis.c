@@ -131,7 +131,8 @@ static void against_numpy(void **state) {
     lct_analysis *a = run_analysis(s, s->poolings[p]);
     const json_t *contrast = at(want, "contrast");
     assert_int_equal(s->n_nan, json_integer_value(at(want, "n_nan")));
-    check_stats(a->by_source, s->n_snapshots * s->n_sources * s->n_references, at(want, "by_source"), at(contrast, "by_source"), "by_source");
+    check_stats(a->by_source, s->n_snapshots * s->n_sources * s->n_references, at(want, "by_source"), at(contrast, "by_source"),
+                "by_source");
     check_stats(a->by_message, s->n_snapshots * s->n_references, at(want, "by_message"), at(contrast, "by_message"), "by_message");
     for (size_t i = 0; i < s->n_snapshots; i++) assert_int_equal(a->best[i], (int)item(at(want, "best"), i));
     check_average(a, &a->all, want, "all");
@@ -184,8 +185,8 @@ static lct_scores *published_scores(const json_t *cos) {
   const json_t *messages = at(cos, "cosine");
   size_t n_layers = 0;
   for (size_t i = 0; i < json_array_size(messages); i++) {
-    json_t *snap = json_pack("{s:i,s:O,s:s,s:i,s:b}", "index", (int)i, "role", json_array_get(at(cos, "roles"), i),
-                             "content_preview", "", "n_tokens", 0, "generated", 0);
+    json_t *snap = json_pack("{s:i,s:O,s:s,s:i,s:b}", "index", (int)i, "role", json_array_get(at(cos, "roles"), i), "content_preview", "",
+                             "n_tokens", 0, "generated", 0);
     json_array_append_new(snaps, snap);
     const json_t *sources = json_array_get(messages, i);
     for (size_t s = 0; s < json_array_size(sources); s++) {
@@ -230,8 +231,8 @@ static void check_published_turns(const lct_analysis *a, const json_t *pub) {
   }
 }
 
-static void check_published_sources(const lct_analysis *a, const json_t *pub, const char *table, const lct_role_average *avg,
-                                    size_t stride, double tol) {
+static void check_published_sources(const lct_analysis *a, const json_t *pub, const char *table, const lct_role_average *avg, size_t stride,
+                                    double tol) {
   for (size_t r = 0; r < a->scores->n_references; r++) {
     const json_t *row = at(at(pub, table), a->scores->references[r]);
     for (size_t src = 0; src < 4; src++) {
@@ -267,9 +268,8 @@ static void check_published_roles(const lct_analysis *a, const json_t *pub) {
     for (size_t src = 0; src < 4; src++) {
       check_near(avg[k]->source_mean[src], from_tables[k][src], 5e-5, "role mean", k * 4 + src);
       double stated = item(at(roles, k == 0 ? "user" : "assistant"), src);
-      print_message("          role mean %s %-12s cosines %.4f, paper %.3f, difference %+.4f\n",
-                    k == 0 ? "user     " : "assistant", a->scores->sources[src], avg[k]->source_mean[src], stated,
-                    avg[k]->source_mean[src] - stated);
+      print_message("          role mean %s %-12s cosines %.4f, paper %.3f, difference %+.4f\n", k == 0 ? "user     " : "assistant",
+                    a->scores->sources[src], avg[k]->source_mean[src], stated, avg[k]->source_mean[src] - stated);
     }
   }
   for (size_t src = 0; src < 4; src++) {
@@ -333,8 +333,7 @@ static lct_status load_text(const char *text, size_t n, lct_error *err) {
 #define HEAD "{\"format\":\"llmct-scores\",\"version\":1,"
 #define AXES "\"axes\":[\"snapshot\",\"pooling\",\"source\",\"layer\",\"reference\",\"metric\"],"
 #define SNAP "\"snapshots\":[{\"index\":0,\"role\":\"user\",\"content_preview\":\"x\",\"n_tokens\":3,\"generated\":false}],"
-#define DIMS \
-  "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]"
+#define DIMS "\"poolings\":[\"last\"],\"sources\":[\"hidden_in\"],\"layers\":[0,1],\"references\":[\"joy\"],\"metrics\":[\"cosine\"]"
 
 static void damaged(void **state) {
   (void)state;

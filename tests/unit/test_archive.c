@@ -95,8 +95,8 @@ static void test_half(void **state) {
     int layer;
     const char *array;
     size_t plane, n_planes;
-  } places[] = {{"hidden_in", 0, "residual", 0, 4}, {"hidden_out", 0, "residual", 1, 4}, {"hidden_in", 2, "residual", 2, 4},
-                {"hidden_out", 2, "residual", 3, 4}, {"attn_out", 0, "attn_out", 0, 2},  {"attn_out", 2, "attn_out", 1, 2}};
+  } places[] = {{"hidden_in", 0, "residual", 0, 4},  {"hidden_out", 0, "residual", 1, 4}, {"hidden_in", 2, "residual", 2, 4},
+                {"hidden_out", 2, "residual", 3, 4}, {"attn_out", 0, "attn_out", 0, 2},   {"attn_out", 2, "attn_out", 1, 2}};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     char pooled[64], tokens[64];
     int width = 0;
@@ -160,7 +160,8 @@ static void test_derived(void **state) {
     const char *source;
     int layer;
     size_t plane;
-  } asked[] = {{"hidden_in", 0, 0}, {"hidden_out", 0, 1}, {"hidden_in", 1, 1}, {"hidden_out", 1, 2}, {"hidden_in", 0, 0}, {"hidden_out", 1, 2}};
+  } asked[] = {{"hidden_in", 0, 0},  {"hidden_out", 0, 1}, {"hidden_in", 1, 1},
+               {"hidden_out", 1, 2}, {"hidden_in", 0, 0},  {"hidden_out", 1, 2}};
   float got[26 * 16];
   for (int tokens = 0; tokens < 2; tokens++) {
     size_t n = tokens ? 26 : 10;
@@ -179,7 +180,8 @@ static void test_derived(void **state) {
   assert_ok(lct_archive_vectors(a, "attn_out", "last", 1, 0, 1, got, &err));
   assert_true(got[0] == third / 3.0f);
   assert_fails(lct_archive_vectors(a, "hidden_out", "last", 2, 0, 1, got, &err), LCT_E_USAGE,
-               ARCHIVES "/derived holds no vectors of attn_out at layer 2; there are pooled/embeddings, pooled/attn_out, pooled/mlp_down_out");
+               ARCHIVES
+               "/derived holds no vectors of attn_out at layer 2; there are pooled/embeddings, pooled/attn_out, pooled/mlp_down_out");
   assert_fails(lct_archive_vectors(a, "hidden_out", "content_last", 1, 0, 1, got, &err), LCT_E_USAGE,
                ARCHIVES "/derived: pooled/embeddings has no position \"content_last\"");
   lct_archive_free(a);
@@ -227,7 +229,8 @@ static void test_interrupted(void **state) {
   assert_int_equal(f->n_conversations, 4);
   assert_ok(lct_archive_vectors(a, "hidden_out", "last", 2, 0, 8, got, &err));
   for (size_t k = 0; k < 8 * 16; k++) assert_true(got[k] == half_at("pooled/hidden_out", k / 16, 0, 1, 1, 2, k % 16));
-  assert_fails(lct_archive_vectors(a, "hidden_out", "last", 2, 8, 1, got, &err), LCT_E_USAGE, ARCHIVES "/interrupted has 8 rows, not 1 from 8 on");
+  assert_fails(lct_archive_vectors(a, "hidden_out", "last", 2, 8, 1, got, &err), LCT_E_USAGE,
+               ARCHIVES "/interrupted has 8 rows, not 1 from 8 on");
   assert_fails(lct_archive_moments(a, "hidden_out", "last", 2, moments, moments, &n, &err), LCT_E_USAGE,
                ARCHIVES "/interrupted is not done: its moments are not there yet");
   lct_archive_free(a);
@@ -303,17 +306,20 @@ static void expect_faults(const char *name, const char *command, int n, const ch
 static void test_verify_damage(void **state) {
   (void)state;
   expect_faults("half", "rm data.zarr/pooled/residual/c/1/0/0/0", 1,
-                (const char *const[]){"pooled/residual: shard 1 (%s/data.zarr/pooled/residual/c/1/0/0/0), rows 4 on: missing, the journal says it "
-                                      "has 1604 bytes"});
+                (const char *const[]){
+                    "pooled/residual: shard 1 (%s/data.zarr/pooled/residual/c/1/0/0/0), rows 4 on: missing, the journal says it "
+                    "has 1604 bytes"});
   expect_faults("half", "head -n 9 messages.jsonl >m && mv m messages.jsonl", 1,
                 (const char *const[]){"messages.jsonl: 9 rows, sweep.json says 10"});
   expect_faults("half", "rm data.zarr/moments/attn_out/m2/zarr.json", 1,
                 (const char *const[]){"cannot open %s/data.zarr/moments/attn_out/m2/zarr.json: No such file or directory"});
-  expect_faults("half", "sed -i s/float16/uint16/ data.zarr/pooled/attn_out/zarr.json && sed -i 's/\"NaN\"/0/' data.zarr/pooled/attn_out/zarr.json", 1,
-                (const char *const[]){"pooled/attn_out: its zarr.json says another shape or type than %s/sweep.json"});
+  expect_faults("half",
+                "sed -i s/float16/uint16/ data.zarr/pooled/attn_out/zarr.json && sed -i 's/\"NaN\"/0/' data.zarr/pooled/attn_out/zarr.json",
+                1, (const char *const[]){"pooled/attn_out: its zarr.json says another shape or type than %s/sweep.json"});
   expect_faults("half", "sed -i '/\"scores\",\"shard\":2/d' journal", 1,
                 (const char *const[]){"scores: the journal has 2 shards, 10 rows make 3"});
-  expect_faults("interrupted", "rm parts/moments-000000 && printf '\\377' | dd of=parts/moments-000001 bs=1 seek=7 conv=notrunc 2>/dev/null", 2,
+  expect_faults("interrupted",
+                "rm parts/moments-000000 && printf '\\377' | dd of=parts/moments-000001 bs=1 seek=7 conv=notrunc 2>/dev/null", 2,
                 (const char *const[]){"moments: part 0: cannot open %s/parts/moments-000000: No such file or directory",
                                       "moments: part 1 (%s/parts/moments-000001): CRC-32C is f7cfe01e, expected 222121c1"});
   expect_faults("interrupted", "head -n 7 messages.jsonl >m && mv m messages.jsonl", 1,
@@ -339,8 +345,9 @@ static void test_not_a_sweep(void **state) {
   expect_closed("bf16", "sed -i s/llmct-sweep/llmct-scan/ sweep.json", LCT_E_FORMAT,
                 "/sweep.json: format: expected \"llmct-sweep\", found \"llmct-scan\"");
   expect_closed("bf16", "sed -i 's/\"version\": 1/\"version\": 2/' sweep.json", LCT_E_FORMAT, "/sweep.json: version: expected 1, found 2");
-  expect_closed("bf16", "sed -i 's/pooled.hidden_out/..\\/..\\/etc/' sweep.json", LCT_E_FORMAT,
-                "/sweep.json: arrays: expected a list of arrays with names, found {\"name\":\"../../etc\",\"dtype\":\"uint16\",\"codec\":\"blosc\",\"shape\":[10,1,1,16],\"shard");
+  expect_closed(
+      "bf16", "sed -i 's/pooled.hidden_out/..\\/..\\/etc/' sweep.json", LCT_E_FORMAT,
+      "/sweep.json: arrays: expected a list of arrays with names, found {\"name\":\"../../etc\",\"dtype\":\"uint16\",\"codec\":\"blosc\",\"shape\":[10,1,1,16],\"shard");
   expect_closed("bf16", "sed -i 's/\"row\":4,/\"row\":5,/' messages.jsonl", LCT_E_FORMAT,
                 ": messages.jsonl:5: expected row 4 with id and message, found \"{\"row\":5,\"id\":\"talk 1\",\"message\":2,\"role\":"
                 "\"assistant\",\"label\":\"joy\",\"n_tokens\":2\"");
@@ -353,9 +360,10 @@ static void test_not_a_sweep(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_info),    cmocka_unit_test(test_rows),        cmocka_unit_test(test_half),          cmocka_unit_test(test_moments),
-      cmocka_unit_test(test_derived), cmocka_unit_test(test_lossy),       cmocka_unit_test(test_interrupted),   cmocka_unit_test(test_asked_wrongly),
-      cmocka_unit_test(test_verify_whole), cmocka_unit_test(test_verify_damage), cmocka_unit_test(test_not_a_sweep),
+      cmocka_unit_test(test_info),          cmocka_unit_test(test_rows),          cmocka_unit_test(test_half),
+      cmocka_unit_test(test_moments),       cmocka_unit_test(test_derived),       cmocka_unit_test(test_lossy),
+      cmocka_unit_test(test_interrupted),   cmocka_unit_test(test_asked_wrongly), cmocka_unit_test(test_verify_whole),
+      cmocka_unit_test(test_verify_damage), cmocka_unit_test(test_not_a_sweep),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

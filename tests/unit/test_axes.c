@@ -5,8 +5,8 @@
 
 enum { HIDDEN = 16, LAYERS = 4, ITEMS = 5 };
 
-static const lct_config CONFIG = {.n_layers = LAYERS, .hidden = HIDDEN, .n_heads = 4, .n_kv_heads = 2, .head_dim = 6, .intermediate = 24,
-                                  .vocab = 100};
+static const lct_config CONFIG = {
+    .n_layers = LAYERS, .hidden = HIDDEN, .n_heads = 4, .n_kv_heads = 2, .head_dim = 6, .intermediate = 24, .vocab = 100};
 
 static lct_axes *open_axes(const lct_axes_options *o, const lct_fingerprints *f) {
   lct_error err = {0};
@@ -106,9 +106,19 @@ static void fill(float *v, size_t n, uint32_t seed) {
 
 static lct_fingerprints *fingerprints(void) {
   char *labels[] = {"joy", "fear"}, *poolings[] = {"content_mean", "last"}, *sources[] = {"hidden_out", "hidden_in"};
-  const lct_fingerprints names = {.model_hash = "m", .template_hash = "t", .model_id = "id", .template_name = "plain", .precision = "exact",
-                                  .n_layers = LAYERS, .hidden = HIDDEN, .n_labels = 2, .n_poolings = 2, .n_sources = 2, .labels = labels,
-                                  .poolings = poolings, .sources = sources};
+  const lct_fingerprints names = {.model_hash = "m",
+                                  .template_hash = "t",
+                                  .model_id = "id",
+                                  .template_name = "plain",
+                                  .precision = "exact",
+                                  .n_layers = LAYERS,
+                                  .hidden = HIDDEN,
+                                  .n_labels = 2,
+                                  .n_poolings = 2,
+                                  .n_sources = 2,
+                                  .labels = labels,
+                                  .poolings = poolings,
+                                  .sources = sources};
   lct_error err = {0};
   lct_fingerprints *f = NULL;
   assert_ok(lct_fingerprints_new(&names, false, &f, &err));
@@ -121,7 +131,8 @@ static void refusals(void **state) {
   lct_fingerprints *f = fingerprints();
   refused(&(lct_axes_options){.layers = "1-4"}, NULL, "--layers: expected layers 0 to 3 such as 0-11,23, found \"1-4\"");
   refused(&(lct_axes_options){.sources = "q,q"}, NULL, "--sources: \"q\" stands twice");
-  refused(&(lct_axes_options){.sources = "logits"}, NULL, "--sources: expected some of hidden_in, hidden_out, q, k, v, attn_out, mlp_gate, mlp_up, "
+  refused(&(lct_axes_options){.sources = "logits"}, NULL,
+          "--sources: expected some of hidden_in, hidden_out, q, k, v, attn_out, mlp_gate, mlp_up, "
           "mlp_act, mlp_down_in, mlp_down_out, found \"logits\"");
   refused(&(lct_axes_options){.positions = "last,last"}, NULL, "--positions: \"last\" stands twice");
   refused(&(lct_axes_options){.metrics = "cosine"}, NULL, "--metrics needs --fingerprints");
@@ -136,8 +147,11 @@ static void scores_lie_where_the_axes_say(void **state) {
   (void)state;
   lct_error err = {0};
   lct_fingerprints *f = fingerprints();
-  lct_axes *a = open_axes(&(lct_axes_options){.positions = "last,content_last,content_mean", .sources = "attn_out,hidden_in,hidden_out",
-                                              .layers = "0,2-3", .metrics = "mae,cosine"}, f);
+  lct_axes *a = open_axes(&(lct_axes_options){.positions = "last,content_last,content_mean",
+                                              .sources = "attn_out,hidden_in,hidden_out",
+                                              .layers = "0,2-3",
+                                              .metrics = "mae,cosine"},
+                          f);
   lct_pool *pool = NULL;
   lct_threads *threads = NULL;
   assert_ok(lct_pool_new(NULL, a->pooled, a->n_streams, a->n_positions, &pool, &err));
@@ -145,7 +159,8 @@ static void scores_lie_where_the_axes_say(void **state) {
   assert_ok(lct_threads_new(3, &threads, &err));
   for (int i = 0; i < a->n_streams; i++) {
     for (int p = 0; p < a->n_positions; p++) {
-      for (int k = 0; k < a->pooled[i].n_planes; k++) fill(lct_pool_vectors(pool, i, p, k), ITEMS * HIDDEN, (uint32_t)(i * 100 + p * 10 + k));
+      for (int k = 0; k < a->pooled[i].n_planes; k++)
+        fill(lct_pool_vectors(pool, i, p, k), ITEMS * HIDDEN, (uint32_t)(i * 100 + p * 10 + k));
     }
   }
   size_t row = lct_axes_score_floats(a);
@@ -156,7 +171,8 @@ static void scores_lie_where_the_axes_say(void **state) {
   assert_ok(lct_axes_score(a, pool, ITEMS, rows, NULL, again, &err));
   assert_memory_equal(got, again, sizeof got);
   /* of the residual stream (stream 0): last is position 0, content_mean 2; hidden_in of layers 0, 2, 3 are planes 0, 2, 3 and hidden_out 1, 3, 4 */
-  static const int position_of[] = {0, 2}, plane_of[2][3] = {{0, 2, 3}, {1, 3, 4}}, layers[] = {0, 2, 3}, pooling_of[] = {1, 0}, source_of[] = {1, 0};
+  static const int position_of[] = {0, 2}, plane_of[2][3] = {{0, 2, 3}, {1, 3, 4}}, layers[] = {0, 2, 3}, pooling_of[] = {1, 0},
+                   source_of[] = {1, 0};
   for (size_t at = 0; at < row; at++) {
     int metric = (int)at % 2, label = (int)at / 2 % 2, l = (int)at / 4 % 3, source = (int)at / 12 % 2, p = (int)at / 24;
     const float *r = lct_fingerprints_vector(f, label, lct_fingerprints_place(f, pooling_of[p], source_of[source], layers[l]));
@@ -175,7 +191,10 @@ static void scores_lie_where_the_axes_say(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults), cmocka_unit_test(residual_once), cmocka_unit_test(derived), cmocka_unit_test(refusals),
+      cmocka_unit_test(defaults),
+      cmocka_unit_test(residual_once),
+      cmocka_unit_test(derived),
+      cmocka_unit_test(refusals),
       cmocka_unit_test(scores_lie_where_the_axes_say),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

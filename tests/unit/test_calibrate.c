@@ -230,9 +230,14 @@ static void too_few(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(moments),    cmocka_unit_test(moments_merged),        cmocka_unit_test(moments_of_one),
-      cmocka_unit_test(components), cmocka_unit_test(components_at_the_ends), cmocka_unit_test(components_of_equal_variance),
-      cmocka_unit_test(whitening),  cmocka_unit_test(too_few),
+      cmocka_unit_test(moments),
+      cmocka_unit_test(moments_merged),
+      cmocka_unit_test(moments_of_one),
+      cmocka_unit_test(components),
+      cmocka_unit_test(components_at_the_ends),
+      cmocka_unit_test(components_of_equal_variance),
+      cmocka_unit_test(whitening),
+      cmocka_unit_test(too_few),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

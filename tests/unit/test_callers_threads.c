@@ -20,12 +20,12 @@ static int n_threads(void) {
   return n;
 }
 
-#define assert_leaves_threads_alone(call)            \
-  do {                                               \
-    omp_set_num_threads(CALLERS);                    \
-    assert_ok(call);                                 \
+#define assert_leaves_threads_alone(call)             \
+  do {                                                \
+    omp_set_num_threads(CALLERS);                     \
+    assert_ok(call);                                  \
     assert_int_equal(omp_get_max_threads(), CALLERS); \
-    assert_int_equal(n_threads(), 1);                \
+    assert_int_equal(n_threads(), 1);                 \
   } while (0)
 
 static void write_text(char path[128], const char *name, const char *text) {
@@ -39,10 +39,12 @@ static int set_up(void **state) {
   write_text(references, "references.jsonl",
              "{\"id\": \"a\", \"messages\": [{\"role\": \"user\", \"content\": \"I could dance.\", \"label\": \"joy\"}]}\n"
              "{\"id\": \"b\", \"messages\": [{\"role\": \"user\", \"content\": \"Who is at the door?\", \"label\": \"fear\"}]}\n");
-  write_text(input, "talks.jsonl", "{\"id\": \"t\", \"messages\": [{\"role\": \"user\", \"content\": \"What a lovely morning! I could sing.\"}]}\n");
-  write_text(scenario, "talk.yaml",
-             "{\"name\": \"t\", \"model\": {\"id\": \"none\"}, \"prompt\": [{\"messages\": [{\"role\": \"user\", \"content\": \"Who is there?\"}]}], "
-             "\"generation\": {\"max_new_tokens\": 2}}");
+  write_text(input, "talks.jsonl",
+             "{\"id\": \"t\", \"messages\": [{\"role\": \"user\", \"content\": \"What a lovely morning! I could sing.\"}]}\n");
+  write_text(
+      scenario, "talk.yaml",
+      "{\"name\": \"t\", \"model\": {\"id\": \"none\"}, \"prompt\": [{\"messages\": [{\"role\": \"user\", \"content\": \"Who is there?\"}]}], "
+      "\"generation\": {\"max_new_tokens\": 2}}");
   (void)snprintf(prints, sizeof prints, "%s/f.safetensors", model.dir);
   (void)snprintf(store, sizeof store, "%s/sweep", model.dir);
   return 0;
@@ -61,12 +63,17 @@ static void with_a_model(void **state) {
     char out[192];
     double seconds[1];
     (void)snprintf(out, sizeof out, "%s/scans", model.dir);
-    const lct_scan_options scan = {.scenario = scenario, .model = {.id = model.path, .device = "cpu", .precision = precisions[i], .threads = 2}, .output = out,
+    const lct_scan_options scan = {.scenario = scenario,
+                                   .model = {.id = model.path, .device = "cpu", .precision = precisions[i], .threads = 2},
+                                   .output = out,
                                    .keep = LCT_KEEP_TOKENS};
     lct_scan_result scanned;
     assert_leaves_threads_alone(lct_scan(&scan, &scanned, &err));
-    const lct_bench_options bench = {.model = {.id = model.path, .device = "cpu", .precision = precisions[i], .threads = 2}, .n_prompts = 1, .n_tokens = 300,
-                                     .n_decode = 2, .repeats = 1};
+    const lct_bench_options bench = {.model = {.id = model.path, .device = "cpu", .precision = precisions[i], .threads = 2},
+                                     .n_prompts = 1,
+                                     .n_tokens = 300,
+                                     .n_decode = 2,
+                                     .repeats = 1};
     lct_bench_result measured = {.seconds = seconds};
     assert_leaves_threads_alone(lct_bench_prefill(&bench, &measured, &err));
     assert_leaves_threads_alone(lct_bench_decode(&bench, &measured, &err));
@@ -75,12 +82,19 @@ static void with_a_model(void **state) {
 
 static void with_a_store(void **state) {
   (void)state;
-  const lct_fingerprint_options making = {.references = references, .model = {.id = model.path, .device = "cpu", .threads = 2}, .output = prints};
+  const lct_fingerprint_options making = {.references = references,
+                                          .model = {.id = model.path, .device = "cpu", .threads = 2},
+                                          .output = prints};
   lct_fingerprint_result made;
   assert_leaves_threads_alone(lct_fingerprint(&making, &made, &err));
   const char *inputs[] = {input};
-  const lct_sweep_options sweep = {.inputs = inputs, .n_inputs = 1, .model = {.id = model.path, .device = "cpu", .threads = 2}, .output = store,
-                                   .keep = LCT_KEEP_POOLED, .store_dtype = LCT_STORED_F32, .sync = LCT_SYNC_OFF};
+  const lct_sweep_options sweep = {.inputs = inputs,
+                                   .n_inputs = 1,
+                                   .model = {.id = model.path, .device = "cpu", .threads = 2},
+                                   .output = store,
+                                   .keep = LCT_KEEP_POOLED,
+                                   .store_dtype = LCT_STORED_F32,
+                                   .sync = LCT_SYNC_OFF};
   lct_sweep_result swept;
   assert_leaves_threads_alone(lct_sweep(&sweep, &swept, &err));
   const lct_score_options score = {.dir = store, .fingerprints = prints, .threads = 2};

@@ -182,8 +182,7 @@ static void test_qkv_last(void **state) {
                               .n_keys = LAST - 34};
   assert_ok(lct_files_new(&CONFIG, LCT_STORE_F16, layers, NULL, &f, &err));
   assert_ok(lct_files_begin(f, &spec, 1, &batch, &err));
-  assert_int_equal(lct_files_taker(f).sources,
-                   LCT_SOURCE_BIT(LCT_SOURCE_Q) | LCT_SOURCE_BIT(LCT_SOURCE_K) | LCT_SOURCE_BIT(LCT_SOURCE_V));
+  assert_int_equal(lct_files_taker(f).sources, LCT_SOURCE_BIT(LCT_SOURCE_Q) | LCT_SOURCE_BIT(LCT_SOURCE_K) | LCT_SOURCE_BIT(LCT_SOURCE_V));
   for (int l = 0; l < N_LAYERS; l++) {
     for (int j = 0; j < 3; j++) {
       int width = j == 0 ? N_Q : N_KV;
@@ -216,11 +215,9 @@ static void test_qkv_last(void **state) {
 static float stored(float x, lct_store_dtype t) { return t == LCT_STORE_F16 ? lct_f16_to_f32(lct_f32_to_f16(x)) : x; }
 
 /* Source s of one file against the rows that were shown. */
-static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan *p, int seq, lct_source s, int layer,
-                        lct_store_dtype t) {
+static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan *p, int seq, lct_source s, int layer, lct_store_dtype t) {
   char name[32];
-  int n = lct_plan_seq_len(p, seq), heads = shown_heads(k, s),
-      full = s == LCT_SOURCE_ATTN_WEIGHTS ? n : lct_source_width(s, k->c);
+  int n = lct_plan_seq_len(p, seq), heads = shown_heads(k, s), full = s == LCT_SOURCE_ATTN_WEIGHTS ? n : lct_source_width(s, k->c);
   if (lct_source_is_global(s)) (void)snprintf(name, sizeof name, "%s", lct_source_name(s));
   else (void)snprintf(name, sizeof name, "layer_%02d/%s", layer, lct_source_name(s));
   const int64_t square[] = {1, heads, n, n}, rows[] = {1, n, full};
@@ -233,8 +230,7 @@ static void check_entry(const lct_npz_reader *r, const shown *k, const lct_plan 
       for (int i = 0; i < full; i++) {
         float w = i < width ? stored(want[i], t) : 0.0f; /* behind the diagonal */
         if (row[i] == w) continue;
-        fail_msg("%s of sequence %d, head %d, token %d, element %d: %g, expected %g", name, seq, h, pos, i, (double)row[i],
-                 (double)w);
+        fail_msg("%s of sequence %d, head %d, token %d, element %d: %g, expected %g", name, seq, h, pos, i, (double)row[i], (double)w);
       }
     }
   }
@@ -260,8 +256,11 @@ static void check_files(lct_store_dtype t) {
   for (int i = 0; i < 3; i++) { /* the second file holds all but v and the logits */
     (void)snprintf(paths[i], sizeof paths[i], "%s/%d.npz", dir, i);
     uint32_t without = i == 1 ? LCT_SOURCE_BIT(LCT_SOURCE_V) | LCT_SOURCE_BIT(LCT_SOURCE_LOGITS) : 0;
-    specs[i] = (lct_file_spec){
-        .path = paths[i], .sources = ALL_SOURCES & ~without, .qkv_last = i == 1, .n_tokens = lengths[i], .n_keys = lengths[i]};
+    specs[i] = (lct_file_spec){.path = paths[i],
+                               .sources = ALL_SOURCES & ~without,
+                               .qkv_last = i == 1,
+                               .n_tokens = lengths[i],
+                               .n_keys = lengths[i]};
     specs[i].ranges = rows[i] = seq_rows(p, i, &specs[i].n_ranges);
   }
   assert_ok(lct_files_new(&m.model->config, t, layers, NULL, &files, &err));
@@ -315,12 +314,8 @@ static void test_unfinished(void **state) {
   const lct_row_range rows = {0, N_ROWS};
   (void)snprintf(path, sizeof path, "%s/a.npz", temp_dir(dir));
   (void)snprintf(tmp, sizeof tmp, "%s.tmp", path);
-  const lct_file_spec spec = {.path = path,
-                              .sources = LCT_SOURCE_BIT(LCT_SOURCE_K),
-                              .ranges = &rows,
-                              .n_ranges = 1,
-                              .n_tokens = N_ROWS,
-                              .n_keys = N_ROWS};
+  const lct_file_spec spec =
+      {.path = path, .sources = LCT_SOURCE_BIT(LCT_SOURCE_K), .ranges = &rows, .n_ranges = 1, .n_tokens = N_ROWS, .n_keys = N_ROWS};
   float *x = values(1, N_ROWS, N_KV);
   for (int finish = 0; finish < 2; finish++) {
     assert_ok(lct_files_new(&CONFIG, LCT_STORE_F32, layers, NULL, &f, &err));

@@ -65,7 +65,8 @@ static void check_golden_frame(reader *r, const char *data) {
   lct_status s = kind == 0 ? lct_blosc_decode(codec, frame, n, got, raw, &err) : lct_zstd_decode(codec, frame, n, got, raw, &err);
   if (s != (expected == 0 ? LCT_OK : LCT_E_UNSUPPORTED)) fail_msg("%s: %d %s", name, s, err.message);
   if (expected == 0 && memcmp(got, data, raw) != 0) fail_msg("%s: other bytes", name);
-  if (expected == 1 && strstr(err.message, strcmp(name, "bits") == 0 ? "shuffled by bits" : name) == NULL) fail_msg("%s: %s", name, err.message);
+  if (expected == 1 && strstr(err.message, strcmp(name, "bits") == 0 ? "shuffled by bits" : name) == NULL)
+    fail_msg("%s: %s", name, err.message);
   free(frame);
   free(got);
 }
@@ -326,9 +327,9 @@ static void test_mutations(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_goldens),  cmocka_unit_test(test_crc),    cmocka_unit_test(test_planes),
-      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_strided), cmocka_unit_test(test_layout),
-      cmocka_unit_test(test_zstd),     cmocka_unit_test(test_refusals), cmocka_unit_test(test_mutations),
+      cmocka_unit_test(test_goldens),    cmocka_unit_test(test_crc),      cmocka_unit_test(test_planes),
+      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_strided),  cmocka_unit_test(test_layout),
+      cmocka_unit_test(test_zstd),       cmocka_unit_test(test_refusals), cmocka_unit_test(test_mutations),
   };
   return cmocka_run_group_tests(tests, make_codec, free_codec);
 }

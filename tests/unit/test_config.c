@@ -19,10 +19,9 @@ static void qwen2_before_5(void **state) {
   (void)state;
   lct_error err = {0};
   lct_config c;
-  assert_ok(parse(QWEN2
-                  ",\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\","
-                  "\"max_position_embeddings\":32768,\"bos_token_id\":7,\"eos_token_id\":9,\"use_sliding_window\":false,"
-                  "\"sliding_window\":32768,\"hidden_act\":\"silu\",\"rope_scaling\":null}",
+  assert_ok(parse(QWEN2 ",\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\","
+                        "\"max_position_embeddings\":32768,\"bos_token_id\":7,\"eos_token_id\":9,\"use_sliding_window\":false,"
+                        "\"sliding_window\":32768,\"hidden_act\":\"silu\",\"rope_scaling\":null}",
                   &c, &err));
   assert_int_equal(c.arch, LCT_ARCH_QWEN2);
   assert_int_equal(c.n_layers, 2);
@@ -130,16 +129,14 @@ static void refusals(void **state) {
        "config.json: num_hidden_layers: expected a positive integer, found 0"},
       {"{\"model_type\":\"qwen2\",\"num_hidden_layers\":4294967297}", LCT_E_FORMAT,
        "config.json: num_hidden_layers: expected a positive integer, found 4294967297"},
-      {QWEN2 ",\"hidden_act\":\"gelu\"}", LCT_E_UNSUPPORTED,
-       "config.json: hidden_act \"gelu\" is not supported: expected \"silu\""},
+      {QWEN2 ",\"hidden_act\":\"gelu\"}", LCT_E_UNSUPPORTED, "config.json: hidden_act \"gelu\" is not supported: expected \"silu\""},
       {QWEN2 ",\"use_sliding_window\":true}", LCT_E_UNSUPPORTED,
        "config.json: use_sliding_window true: sliding window attention is not supported"},
       {QWEN2 ",\"use_sliding_window\":1}", LCT_E_FORMAT, "config.json: use_sliding_window: expected true or false, found 1"},
       {QWEN2 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", LCT_E_UNSUPPORTED,
        "config.json: layer_types[1] \"sliding_attention\" is not supported: expected \"full_attention\""},
       {LLAMA ",\"mlp_bias\":true}", LCT_E_UNSUPPORTED, "config.json: mlp_bias true: a bias in the MLP is not supported"},
-      {LLAMA ",\"rope_interleaved\":true}", LCT_E_UNSUPPORTED,
-       "config.json: rope_interleaved true: interleaved RoPE is not supported"},
+      {LLAMA ",\"rope_interleaved\":true}", LCT_E_UNSUPPORTED, "config.json: rope_interleaved true: interleaved RoPE is not supported"},
       {QWEN2 ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}}", LCT_E_UNSUPPORTED,
        "config.json: quantization_config (quant_method \"gptq\") is not supported: expected plain F32, F16 or BF16 weights"},
       {QWEN2 ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}", LCT_E_UNSUPPORTED,
@@ -169,8 +166,7 @@ static void refusals(void **state) {
       {LLAMA ",\"head_dim\":15}", LCT_E_FORMAT, "config.json: head size: expected an even number, found 15"},
       {LLAMA ",\"head_dim\":1026}", LCT_E_FORMAT, "config.json: head size: expected 1 to 1024, found 1026"},
       {LLAMA ",\"bos_token_id\":\"a\"}", LCT_E_FORMAT, "config.json: bos_token_id: expected a token id, found \"a\""},
-      {LLAMA ",\"eos_token_id\":[-1]}", LCT_E_FORMAT,
-       "config.json: eos_token_id: expected a token id or a list of them, found -1"},
+      {LLAMA ",\"eos_token_id\":[-1]}", LCT_E_FORMAT, "config.json: eos_token_id: expected a token id or a list of them, found -1"},
       {"{\"model_type\":\"llama\",\"hidden_size\":65,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":9,"
        "\"vocab_size\":9}",
        LCT_E_FORMAT, "config.json: hidden_size 65 is not a multiple of num_attention_heads 4 and there is no head_dim"},

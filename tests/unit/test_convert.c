@@ -69,8 +69,8 @@ static void check_batch(const float *x, size_t n) {
 /* Every sign, exponent and leading mantissa, with the low bits around every rounding boundary; all 2^32 with LCT_TEST_BIG=1. */
 static void test_float_to_half_everywhere(void **state) {
   (void)state;
-  static const uint32_t low[] = {0, 1, 0xfff, 0x1000, 0x1001, 0x1fff, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x8001, 0xb000,
-                                 0xd001, 0xefff, 0xf000, 0xf001, 0xffff};
+  static const uint32_t low[] = {0,      1,      0xfff,  0x1000, 0x1001, 0x1fff, 0x2fff, 0x3000, 0x3001,
+                                 0x7fff, 0x8000, 0x8001, 0xb000, 0xd001, 0xefff, 0xf000, 0xf001, 0xffff};
   static float x[N];
   size_t n = 0;
   bool all = getenv("LCT_TEST_BIG") != NULL;

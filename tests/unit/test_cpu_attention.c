@@ -114,8 +114,7 @@ static void check_cuts(lct_backend *be, const attn_case *c, const int *cuts, int
 }
 
 static void check_splits(lct_backend *be, lct_precision precision, int i, float *const reference) {
-  static const int cuts[][8] = {
-      {1}, {64}, {63}, {65, 66}, {1, 2, 3, 4, 5, 6, 7, 8}, {7, 64, 65, 128, 129, 130}, {100, 103, 107, 199}};
+  static const int cuts[][8] = {{1}, {64}, {63}, {65, 66}, {1, 2, 3, 4, 5, 6, 7, 8}, {7, 64, 65, 128, 129, 130}, {100, 103, 107, 199}};
   static const int n_cuts[] = {1, 1, 1, 2, 8, 6, 4};
   attn_case c = load_case(i);
   size_t total = (size_t)(c.n * c.shape.n_heads * c.shape.head_dim);
@@ -160,7 +159,6 @@ static void test_shape_error(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_splits),
-                                     cmocka_unit_test(test_shape_error)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_splits), cmocka_unit_test(test_shape_error)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

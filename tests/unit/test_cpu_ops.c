@@ -18,8 +18,7 @@ static void check_linear(lct_backend *be, lct_precision precision, int i, lct_dt
   golden g = test_golden("linear", i);
   int k = g.header[0], n0 = g.header[1], n1 = g.header[2], rows = g.header[3], n = n0 + n1, ldy = n + 3;
   uint32_t s = (uint32_t)i;
-  float *x = test_values(100 + s, (size_t)(rows * k), 1), *b = test_values(300 + s, (size_t)n0, 1),
-        *y = test_blank((size_t)(rows * ldy));
+  float *x = test_values(100 + s, (size_t)(rows * k), 1), *b = test_values(300 + s, (size_t)n0, 1), *y = test_blank((size_t)(rows * ldy));
   float *w = test_values(200 + s, (size_t)(n * k), 1);
   uint16_t *w16 = test_bf16(w, (size_t)(n * k));
   for (int j = 0; j < n * k; j++) w[j] = lct_bf16_to_f32(w16[j]);
@@ -106,12 +105,15 @@ static void test_decode_f16(void **state) {
 static void check_invariance(const char *isa, lct_precision precision, int k, int n, int total) {
   const lct_ops *ops = lct_cpu_ops();
   static const int pieces[] = {1, 2, 3, 5, 17, 33, 63, 95, 100, 129, 190, 255, 257};
-  float *x32 = test_values(7, (size_t)(total * k), 1), *w = test_values(8, (size_t)(n * k), 1),
-        *want = test_blank((size_t)(total * n));
+  float *x32 = test_values(7, (size_t)(total * k), 1), *w = test_values(8, (size_t)(n * k), 1), *want = test_blank((size_t)(total * n));
   float *x = as_in(precision, x32, (size_t)(total * k)), *got = test_blank((size_t)(total * n));
   lct_tensor t = view("w", LCT_DTYPE_F32, n, k, w), other = view("other", LCT_DTYPE_F32, n - 1, k, w + k);
   for (int run = 0; run < 3; run++) { /* the reference, another number of threads, no memory for packed weights */
-    lct_backend_options o = {.precision = precision, .threads = test_threads(run == 0 ? 2 : run == 1 ? 1 : 3), .weight_budget_bytes = run == 2 ? 1 : 0};
+    lct_backend_options o = {.precision = precision,
+                             .threads = test_threads(run == 0   ? 2
+                                                     : run == 1 ? 1
+                                                                : 3),
+                             .weight_budget_bytes = run == 2 ? 1 : 0};
     lct_backend *be = NULL;
     assert_int_equal(setenv("LCT_CPU_ISA", isa, 1), 0);
     if (ops->open(&o, &be, &err) != LCT_OK) break;
@@ -158,8 +160,7 @@ static void test_weight_errors(void **state) {
   (void)state;
   const lct_ops *ops = lct_cpu_ops();
   float data[12] = {0};
-  lct_tensor a = view("a", LCT_DTYPE_F32, 2, 4, data), b = view("b", LCT_DTYPE_F32, 2, 3, data),
-             c = view("c", LCT_DTYPE_F32, 1, 3, data);
+  lct_tensor a = view("a", LCT_DTYPE_F32, 2, 4, data), b = view("b", LCT_DTYPE_F32, 2, 3, data), c = view("c", LCT_DTYPE_F32, 1, 3, data);
   lct_backend *be = test_open("base", LCT_PRECISION_EXACT, 1);
   lct_weight *w = NULL;
   assert_fails(ops->weights.new(be, (const lct_tensor *[]){&a, &b}, NULL, 2, &w, &err), LCT_E_FORMAT,
@@ -250,8 +251,7 @@ static void check_rope(lct_backend *be, int i) {
   }
   bool normed = g.header[4] != 0;
   const float *want_q = g.data + 50 * d, *want_k = want_q + (size_t)n * nq;
-  assert_ok(ops->split_rope(be, qkv, &shape, normed ? qn : NULL, normed ? kn : NULL, 1e-6f, g.data, positions, slots, n, q, layer,
-                            &err));
+  assert_ok(ops->split_rope(be, qkv, &shape, normed ? qn : NULL, normed ? kn : NULL, 1e-6f, g.data, positions, slots, n, q, layer, &err));
   assert_close(q, want_q, (size_t)n * nq, 2e-7);
   assert_canaries(q, (size_t)n * nq * 4, ((size_t)n * nq + 16) * 4);
   for (int r = 0; r < n; r++) {
@@ -335,8 +335,7 @@ static void test_copies(void **state) {
   for (int j = 0; j < DIM - 1; j++) assert_true(row[j] == lct_f16_to_f32(half[299 * DIM + j]));
   assert_ok(ops->rows.read(be, table, LCT_DTYPE_F32, DIM, (const int32_t[]){7}, 1, DIM - 1, row, &err));
   assert_memory_equal(row, table + 7 * DIM, (DIM - 1) * 4);
-  assert_fails(ops->rows.read(be, half, LCT_DTYPE_Q8_0, DIM, NULL, 1, DIM, row, &err), LCT_E_UNSUPPORTED,
-               "cannot read rows of type Q8_0");
+  assert_fails(ops->rows.read(be, half, LCT_DTYPE_Q8_0, DIM, NULL, 1, DIM, row, &err), LCT_E_UNSUPPORTED, "cannot read rows of type Q8_0");
   void *p = NULL;
   assert_ok(ops->memory.alloc(be, 100, &p, &err));
   assert_ok(ops->memory.upload(be, p, table, 100, &err));
@@ -365,15 +364,9 @@ static void test_describe(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_linear),
-      cmocka_unit_test(test_decode_f16),
-      cmocka_unit_test(test_linear_invariance),
-      cmocka_unit_test(test_weight_errors),
-      cmocka_unit_test(test_norm),
-      cmocka_unit_test(test_silu),
-      cmocka_unit_test(test_rope),
-      cmocka_unit_test(test_finite),
-      cmocka_unit_test(test_copies),
+      cmocka_unit_test(test_linear),        cmocka_unit_test(test_decode_f16), cmocka_unit_test(test_linear_invariance),
+      cmocka_unit_test(test_weight_errors), cmocka_unit_test(test_norm),       cmocka_unit_test(test_silu),
+      cmocka_unit_test(test_rope),          cmocka_unit_test(test_finite),     cmocka_unit_test(test_copies),
       cmocka_unit_test(test_describe),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,8 +53,8 @@ static void test_random_blocks(void **state) {
     for (int64_t i = 0; i < n; i++) {
       float w;
       memcpy(&w, want + 4 * i, 4);
-      if (!same_bits(got[i], w)) fail_msg("%s: element %lld: expected %a, found %a", lct_dtype_name(t), (long long)i, (double)w,
-                                          (double)got[i]);
+      if (!same_bits(got[i], w))
+        fail_msg("%s: element %lld: expected %a, found %a", lct_dtype_name(t), (long long)i, (double)w, (double)got[i]);
     }
     free(odd);
     free(got);
@@ -141,10 +141,10 @@ static void test_smollm2_tensors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_random_blocks),
-    cmocka_unit_test(test_all_halves),
-    cmocka_unit_test(test_row_bytes),
-    cmocka_unit_test(test_smollm2_tensors),
+      cmocka_unit_test(test_random_blocks),
+      cmocka_unit_test(test_all_halves),
+      cmocka_unit_test(test_row_bytes),
+      cmocka_unit_test(test_smollm2_tensors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

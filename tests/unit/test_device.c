@@ -8,8 +8,15 @@
 #include "fake_gpu.h"
 
 static const lct_gpu OLD = {.name = "Old One", .bytes = (int64_t)4 << 30, .bytes_free = (int64_t)1 << 30, .sm = 61, .n_sm = 6};
-static const lct_gpu NEW = {.name = "New \"One\"", .bytes = (int64_t)140 << 30, .bytes_free = (int64_t)139 << 30, .sm = 90, .n_sm = 132,
-                            .clock_khz = 1980000, .memory_clock_khz = 3201000, .bus_bits = 6144, .usable = true};
+static const lct_gpu NEW = {.name = "New \"One\"",
+                            .bytes = (int64_t)140 << 30,
+                            .bytes_free = (int64_t)139 << 30,
+                            .sm = 90,
+                            .n_sm = 132,
+                            .clock_khz = 1980000,
+                            .memory_clock_khz = 3201000,
+                            .bus_bits = 6144,
+                            .usable = true};
 
 static int plug(void **state) {
   (void)state;
@@ -111,15 +118,17 @@ static void test_list(void **state) {
   char *text = NULL;
   assert_ok(lct_devices(false, &text, &err));
   assert_memory_equal(text, "cpu            ", 15);
-  assert_string_equal(line(text, 1),
-                      "cuda:0         Old One: 1.0 of 4.0 GiB free, 6 multiprocessors, compute capability 6.1; this build has no code for it\n"
-                      "cuda:1   auto  New \"One\": 139.0 of 140.0 GiB free, 132 multiprocessors, compute capability 9.0\n");
+  assert_string_equal(
+      line(text, 1),
+      "cuda:0         Old One: 1.0 of 4.0 GiB free, 6 multiprocessors, compute capability 6.1; this build has no code for it\n"
+      "cuda:1   auto  New \"One\": 139.0 of 140.0 GiB free, 132 multiprocessors, compute capability 9.0\n");
   lct_text_free(text);
   assert_ok(lct_devices(true, &text, &err));
   assert_non_null(strstr(text, "\"auto\": \"cuda:1\",\n  \"cuda\": \"CUDA 0.0\""));
-  assert_non_null(strstr(text, "\"name\": \"New \\\"One\\\"\",\n      \"bytes\": 150323855360,\n      \"bytes_free\": 149250113536,\n"
-                               "      \"multiprocessors\": 132,\n      \"compute_capability\": \"9.0\",\n      \"clock_khz\": 1980000,\n"
-                               "      \"memory_clock_khz\": 3201000,\n      \"bus_bits\": 6144,\n      \"usable\": true"));
+  assert_non_null(strstr(text,
+                         "\"name\": \"New \\\"One\\\"\",\n      \"bytes\": 150323855360,\n      \"bytes_free\": 149250113536,\n"
+                         "      \"multiprocessors\": 132,\n      \"compute_capability\": \"9.0\",\n      \"clock_khz\": 1980000,\n"
+                         "      \"memory_clock_khz\": 3201000,\n      \"bus_bits\": 6144,\n      \"usable\": true"));
   assert_null(strstr(text, "no_gpu"));
   lct_text_free(text);
   fake.no_gpu = LCT_E_UNSUPPORTED;

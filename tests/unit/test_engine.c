@@ -159,12 +159,11 @@ typedef struct {
   int32_t positions[LONG];
 } piece;
 
-static void make_piece(piece *x, const int32_t *ids, int from, int n, int kv0, const lct_kv_range *ranges, int n_ranges,
-                       int n_slots) {
+static void make_piece(piece *x, const int32_t *ids, int from, int n, int kv0, const lct_kv_range *ranges, int n_ranges, int n_slots) {
   for (int i = 0; i < n; i++) x->positions[i] = from + i;
   x->seg = (lct_segment){.row0 = 0, .n_rows = n, .pos0 = from, .kv0 = kv0, .n_ranges = n_ranges, .ranges = ranges};
-  x->batch = (lct_batch){
-      .n_rows = n, .n_segments = 1, .n_slots = n_slots, .tokens = ids + from, .positions = x->positions, .segments = &x->seg};
+  x->batch =
+      (lct_batch){.n_rows = n, .n_segments = 1, .n_slots = n_slots, .tokens = ids + from, .positions = x->positions, .segments = &x->seg};
 }
 
 /* A prompt in three passes over a KV cache, its keys scattered over the slots, against one pass. */
@@ -215,8 +214,7 @@ typedef struct {
 static shown decode(step *d, lct_engine *e, lct_kv *kv, const int32_t *tokens, const int32_t *seen, int n, int kv0) {
   for (int i = 0; i < n; i++) {
     d->ranges[i] = (lct_kv_range){0, seen[i]};
-    d->segments[i] =
-        (lct_segment){.row0 = i, .n_rows = 1, .pos0 = seen[i], .kv0 = kv0 + i, .n_ranges = 1, .ranges = &d->ranges[i]};
+    d->segments[i] = (lct_segment){.row0 = i, .n_rows = 1, .pos0 = seen[i], .kv0 = kv0 + i, .n_ranges = 1, .ranges = &d->ranges[i]};
   }
   d->batch = (lct_batch){.n_rows = n,
                          .n_segments = n,

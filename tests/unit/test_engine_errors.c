@@ -139,11 +139,9 @@ static void test_cancel_and_taker_failure(void **state) {
   lct_error err;
   watch w = {.cancel = 1, .cancel_after = -1, .fail_at = -1};
   lct_pass pass = pass_of(&w, b, ALL_SOURCES, NULL);
-  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_CANCELLED,
-               "interrupted at layer 0 of 4");
+  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_CANCELLED, "interrupted at layer 0 of 4");
   w = (watch){.cancel_after = 1, .fail_at = -1};
-  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_CANCELLED,
-               "interrupted at layer 2 of 4");
+  assert_fails(lct_pass_run(e, &pass, &err), LCT_E_CANCELLED, "interrupted at layer 2 of 4");
   assert_int_equal(w.n_rows[LCT_SOURCE_HIDDEN_OUT][1], N_IDS);
   assert_int_equal(w.n_rows[LCT_SOURCE_HIDDEN_IN][2], 0);
   w = (watch){.cancel_after = -1, .fail_at = 2};
@@ -224,12 +222,8 @@ static void test_logit_rows(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_nan_weights),
-      cmocka_unit_test(test_bad_batches),
-      cmocka_unit_test(test_cancel_and_taker_failure),
-      cmocka_unit_test(test_only_what_is_wanted),
-      cmocka_unit_test(test_list_of_takers),
-      cmocka_unit_test(test_logit_rows),
+      cmocka_unit_test(test_nan_weights),         cmocka_unit_test(test_bad_batches),    cmocka_unit_test(test_cancel_and_taker_failure),
+      cmocka_unit_test(test_only_what_is_wanted), cmocka_unit_test(test_list_of_takers), cmocka_unit_test(test_logit_rows),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

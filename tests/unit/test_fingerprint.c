@@ -223,8 +223,7 @@ static void damaged(void **state) {
   check_patched("{\\\"prompts\\\":12", "{\\\"prompts\\\":-1", bad,
                 "metadata neutral: expected {\"prompts\": n, \"pcs\": k, \"whiten\": true or false}, "
                 "found {\"prompts\":-1,\"pcs\":2,\"whiten\":true}");
-  check_patched("\\\"pcs\\\":2", "\\\"pcs\\\":1", bad,
-                "tensor \"neutral/last/hidden_out/pcs\": expected F32 [2,1,3], found F32 [2,2,3]");
+  check_patched("\\\"pcs\\\":2", "\\\"pcs\\\":1", bad, "tensor \"neutral/last/hidden_out/pcs\": expected F32 [2,1,3], found F32 [2,2,3]");
   check_patched("\"neutral/last/hidden_out/z\"", "\"neutral/last/hidden_out/y\"", bad,
                 "tensor \"neutral/last/hidden_out/z\": expected F32 [2,2,24,2], found nothing");
   check_patched("\"dtype\":\"F32\",\"shape\":[2,3]", "\"dtype\":\"I32\",\"shape\":[2,3]", bad,

@@ -38,8 +38,15 @@ static const prompt PROMPTS[] = {
     {NULL, "[{\"role\": \"user\", \"content\": \"Hello\"}, {\"role\": \"assistant\", \"content\": \"The invoice is attached.\"}]", 2},
     {NULL, "[{\"role\": \"system\", \"content\": \"Answer in one sentence.\"}]", 0},
 };
-enum { N = sizeof PROMPTS / sizeof *PROMPTS, N_LABELS = 3, FIRST_NEUTRAL = 6, N_NEUTRAL = N - FIRST_NEUTRAL, N_SOURCES = 4, PCS = 4,
-      BIN_MIN = 8 };
+enum {
+  N = sizeof PROMPTS / sizeof *PROMPTS,
+  N_LABELS = 3,
+  FIRST_NEUTRAL = 6,
+  N_NEUTRAL = N - FIRST_NEUTRAL,
+  N_SOURCES = 4,
+  PCS = 4,
+  BIN_MIN = 8
+};
 static const char *const SOURCES[N_SOURCES] = {"hidden_in", "hidden_out", "attn_out", "mlp_down_out"};
 static const char *const LABELS[N_LABELS] = {"joy", "fear", "calm"};
 #define FOUR "hidden_in,hidden_out,attn_out,mlp_down_out"
@@ -60,15 +67,21 @@ static void scan_prompts(void) {
   lct_buf b = {0};
   char folder[160], pooled[4400];
   (void)snprintf(folder, sizeof folder, "%s/scans", model.dir);
-  assert_ok(lct_buf_puts(&b, "{\"name\": \"t\", \"model\": {\"id\": \"none\"}, \"prompt\": [{\"messages\": " USER("Hello") "}], "
-                         "\"generation\": {\"max_new_tokens\": 1}, \"reference_states\": [", &err));
+  assert_ok(lct_buf_puts(&b,
+                         "{\"name\": \"t\", \"model\": {\"id\": \"none\"}, \"prompt\": [{\"messages\": " USER(
+                             "Hello") "}], "
+                                      "\"generation\": {\"max_new_tokens\": 1}, \"reference_states\": [",
+                         &err));
   for (int i = 0; i < N; i++) {
     assert_ok(lct_buf_printf(&b, &err, "%s{\"label\": \"r%d\", \"messages\": %s}", i > 0 ? ", " : "", i, PROMPTS[i].messages));
   }
   assert_ok(lct_buf_puts(&b, "]}", &err));
   write_text(yaml, b.data);
   lct_buf_free(&b);
-  lct_scan_options o = {.model = {.id = model.path, .device = "cpu", .threads = 1}, .scenario = yaml, .output = folder, .keep = LCT_KEEP_POOLED};
+  lct_scan_options o = {.model = {.id = model.path, .device = "cpu", .threads = 1},
+                        .scenario = yaml,
+                        .output = folder,
+                        .keep = LCT_KEEP_POOLED};
   lct_scan_result r;
   assert_ok(lct_scan(&o, &r, &err));
   (void)snprintf(pooled, sizeof pooled, "%s/prompt_0/pooled.npz", r.run_dir);
@@ -89,7 +102,8 @@ static void scan_prompts(void) {
 }
 
 static const float *scanned_at(int prompt_number, int source, int pooling, int layer) {
-  return scanned[source] + (((size_t)prompt_number * LCT_N_DEFAULT_POSITIONS + (size_t)pooling) * (size_t)layers + (size_t)layer) * (size_t)hidden;
+  return scanned[source] +
+         (((size_t)prompt_number * LCT_N_DEFAULT_POSITIONS + (size_t)pooling) * (size_t)layers + (size_t)layer) * (size_t)hidden;
 }
 
 /* Lines of the prompts [from, to), `copies` times over. */
@@ -127,8 +141,11 @@ static int tear_down(void **state) {
 }
 
 static lct_fingerprint_options options(const char *references) {
-  return (lct_fingerprint_options){.model = {.id = model.path, .device = "cpu", .threads = 1}, .references = references, .output = output,
-                                   .sources = FOUR, .pcs = -1};
+  return (lct_fingerprint_options){.model = {.id = model.path, .device = "cpu", .threads = 1},
+                                   .references = references,
+                                   .output = output,
+                                   .sources = FOUR,
+                                   .pcs = -1};
 }
 
 static lct_fingerprints *make(const lct_fingerprint_options *o, lct_fingerprint_result *r) {
@@ -198,7 +215,7 @@ static void check_label(const lct_fingerprints *f, int label, int s, int p, int 
   double ab = 0, aa = 0, bb = 0;
   for (int i = 0; i < hidden; i++) {
     double want = mean_of(numbers, n, 0, 1, s, p, l, i), a = mean_of(numbers, n, 0, 2, s, p, l, i),
-        b = mean_of(numbers, n, 1, 2, s, p, l, i);
+           b = mean_of(numbers, n, 1, 2, s, p, l, i);
     near("mean", v[i], want, 1e-7 * fabs(want));
     ab += a * b;
     aa += a * a;
@@ -228,7 +245,7 @@ static void check_components(const lct_fingerprints *f, int s, int p, int l, con
   for (int k = 0; k < PCS; k++) {
     const float *pc = f->pcs + (place * PCS + (size_t)k) * (size_t)hidden;
     double var = f->pc_var[place * PCS + (size_t)k], first = f->pc_var[place * PCS], square = 0,
-        *image = calloc((size_t)hidden, sizeof *image);
+           *image = calloc((size_t)hidden, sizeof *image);
     for (int j = 0; j < N_NEUTRAL; j++) {
       const float *x = scanned_at(FIRST_NEUTRAL + j, s, p, l);
       double along = 0;

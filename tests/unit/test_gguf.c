@@ -71,7 +71,12 @@ static void check_scalars(const lct_gguf *g) {
   static const struct {
     const char *key;
     int64_t value;
-  } ints[] = {{"t.u8", 200}, {"t.i8", -100}, {"t.u16", 60000}, {"t.i16", -30000}, {"t.u32", 4000000000}, {"t.i32", -2000000000},
+  } ints[] = {{"t.u8", 200},
+              {"t.i8", -100},
+              {"t.u16", 60000},
+              {"t.i16", -30000},
+              {"t.u32", 4000000000},
+              {"t.i32", -2000000000},
               {"t.i64", -((int64_t)1 << 62)}};
   int64_t v = 0;
   double d = 0;
@@ -239,8 +244,7 @@ static void test_header(void **state) {
   memcpy(b.data + 4, "\0\0\0\3", 4);
   expect(&b, LCT_E_UNSUPPORTED, "f.gguf: header: expected GGUF version 2 or 3, found 3 in big-endian order");
   put_header(&b, 0, (uint64_t)1 << 63);
-  expect(&b, LCT_E_FORMAT,
-         "f.gguf: header: metadata count at byte 16: found 9223372036854775808, expected at most 0 in the 0 bytes left");
+  expect(&b, LCT_E_FORMAT, "f.gguf: header: metadata count at byte 16: found 9223372036854775808, expected at most 0 in the 0 bytes left");
   put_header(&b, (uint64_t)1 << 63, 0);
   put_data(&b, 92);
   expect(&b, LCT_E_FORMAT,
@@ -255,8 +259,7 @@ static void test_keys(void **state) {
   put_u64(&b, UINT64_MAX);
   put_data(&b, 0);
   put_data(&b, 32);
-  expect(&b, LCT_E_FORMAT,
-         "f.gguf: metadata entry 0: key at byte 32: expected 18446744073709551615 bytes, found 32 before the file's end");
+  expect(&b, LCT_E_FORMAT, "f.gguf: metadata entry 0: key at byte 32: expected 18446744073709551615 bytes, found 32 before the file's end");
   put_header(&b, 0, 1);
   put_str(&b, "");
   put_u32(&b, GV_U32);
@@ -294,8 +297,7 @@ static void test_strings(void **state) {
   put_u32(&b, GV_STRING);
   put_u64(&b, (uint64_t)1 << 63);
   put(&b, "abc", 3);
-  expect(&b, LCT_E_FORMAT,
-         "f.gguf: metadata \"s\": string at byte 45: expected 9223372036854775808 bytes, found 3 before the file's end");
+  expect(&b, LCT_E_FORMAT, "f.gguf: metadata \"s\": string at byte 45: expected 9223372036854775808 bytes, found 3 before the file's end");
   lct_buf_free(&b);
 }
 
@@ -470,11 +472,18 @@ static void test_rope_factors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_everything_is_read), cmocka_unit_test(test_every_prefix_fails),
-    cmocka_unit_test(test_changed_bytes_never_crash), cmocka_unit_test(test_truncated_messages),
-    cmocka_unit_test(test_header), cmocka_unit_test(test_keys), cmocka_unit_test(test_strings), cmocka_unit_test(test_arrays),
-    cmocka_unit_test(test_tensor_infos), cmocka_unit_test(test_tensor_offsets), cmocka_unit_test(test_alignment),
-    cmocka_unit_test(test_rope_factors),
+      cmocka_unit_test(test_everything_is_read),
+      cmocka_unit_test(test_every_prefix_fails),
+      cmocka_unit_test(test_changed_bytes_never_crash),
+      cmocka_unit_test(test_truncated_messages),
+      cmocka_unit_test(test_header),
+      cmocka_unit_test(test_keys),
+      cmocka_unit_test(test_strings),
+      cmocka_unit_test(test_arrays),
+      cmocka_unit_test(test_tensor_infos),
+      cmocka_unit_test(test_tensor_offsets),
+      cmocka_unit_test(test_alignment),
+      cmocka_unit_test(test_rope_factors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

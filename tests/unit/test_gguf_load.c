@@ -27,11 +27,20 @@ static const struct {
   size_t offset;
 } layer_tensors[] = {
 #define AT(field) offsetof(lct_layer, field)
-  {"input_layernorm.weight", AT(attn_norm)}, {"self_attn.q_proj.weight", AT(q)}, {"self_attn.k_proj.weight", AT(k)},
-  {"self_attn.v_proj.weight", AT(v)}, {"self_attn.o_proj.weight", AT(o)}, {"self_attn.q_proj.bias", AT(q_bias)},
-  {"self_attn.k_proj.bias", AT(k_bias)}, {"self_attn.v_proj.bias", AT(v_bias)}, {"self_attn.q_norm.weight", AT(q_norm)},
-  {"self_attn.k_norm.weight", AT(k_norm)}, {"post_attention_layernorm.weight", AT(mlp_norm)}, {"mlp.gate_proj.weight", AT(gate)},
-  {"mlp.up_proj.weight", AT(up)}, {"mlp.down_proj.weight", AT(down)},
+    {"input_layernorm.weight", AT(attn_norm)},
+    {"self_attn.q_proj.weight", AT(q)},
+    {"self_attn.k_proj.weight", AT(k)},
+    {"self_attn.v_proj.weight", AT(v)},
+    {"self_attn.o_proj.weight", AT(o)},
+    {"self_attn.q_proj.bias", AT(q_bias)},
+    {"self_attn.k_proj.bias", AT(k_bias)},
+    {"self_attn.v_proj.bias", AT(v_bias)},
+    {"self_attn.q_norm.weight", AT(q_norm)},
+    {"self_attn.k_norm.weight", AT(k_norm)},
+    {"post_attention_layernorm.weight", AT(mlp_norm)},
+    {"mlp.gate_proj.weight", AT(gate)},
+    {"mlp.up_proj.weight", AT(up)},
+    {"mlp.down_proj.weight", AT(down)},
 #undef AT
 };
 
@@ -101,9 +110,9 @@ static void test_tiny_models(void **state) {
     bool tied, bias, norm;
     lct_rope_kind rope;
   } cases[] = {
-    {GOLDENS "tiny_llama", LCT_ARCH_LLAMA, 8, false, false, false, LCT_ROPE_LLAMA3},
-    {GOLDENS "tiny_qwen2", LCT_ARCH_QWEN2, 8, true, true, false, LCT_ROPE_PLAIN},
-    {GOLDENS "tiny_qwen3", LCT_ARCH_QWEN3, 16, false, false, true, LCT_ROPE_PLAIN},
+      {GOLDENS "tiny_llama", LCT_ARCH_LLAMA, 8, false, false, false, LCT_ROPE_LLAMA3},
+      {GOLDENS "tiny_qwen2", LCT_ARCH_QWEN2, 8, true, true, false, LCT_ROPE_PLAIN},
+      {GOLDENS "tiny_qwen3", LCT_ARCH_QWEN3, 16, false, false, true, LCT_ROPE_PLAIN},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     char path[512];
@@ -224,7 +233,10 @@ static void test_bad_metadata(void **state) {
   (void)state;
   lct_buf b = {0};
   fresh(&b);
-  memcpy(behind(&b, "general.architecture") + 12, "gem\x1b" "a", 5);
+  memcpy(behind(&b, "general.architecture") + 12,
+         "gem\x1b"
+         "a",
+         5);
   expect(&b, LCT_E_UNSUPPORTED, ": metadata \"general.architecture\": expected qwen2, qwen3 or llama, found \"gem?a\"");
   fresh(&b);
   replace(&b, "general.architecture", "general.architectura");
@@ -284,8 +296,8 @@ static void test_harmless_variants(void **state) {
   static const struct {
     const char *key;
     uint32_t value;
-  } cases[] = {{"llama.expert_count", 0}, {"llama.attention.sliding_window", 0}, {"llama.attention.sliding_window", 256},
-               {"llama.rope.dimension_count", 8}, {"llama.attention.value_length", 8}, {"split.count", 1}};
+  } cases[] = {{"llama.expert_count", 0},         {"llama.attention.sliding_window", 0}, {"llama.attention.sliding_window", 256},
+               {"llama.rope.dimension_count", 8}, {"llama.attention.value_length", 8},   {"split.count", 1}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     lct_buf b = {0};
     fresh(&b);
@@ -300,20 +312,21 @@ static void test_bad_tensors(void **state) {
   lct_buf b = {0};
   fresh(&b);
   replace(&b, "rope_freqs.weight", "rope_freqx.weight");
-  expect(&b, LCT_E_UNSUPPORTED,
-         ": tensor \"rope_freqx.weight\": expected only tensors of a llama model with 2 layers, found this one");
+  expect(&b, LCT_E_UNSUPPORTED, ": tensor \"rope_freqx.weight\": expected only tensors of a llama model with 2 layers, found this one");
   fresh(&b);
   set_u32(&b, "llama.block_count", 1);
   expect(&b, LCT_E_UNSUPPORTED,
          ": tensor \"blk.1.attn_norm.weight\": expected only tensors of a llama model with 1 layers, found this one");
   fresh(&b);
   b.data[b.len - 32 + 15] = 0x7f; /* the last tensor's four factors lie in the last 32 bytes */
-  expect(&b, LCT_E_UNSUPPORTED, ": tensor \"rope_freqs.weight\": expected the factors of llama3 RoPE scaling (low 1, high 4, "
-                                "original context 8192), found others");
+  expect(&b, LCT_E_UNSUPPORTED,
+         ": tensor \"rope_freqs.weight\": expected the factors of llama3 RoPE scaling (low 1, high 4, "
+         "original context 8192), found others");
   fresh(&b);
   b.len -= 32;
-  expect(&b, LCT_E_FORMAT, ": tensor \"rope_freqs.weight\": expected 16 bytes at offset 21184 of the tensor data, found 21184 "
-                           "bytes of tensor data in all: truncated file");
+  expect(&b, LCT_E_FORMAT,
+         ": tensor \"rope_freqs.weight\": expected 16 bytes at offset 21184 of the tensor data, found 21184 "
+         "bytes of tensor data in all: truncated file");
   lct_buf_free(&b);
 }
 
@@ -331,9 +344,9 @@ static void test_missing_tensor(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_tiny_models), cmocka_unit_test(test_smollm2_as_transformers), cmocka_unit_test(test_bad_metadata),
-    cmocka_unit_test(test_refused_variants), cmocka_unit_test(test_harmless_variants),
-    cmocka_unit_test(test_bad_tensors), cmocka_unit_test(test_missing_tensor),
+      cmocka_unit_test(test_tiny_models),      cmocka_unit_test(test_smollm2_as_transformers), cmocka_unit_test(test_bad_metadata),
+      cmocka_unit_test(test_refused_variants), cmocka_unit_test(test_harmless_variants),       cmocka_unit_test(test_bad_tensors),
+      cmocka_unit_test(test_missing_tensor),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,8 +127,10 @@ static void test_frames(void **state) {
   enum { N = 400000 };
   static unsigned char src[N];
   static const size_t SIZES[] = {4096, 4097, 5000, 65536, 131071, 131072, 131073, 131072 + 255, 131072 + 256, 262144, 399999};
-  static const uint32_t SHAPES[][3] = { /* base, spread, first */
-      {150, 30, 0}, {150, 30, 200}, {220, 129, 0}, {220, 130, 0}, {220, 128, 1}, {240, 250, 0}, {253, 256, 0}, {128, 3, 126}, {200, 64, 192},
+  static const uint32_t SHAPES[][3] = {
+      /* base, spread, first */
+      {150, 30, 0},  {150, 30, 200}, {220, 129, 0}, {220, 130, 0},  {220, 128, 1},
+      {240, 250, 0}, {253, 256, 0},  {128, 3, 126}, {200, 64, 192},
   };
   for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
     fill(src, N, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2]);

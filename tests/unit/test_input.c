@@ -65,7 +65,8 @@ static lct_status describe(const char *const *paths, size_t n, lct_buf *out, lct
       assert_int_equal(LCT_OK, lct_buf_printf(out, NULL, "-%s:%zu %s %s\n", name, item.line, item.id, item.reason));
       continue;
     }
-    assert_int_equal(LCT_OK, lct_buf_printf(out, NULL, "+%s:%zu %s %zu %s\n", name, item.line, c->id, c->n_messages, c->messages[0].content));
+    assert_int_equal(LCT_OK,
+                     lct_buf_printf(out, NULL, "+%s:%zu %s %zu %s\n", name, item.line, c->id, c->n_messages, c->messages[0].content));
     lct_conversation_free(c);
   }
   if (s == LCT_OK) {
@@ -324,8 +325,9 @@ static void test_standard_input(void **state) {
   lct_buf bytes = {0};
   text_file(a, "after.jsonl", LINE("a") LINE("b"));
   static const char plain[] = LINE("a") "x\n{\"messages\": " USER("y") "}";
-  static const char want[] = "+-:1 a 1 x\n--:2  column 1: JSON: '[' or '{' expected near 'x'\n+-:3 stdin:line-3 1 y\n"
-                             "-after.jsonl:1 a id \"a\" stands already at -:1\n+after.jsonl:2 b 1 x\n";
+  static const char want[] =
+      "+-:1 a 1 x\n--:2  column 1: JSON: '[' or '{' expected near 'x'\n+-:3 stdin:line-3 1 y\n"
+      "-after.jsonl:1 a id \"a\" stands already at -:1\n+after.jsonl:2 b 1 x\n";
   check_pipe(plain, sizeof plain - 1, a, want);
   add_frame(&bytes, plain);
   check_pipe(bytes.data, bytes.len, a, want);
@@ -420,10 +422,12 @@ static void test_ids(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_several_files), cmocka_unit_test(test_duplicate_ids),  cmocka_unit_test(test_rejected),
-      cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_huge_line),      cmocka_unit_test(test_zstd),
-      cmocka_unit_test(test_large_zstd),    cmocka_unit_test(test_cut_zstd),       cmocka_unit_test(test_damaged_zstd),
-      cmocka_unit_test(test_standard_input), cmocka_unit_test(test_open_errors),   cmocka_unit_test(test_progress),
+      cmocka_unit_test(test_several_files), cmocka_unit_test(test_duplicate_ids),
+      cmocka_unit_test(test_rejected),      cmocka_unit_test(test_long_texts),
+      cmocka_unit_test(test_huge_line),     cmocka_unit_test(test_zstd),
+      cmocka_unit_test(test_large_zstd),    cmocka_unit_test(test_cut_zstd),
+      cmocka_unit_test(test_damaged_zstd),  cmocka_unit_test(test_standard_input),
+      cmocka_unit_test(test_open_errors),   cmocka_unit_test(test_progress),
       cmocka_unit_test(test_ids),
   };
   return cmocka_run_group_tests_name("input", tests, make_folder, remove_folder);

@@ -44,7 +44,8 @@ static void expect_shards(const lct_journal *j, const char *array, size_t n, int
 /* In a row from 0; the last word on a shard counts; what is behind a gap does not. */
 static void shards_in_a_row(void **state) {
   (void)state;
-  lct_journal j = read_text(HEAD SHARD("a", 0, 5) SHARD("b", 0, 7) SHARD("a", 1, 6) SHARD("a", 3, 9) SHARD("a", 1, 8) SHARD("b", 2, 7), false);
+  lct_journal j = read_text(HEAD SHARD("a", 0, 5) SHARD("b", 0, 7) SHARD("a", 1, 6) SHARD("a", 3, 9) SHARD("a", 1, 8) SHARD("b", 2, 7),
+                            false);
   expect_shards(&j, "a", 2, 8);
   expect_shards(&j, "b", 1, 7);
   expect_shards(&j, "c", 0, 0);
@@ -148,7 +149,7 @@ static int remove_dir(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(shards_in_a_row), cmocka_unit_test(finishing_and_torn_lines), cmocka_unit_test(strange_lines),
+      cmocka_unit_test(shards_in_a_row),          cmocka_unit_test(finishing_and_torn_lines), cmocka_unit_test(strange_lines),
       cmocka_unit_test(written_and_gone_on_with), cmocka_unit_test(another_config),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -86,7 +86,8 @@ static void names_are_chosen_in_order(void **state) {
   assert_true(n == 3 && out[0] == 0 && out[1] == 1 && out[2] == 2);
   assert_ok(lct_list_names(&known, "blue,red", out, &n, &err));
   assert_true(n == 2 && out[0] == 2 && out[1] == 0);
-  assert_fails(lct_list_names(&known, "red,gree,blue", out, &n, &err), LCT_E_USAGE, "--colours: expected some of red, green, blue, found \"gree\"");
+  assert_fails(lct_list_names(&known, "red,gree,blue", out, &n, &err), LCT_E_USAGE,
+               "--colours: expected some of red, green, blue, found \"gree\"");
   assert_fails(lct_list_names(&known, "red,", out, &n, &err), LCT_E_USAGE, "--colours: expected some of red, green, blue, found \"\"");
   assert_fails(lct_list_names(&known, "red,blue,red", out, &n, &err), LCT_E_USAGE, "--colours: \"red\" stands twice");
   assert_fails(lct_list_names(&none, "red", out, &n, &err), LCT_E_USAGE, "--colours: expected a list of none, found \"red\"");
@@ -95,7 +96,9 @@ static void names_are_chosen_in_order(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(numbers_and_slices_are_pythons), cmocka_unit_test(numbers_that_are_not_known), cmocka_unit_test(bounds_are_whole),
+      cmocka_unit_test(numbers_and_slices_are_pythons),
+      cmocka_unit_test(numbers_that_are_not_known),
+      cmocka_unit_test(bounds_are_whole),
       cmocka_unit_test(names_are_chosen_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,14 +142,12 @@ static void permuted_rows(void **state) {
       matrix[i][0] = vector[i];
       matrix[i][1] = -vector[i];
     }
-    lct_tensor t = {
-        .name = "q", .dtype = LCT_DTYPE_F32, .rows = n_heads * head_dim, .cols = 2, .data = matrix, .perm_head_dim = head_dim};
+    lct_tensor t = {.name = "q", .dtype = LCT_DTYPE_F32, .rows = n_heads * head_dim, .cols = 2, .data = matrix, .perm_head_dim = head_dim};
     for (int i = 0; i < n_heads * head_dim; i++) {
       lct_tensor_row_f32(&t, i, row);
       assert_true(row[0] == (float)i && row[1] == (float)-i);
     }
-    t = (lct_tensor){
-        .name = "b", .dtype = LCT_DTYPE_F32, .rows = 1, .cols = n_heads * head_dim, .data = vector, .perm_head_dim = head_dim};
+    t = (lct_tensor){.name = "b", .dtype = LCT_DTYPE_F32, .rows = 1, .cols = n_heads * head_dim, .data = vector, .perm_head_dim = head_dim};
     lct_tensor_row_f32(&t, 0, row);
     for (int i = 0; i < n_heads * head_dim; i++) assert_true(row[i] == (float)i);
     n++;
@@ -165,20 +163,17 @@ static void bad_tensors(void **state) {
   (void)state;
   work w = begin(QWEN2);
   patch(at(w.dir, ST), "model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.xx_proj.weight");
-  end_with(&w, LCT_E_FORMAT,
-           "@/model.safetensors: tensor \"model.layers.1.mlp.up_proj.weight\" is missing: expected shape [24, 16]");
+  end_with(&w, LCT_E_FORMAT, "@/model.safetensors: tensor \"model.layers.1.mlp.up_proj.weight\" is missing: expected shape [24, 16]");
   w = begin(QWEN2);
   patch(at(w.dir, ST), "[24,16]", "[16,24]");
   end_with(&w, LCT_E_FORMAT,
            "@/model.safetensors: tensor \"model.layers.0.mlp.gate_proj.weight\": expected shape [24, 16], found [16, 24]");
   w = begin(QWEN2);
   patch(at(w.dir, "config.json"), "\"vocab_size\": 32", "\"vocab_size\": 33");
-  end_with(&w, LCT_E_FORMAT,
-           "@/model.safetensors: tensor \"model.embed_tokens.weight\": expected shape [33, 16], found [32, 16]");
+  end_with(&w, LCT_E_FORMAT, "@/model.safetensors: tensor \"model.embed_tokens.weight\": expected shape [33, 16], found [32, 16]");
   w = begin(QWEN2);
   patch(at(w.dir, "config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
-  end_with(&w, LCT_E_FORMAT,
-           "@/model.safetensors: tensor \"model.layers.2.input_layernorm.weight\" is missing: expected shape [16]");
+  end_with(&w, LCT_E_FORMAT, "@/model.safetensors: tensor \"model.layers.2.input_layernorm.weight\" is missing: expected shape [16]");
   w = begin(QWEN2);
   patch(at(w.dir, "config.json"), "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
   end_with(&w, LCT_E_FORMAT, "@/model.safetensors: tensor \"lm_head.weight\" is missing: expected shape [32, 16]");
@@ -212,12 +207,10 @@ static void bad_folders(void **state) {
   end_with(&w, LCT_E_IO, "@: expected model.safetensors or model.safetensors.index.json, found neither");
   w = begin(QWEN2);
   (void)rename(at(w.dir, ST), at(w.dir, "pytorch_model.bin"));
-  end_with(&w, LCT_E_IO,
-           "@: expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin, which is not supported");
+  end_with(&w, LCT_E_IO, "@: expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin, which is not supported");
   w = begin(QWEN2);
   write_text(at(w.dir, "generation_config.json"), "{");
-  end_with(&w, LCT_E_FORMAT,
-           "@/generation_config.json is not valid JSON: string or '}' expected near end of file (line 1, column 1)");
+  end_with(&w, LCT_E_FORMAT, "@/generation_config.json is not valid JSON: string or '}' expected near end of file (line 1, column 1)");
   w = begin(QWEN2);
   write_text(at(w.dir, ST), "");
   end_with(&w, LCT_E_FORMAT, "@/model.safetensors: truncated: expected a header length of 8 bytes, found 0 bytes");
@@ -246,8 +239,7 @@ static void bad_shards(void **state) {
            "@/model.safetensors.index.json: tensor \"model.norn.weight\": expected in model-00004-of-00004.safetensors, found "
            "nowhere");
   w = begin(QWEN3);
-  patch(at(w.dir, "model-00004-of-00004.safetensors"), "model.layers.1.input_layernorm.weight",
-        "model.layers.0.input_layernorm.weight");
+  patch(at(w.dir, "model-00004-of-00004.safetensors"), "model.layers.1.input_layernorm.weight", "model.layers.0.input_layernorm.weight");
   end_with(&w, LCT_E_FORMAT,
            "tensor \"model.layers.0.input_layernorm.weight\" is in both @/model-00002-of-00004.safetensors and "
            "@/model-00004-of-00004.safetensors");
@@ -276,8 +268,7 @@ static void poke(const char *dir, const char *file, const char *tensor, size_t i
   lct_buf b = read_all(at(dir, file));
   assert_ok(lct_safetensors_parse((const unsigned char *)b.data, b.len, file, &a, &f, &err));
   for (size_t i = 0; i < f.n_tensors; i++) {
-    if (strcmp(f.tensors[i].name, tensor) == 0)
-      memcpy(b.data + (f.tensors[i].data - (unsigned char *)b.data) + index * size, bytes, size);
+    if (strcmp(f.tensors[i].name, tensor) == 0) memcpy(b.data + (f.tensors[i].data - (unsigned char *)b.data) + index * size, bytes, size);
   }
   write_all(at(dir, file), b.data, b.len);
   lct_arena_free(&a);
@@ -288,9 +279,8 @@ static void not_finite(void **state) {
   (void)state;
   work w = begin(QWEN2);
   poke(w.dir, ST, "model.layers.1.mlp.up_proj.weight", 5 * 16 + 3, &(uint16_t){0x7fc0}, 2);
-  end_with(
-      &w, LCT_E_NUMERIC,
-      "@/model.safetensors: tensor \"model.layers.1.mlp.up_proj.weight\": expected finite weights, found NaN at row 5, column 3");
+  end_with(&w, LCT_E_NUMERIC,
+           "@/model.safetensors: tensor \"model.layers.1.mlp.up_proj.weight\": expected finite weights, found NaN at row 5, column 3");
   w = begin(QWEN2);
   poke(w.dir, ST, "model.layers.0.self_attn.k_proj.bias", 7, &(uint16_t){0xff80}, 2);
   end_with(&w, LCT_E_NUMERIC,
@@ -304,8 +294,7 @@ static void not_finite(void **state) {
            "0, column 2");
   w = begin(LLAMA);
   poke(w.dir, ST, "lm_head.weight", 31 * 16 + 15, &(uint32_t){0x7f800001}, 4);
-  end_with(&w, LCT_E_NUMERIC,
-           "@/model.safetensors: tensor \"lm_head.weight\": expected finite weights, found NaN at row 31, column 15");
+  end_with(&w, LCT_E_NUMERIC, "@/model.safetensors: tensor \"lm_head.weight\": expected finite weights, found NaN at row 31, column 15");
 }
 
 static void largest_finite(void **state) {
@@ -354,10 +343,8 @@ static void not_finite_blocks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values),         cmocka_unit_test(configs),
-      cmocka_unit_test(hashes),         cmocka_unit_test(permuted_rows),
-      cmocka_unit_test(bad_tensors),    cmocka_unit_test(bad_folders),
-      cmocka_unit_test(bad_shards),     cmocka_unit_test(not_finite),
+      cmocka_unit_test(values),         cmocka_unit_test(configs),           cmocka_unit_test(hashes),     cmocka_unit_test(permuted_rows),
+      cmocka_unit_test(bad_tensors),    cmocka_unit_test(bad_folders),       cmocka_unit_test(bad_shards), cmocka_unit_test(not_finite),
       cmocka_unit_test(largest_finite), cmocka_unit_test(not_finite_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,8 +89,7 @@ static void check_python(const char *path, size_t n_entries) {
     print_message("skipped: no %s to read the file back with\n", python);
     return;
   }
-  (void)snprintf(command, sizeof command, "'%s' '%s/tests/oracle/check_npz.py' '%s' %zu", python, LCT_SOURCE_DIR, path,
-                 n_entries);
+  (void)snprintf(command, sizeof command, "'%s' '%s/tests/oracle/check_npz.py' '%s' %zu", python, LCT_SOURCE_DIR, path, n_entries);
   int rc = system(command);
   assert_true(WIFEXITED(rc));
   assert_int_equal(WEXITSTATUS(rc), 0);
@@ -102,10 +101,14 @@ static const struct {
   int n_dims;
   int64_t dims[4];
 } WRITTEN[] = {
-    {"layer_00/hidden_in", LCT_NPY_F16, 3, {1, 30, 64}}, {"layer_00/hidden_out", LCT_NPY_F16, 1, {777}},
-    {"layer_01/a", LCT_NPY_F32, 4, {1, 2, 20, 20}},      {"ids", LCT_NPY_I32, 1, {33}},
-    {"scalar", LCT_NPY_F32, 0, {0}},                     {"none", LCT_NPY_F32, 2, {0, 5}},
-    {"long", LCT_NPY_I64, 2, {3, 5}},                    {"gef\xc3\xbchl", LCT_NPY_F32, 1, {5}},
+    {"layer_00/hidden_in", LCT_NPY_F16, 3, {1, 30, 64}},
+    {"layer_00/hidden_out", LCT_NPY_F16, 1, {777}},
+    {"layer_01/a", LCT_NPY_F32, 4, {1, 2, 20, 20}},
+    {"ids", LCT_NPY_I32, 1, {33}},
+    {"scalar", LCT_NPY_F32, 0, {0}},
+    {"none", LCT_NPY_F32, 2, {0, 5}},
+    {"long", LCT_NPY_I64, 2, {3, 5}},
+    {"gef\xc3\xbchl", LCT_NPY_F32, 1, {5}},
 };
 enum { N_WRITTEN = sizeof WRITTEN / sizeof *WRITTEN };
 
@@ -413,11 +416,10 @@ static void test_limit_at_once(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_write_and_read),     cmocka_unit_test(test_write_zip64),
-      cmocka_unit_test(test_write_many_entries), cmocka_unit_test(test_write_huge),
-      cmocka_unit_test(test_two_threads),        cmocka_unit_test(test_empty_file),
-      cmocka_unit_test(test_misuse),             cmocka_unit_test(test_disk_full),
-      cmocka_unit_test(test_limit_in_the_middle), cmocka_unit_test(test_limit_at_once),
+      cmocka_unit_test(test_write_and_read), cmocka_unit_test(test_write_zip64), cmocka_unit_test(test_write_many_entries),
+      cmocka_unit_test(test_write_huge),     cmocka_unit_test(test_two_threads), cmocka_unit_test(test_empty_file),
+      cmocka_unit_test(test_misuse),         cmocka_unit_test(test_disk_full),   cmocka_unit_test(test_limit_in_the_middle),
+      cmocka_unit_test(test_limit_at_once),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -4,7 +4,9 @@
 #include "api/observer_impl.h"
 #include "run/item.h"
 
-static const lct_message TALK[] = {{"system", "You are kind.", 13}, {"user", "What a lovely morning!", 22}, {"assistant", "It is.", 6},
+static const lct_message TALK[] = {{"system", "You are kind.", 13},
+                                   {"user", "What a lovely morning!", 22},
+                                   {"assistant", "It is.", 6},
                                    {"user", "And now it rains.", 17}};
 /* Relative L2 error of a decode step's vector against a prefill's, whose matrices are multiplied in other tiles: what test_parity allows either
  * against the truth, together: 1e-5 exact; in f16 twice the oracle's own error, which is at most 2.1e-3 for a tiny model. */
@@ -111,7 +113,8 @@ static void test_odd_input(void **state) {
 static void test_text(void **state) {
   (void)state;
   lct_error err;
-  lct_observer *o = observer(&(lct_observer_options){.positions = "last,content_mean,range::,message:user,message:system", .sources = "hidden_out,k"});
+  lct_observer *o = observer(&(lct_observer_options){.positions = "last,content_mean,range::,message:user,message:system",
+                                                     .sources = "hidden_out,k"});
   const lct_observer_axes *a = lct_observer_get_axes(o);
   lct_observation *x = NULL, *y = NULL;
   assert_ok(lct_observe(o, TALK, 4, &x, &err));
@@ -229,12 +232,14 @@ static void test_reply_refused(void **state) {
   lct_error err;
   lct_observer *o = observer(&(lct_observer_options){.positions = "content_mean"});
   heard h = {.floats = o->vector_floats};
-  assert_fails(lct_generate(o, TALK, 2, &(lct_reply_options){0}, hear, &h, NULL, &err), LCT_E_USAGE, "max_tokens: expected at least 1, found 0");
+  assert_fails(lct_generate(o, TALK, 2, &(lct_reply_options){0}, hear, &h, NULL, &err), LCT_E_USAGE,
+               "max_tokens: expected at least 1, found 0");
   assert_fails(lct_generate(o, TALK, 2, &(lct_reply_options){.max_tokens = 1, .top_k = -1}, hear, &h, NULL, &err), LCT_E_USAGE,
                "top_k: expected at least 0, found -1");
   assert_fails(lct_generate(o, TALK, 2, &(lct_reply_options){.max_tokens = 1, .temperature = NAN}, hear, &h, NULL, &err), LCT_E_USAGE,
                "temperature and top_p: expected numbers from 0 on, found nan and 0");
-  assert_fails(lct_generate(o, TALK, 2, &(lct_reply_options){.max_tokens = 1}, NULL, NULL, NULL, &err), LCT_E_USAGE, "a reply that nobody is told");
+  assert_fails(lct_generate(o, TALK, 2, &(lct_reply_options){.max_tokens = 1}, NULL, NULL, NULL, &err), LCT_E_USAGE,
+               "a reply that nobody is told");
   assert_int_equal(h.n, 0);
   h.has_state = true;
   assert_ok(lct_generate(o, TALK, 2, &(lct_reply_options){.max_tokens = 2}, hear, &h, NULL, &err));
@@ -290,7 +295,8 @@ static void test_stopped(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),      cmocka_unit_test(test_odd_input),     cmocka_unit_test(test_text),
-                                     cmocka_unit_test(test_reply_states), cmocka_unit_test(test_reply_refused), cmocka_unit_test(test_stopped)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),       cmocka_unit_test(test_odd_input),
+                                     cmocka_unit_test(test_text),          cmocka_unit_test(test_reply_states),
+                                     cmocka_unit_test(test_reply_refused), cmocka_unit_test(test_stopped)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -135,8 +135,8 @@ static void check_taps(golden *g, lct_engine *e, bool exact, int type) {
     worst[s] = shown_error > worst[s] ? shown_error : worst[s];
     worst_all[s] = all > worst_all[s] ? all : worst_all[s];
     if (error <= limit && (!exact || all <= limit)) continue;
-    print_message("%s layer %d: relative L2 error %.3g on stored rows, %.3g on all, limit %.3g\n", lct_source_name(s), layer,
-                  error, all, limit);
+    print_message("%s layer %d: relative L2 error %.3g on stored rows, %.3g on all, limit %.3g\n", lct_source_name(s), layer, error, all,
+                  limit);
     n_bad++;
   }
   for (int s = 0; s < LCT_N_SOURCES; s++) {
@@ -198,8 +198,7 @@ static void check_greedy(const char *like) {
     assert_int_equal(ids[n], g.reply[n - g.n_tokens[g.reply_prompt]]);
     lct_kv_range before = {0, n};
     lct_segment seg = {.row0 = 0, .n_rows = 1, .pos0 = n, .kv0 = n, .n_ranges = 1, .ranges = &before};
-    lct_batch step = {
-        .n_rows = 1, .n_segments = 1, .n_slots = n + 1, .decode = true, .tokens = &ids[n], .positions = &n, .segments = &seg};
+    lct_batch step = {.n_rows = 1, .n_segments = 1, .n_slots = n + 1, .decode = true, .tokens = &ids[n], .positions = &n, .segments = &seg};
     assert_ok(lct_pass_run(e, &(lct_pass){.batch = &step, .kv = kv, .heads = only}, &err));
   }
   lct_plan_free(p);

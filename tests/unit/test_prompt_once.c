@@ -54,10 +54,41 @@ static size_t all_templates(lct_template *out) {
 
 /* ---- hostile conversations ---- */
 
-static const char *const pieces[] = {"Hello", " there", "café", "cafe\u0301", "\u0301", "\u1100\u1161", " ", "  ", "\n", "\n\n", "\r\n", "\u00a0",
-                                     "\u3000", "'s", "12345", "你好", "<", "<|", "<|im_", "<|im_start|>", "<|im_end|>", "|>", "<|eot_id|>",
-                                     "<|start_header_id|>", "<|end_header_id|>", "<think>", "</think>", "<think>\nwhy\n</think>\n\nso",
-                                     "<tool_response>", "</tool_response>", "assistant", "user\n", "_", "x", "\""};
+static const char *const pieces[] = {"Hello",
+                                     " there",
+                                     "café",
+                                     "cafe\u0301",
+                                     "\u0301",
+                                     "\u1100\u1161",
+                                     " ",
+                                     "  ",
+                                     "\n",
+                                     "\n\n",
+                                     "\r\n",
+                                     "\u00a0",
+                                     "\u3000",
+                                     "'s",
+                                     "12345",
+                                     "你好",
+                                     "<",
+                                     "<|",
+                                     "<|im_",
+                                     "<|im_start|>",
+                                     "<|im_end|>",
+                                     "|>",
+                                     "<|eot_id|>",
+                                     "<|start_header_id|>",
+                                     "<|end_header_id|>",
+                                     "<think>",
+                                     "</think>",
+                                     "<think>\nwhy\n</think>\n\nso",
+                                     "<tool_response>",
+                                     "</tool_response>",
+                                     "assistant",
+                                     "user\n",
+                                     "_",
+                                     "x",
+                                     "\""};
 
 /* A text of pieces, of the tokenizer's own added tokens, and of their beginnings and ends. */
 static char *hostile_text(const lct_tokenizer *t, lct_arena *arena, size_t *n) {
@@ -142,13 +173,41 @@ static void test_built_in_tokenizer(void **state) {
 
 /* ---- tokenizers of chance: added tokens of every kind that begin, end and nest anywhere in what a template writes ---- */
 
-static const char *const texts[] = {"<|im_start|>", "<|im_end|>", "<|im_start|>u", "<|im_start|>assistant\n", "<|im_", "|>\n<|im", "|>", ">\n", "\n<",
-                                    "user", "user\n", "s", "ss", "<|im_end|>\n", "<|im_end|>\n<|im_start|>user\nx", "assistant\n<think>", "\n\n",
-                                    "<|eot_id|>", "<|start_header_id|>assistant", "<|end_header_id|>", "<|end_header_id|>\n\n ", " ", "x", "xx", " x ",
-                                    "café", "é", "t|", "Today", "<think>", "nt\n"};
+static const char *const texts[] = {"<|im_start|>",
+                                    "<|im_end|>",
+                                    "<|im_start|>u",
+                                    "<|im_start|>assistant\n",
+                                    "<|im_",
+                                    "|>\n<|im",
+                                    "|>",
+                                    ">\n",
+                                    "\n<",
+                                    "user",
+                                    "user\n",
+                                    "s",
+                                    "ss",
+                                    "<|im_end|>\n",
+                                    "<|im_end|>\n<|im_start|>user\nx",
+                                    "assistant\n<think>",
+                                    "\n\n",
+                                    "<|eot_id|>",
+                                    "<|start_header_id|>assistant",
+                                    "<|end_header_id|>",
+                                    "<|end_header_id|>\n\n ",
+                                    " ",
+                                    "x",
+                                    "xx",
+                                    " x ",
+                                    "café",
+                                    "é",
+                                    "t|",
+                                    "Today",
+                                    "<think>",
+                                    "nt\n"};
 
 static json_t *byte_level(bool use_regex) {
-  return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", draw(2), "trim_offsets", draw(2), "use_regex", use_regex);
+  return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", draw(2), "trim_offsets", draw(2), "use_regex",
+                   use_regex);
 }
 
 static lct_tokenizer *chance_tokenizer(void) {
@@ -163,12 +222,13 @@ static lct_tokenizer *chance_tokenizer(void) {
     used[k] = true;
     const bool known = json_object_get(vocab, texts[k]) != NULL; /* then its id is the word's */
     const json_int_t number = known ? json_integer_value(json_object_get(vocab, texts[k])) : id++;
-    json_array_append_new(added, json_pack("{s:I, s:s, s:b, s:b, s:b, s:b, s:b}", "id", number, "content", texts[k], "single_word",
-                                           draw(4) == 0, "lstrip", draw(3) == 0, "rstrip", draw(3) == 0, "normalized", draw(4) == 0, "special", 1));
+    json_array_append_new(added,
+                          json_pack("{s:I, s:s, s:b, s:b, s:b, s:b, s:b}", "id", number, "content", texts[k], "single_word", draw(4) == 0,
+                                    "lstrip", draw(3) == 0, "rstrip", draw(3) == 0, "normalized", draw(4) == 0, "special", 1));
   }
   json_t *root = json_pack("{s:o, s:o, s:o, s:o, s:o, s:O}", "added_tokens", added, "normalizer",
-                           draw(2) ? json_pack("{s:s}", "type", "NFC") : json_null(), "pre_tokenizer", byte_level(draw(2)), "post_processor",
-                           byte_level(true), "decoder", byte_level(true), "model", model);
+                           draw(2) ? json_pack("{s:s}", "type", "NFC") : json_null(), "pre_tokenizer", byte_level(draw(2)),
+                           "post_processor", byte_level(true), "decoder", byte_level(true), "model", model);
   char *text = json_dumps(root, 0);
   lct_tokenizer *t = NULL;
   assert_non_null(text);
@@ -415,10 +475,10 @@ static void test_real_smollm2(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_small_tokenizers), cmocka_unit_test(test_built_in_tokenizer), cmocka_unit_test(test_tokenizers_of_chance),
-      cmocka_unit_test(test_the_fuzzers_strings), cmocka_unit_test(test_real_qwen25), cmocka_unit_test(test_real_qwen3),
-      cmocka_unit_test(test_real_smollm2), cmocka_unit_test(test_data_small), cmocka_unit_test(test_data_qwen25),
-      cmocka_unit_test(test_data_qwen3), cmocka_unit_test(test_data_smollm2),
+      cmocka_unit_test(test_small_tokenizers),    cmocka_unit_test(test_built_in_tokenizer), cmocka_unit_test(test_tokenizers_of_chance),
+      cmocka_unit_test(test_the_fuzzers_strings), cmocka_unit_test(test_real_qwen25),        cmocka_unit_test(test_real_qwen3),
+      cmocka_unit_test(test_real_smollm2),        cmocka_unit_test(test_data_small),         cmocka_unit_test(test_data_qwen25),
+      cmocka_unit_test(test_data_qwen3),          cmocka_unit_test(test_data_smollm2),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,8 +152,7 @@ static void text_values(void **state) {
     assert_non_null(line);
     assert_int_equal(strtol(line + 1, NULL, 10), (long)i);
     const char *end = strchr(line + 1, '\n');
-    const char *cells =
-        end - N_REF * 9; /* the longest label, "sadness", makes a cell of nine; a mark at the very end may be missing */
+    const char *cells = end - N_REF * 9; /* the longest label, "sadness", makes a cell of nine; a mark at the very end may be missing */
     if (end[-1] != '*') cells++;
     for (size_t ref = 0; ref < N_REF; ref++) {
       char *after = NULL;
@@ -206,8 +205,7 @@ static void text_width(void **state) {
   (void)state;
   static const int WIDTHS[] = {40, 60, 80, 100, 140, 300};
   run_copy r = copy_run();
-  edit(&r, "prompt_0/scores.json", "You listen",
-       "\\u001b[31m\\u009b31m\\u0007 Ünïcödé"); /* a message that would colour the terminal */
+  edit(&r, "prompt_0/scores.json", "You listen", "\\u001b[31m\\u009b31m\\u0007 Ünïcödé"); /* a message that would colour the terminal */
   for (size_t i = 0; i < sizeof WIDTHS / sizeof WIDTHS[0]; i++) {
     char *text = text_of(r.dir, WIDTHS[i]);
     int column = 0;
@@ -285,8 +283,7 @@ static void published_file(void **state) {
   (void)state;
   const char *dir = getenv("LCT_SHARED");
   char path[1024];
-  (void)snprintf(path, sizeof path, "%s/reference/where_emotions_lie.published.json",
-                 dir != NULL ? dir : LCT_SOURCE_DIR "/../shared");
+  (void)snprintf(path, sizeof path, "%s/reference/where_emotions_lie.published.json", dir != NULL ? dir : LCT_SOURCE_DIR "/../shared");
   if (!lct_path_exists(path)) {
     print_message("SKIP: %s is not there (set LCT_SHARED)\n", path);
     skip();
@@ -391,16 +388,13 @@ static void damaged_run(void **state) {
       {"scan.json", "\"prompt_0\"", "\"../prompt_0\"", "/scan.json: prompts[0]: \"../prompt_0\" is not the name of a folder"},
       {"scan.json", "\"prompt_0\"", "\"..\"", "/scan.json: prompts[0]: \"..\" is not the name of a folder"},
       {"scan.json", "\"prompt_0\"", "7", "/scan.json: prompts[0]: expected a string, found an integer"},
-      {"scan.json", "\"threads\":2", "\"threads\":-2",
-       "/scan.json: machine.threads: expected 0 to 9223372036854775807, found -2"},
-      {"scan.json", "\"total\":11.67", "\"total\":\"long\"",
-       "/scan.json: seconds.total: expected a number or null, found a string"},
+      {"scan.json", "\"threads\":2", "\"threads\":-2", "/scan.json: machine.threads: expected 0 to 9223372036854775807, found -2"},
+      {"scan.json", "\"total\":11.67", "\"total\":\"long\"", "/scan.json: seconds.total: expected a number or null, found a string"},
       {"scan.json", "\"arch\":\"qwen2\"", "\"arch\":2", "/scan.json: model.arch: expected a string, found an integer"},
       {"scan.json", "{", "{{", "/scan.json:1:"},
       {"prompt_0/scores.json", "\"layers\":[0,1,2,3]", "\"layers\":[0,1,2]",
        "/prompt_0/scores.json: scores: expected 3024 numbers (7 x 3 x 4 x 3 x 4 x 3), found 4032"},
-      {"prompt_0/steps.json", "\"step\":1", "\"step\":true",
-       "/prompt_0/steps.json: steps[1].step: expected an integer, found a boolean"},
+      {"prompt_0/steps.json", "\"step\":1", "\"step\":true", "/prompt_0/steps.json: steps[1].step: expected an integer, found a boolean"},
       {"prompt_0/steps.json", "\"logprob\":", "\"logprob\":[],\"x\":",
        "/prompt_0/steps.json: steps[0].top_k[0].logprob: expected a number or null, found an array"},
       {"prompt_0/steps.json", "\"entropy\":", "\"entropy\":\"high\",\"x\":",
@@ -481,10 +475,11 @@ static void escaping(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(page_is_sound),  cmocka_unit_test(heatmap_values),   cmocka_unit_test(text_values), cmocka_unit_test(headline),
-      cmocka_unit_test(text_width),     cmocka_unit_test(beside_published), cmocka_unit_test(damaged_published),
-      cmocka_unit_test(published_file), cmocka_unit_test(partial_run),      cmocka_unit_test(poor_runs),
-      cmocka_unit_test(damaged_run),    cmocka_unit_test(missing_run),      cmocka_unit_test(escaping),
+      cmocka_unit_test(page_is_sound),     cmocka_unit_test(heatmap_values), cmocka_unit_test(text_values),
+      cmocka_unit_test(headline),          cmocka_unit_test(text_width),     cmocka_unit_test(beside_published),
+      cmocka_unit_test(damaged_published), cmocka_unit_test(published_file), cmocka_unit_test(partial_run),
+      cmocka_unit_test(poor_runs),         cmocka_unit_test(damaged_run),    cmocka_unit_test(missing_run),
+      cmocka_unit_test(escaping),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

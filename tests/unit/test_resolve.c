@@ -62,8 +62,7 @@ static void existing_paths(void **state) {
 static void not_hub_ids(void **state) {
   (void)state;
   expect_failure("", NULL, LCT_E_USAGE, "the model's name is empty: expected a folder, a .gguf file or a Hub id like ORG/NAME");
-  static const char *const names[] = {"/no/such/folder", "./x", "../x", "a/b/c", "a//b", "a/", "/a",
-                                      "a b/c",           "~/x", "a/..", "x\ny/z"};
+  static const char *const names[] = {"/no/such/folder", "./x", "../x", "a/b/c", "a//b", "a/", "/a", "a b/c", "~/x", "a/..", "x\ny/z"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     char text[128];
     (void)snprintf(text, sizeof text, "no such model folder or file: %s", names[i]);
@@ -124,9 +123,8 @@ static void snapshots(void **state) {
   fill(hub, NULL); /* one snapshot and no refs/main */
   (void)snprintf(want, sizeof want, "%s/models--Org--Name-1.5/snapshots/abc123", hub);
   expect("Org/Name-1.5", NULL, want);
-  expect_failure(
-      "Org/Name-1.5", "q4.gguf", LCT_E_IO,
-      "q4.gguf is not in @/hub/models--Org--Name-1.5/snapshots/abc123: download it with: hf download Org/Name-1.5 q4.gguf");
+  expect_failure("Org/Name-1.5", "q4.gguf", LCT_E_IO,
+                 "q4.gguf is not in @/hub/models--Org--Name-1.5/snapshots/abc123: download it with: hf download Org/Name-1.5 q4.gguf");
   make_dir(at(hub, "models--Org--Name-1.5/snapshots/def456"));
   expect_failure("Org/Name-1.5", NULL, LCT_E_IO,
                  "@/hub/models--Org--Name-1.5/snapshots holds 2 snapshots and there is no refs/main: name one of these folders");
@@ -144,16 +142,13 @@ static void snapshots(void **state) {
   expect_failure("Org/Name-1.5", NULL, LCT_E_FORMAT,
                  "@/hub/models--Org--Name-1.5/refs/main: expected the name of a snapshot, found \"..\"");
   fill(hub, "");
-  expect_failure("Org/Name-1.5", NULL, LCT_E_FORMAT,
-                 "@/hub/models--Org--Name-1.5/refs/main: expected the name of a snapshot, found \"\"");
+  expect_failure("Org/Name-1.5", NULL, LCT_E_FORMAT, "@/hub/models--Org--Name-1.5/refs/main: expected the name of a snapshot, found \"\"");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(existing_paths, setup, teardown),
-      cmocka_unit_test_setup_teardown(not_hub_ids, setup, teardown),
-      cmocka_unit_test_setup_teardown(not_downloaded, setup, teardown),
-      cmocka_unit_test_setup_teardown(cache_places, setup, teardown),
+      cmocka_unit_test_setup_teardown(existing_paths, setup, teardown), cmocka_unit_test_setup_teardown(not_hub_ids, setup, teardown),
+      cmocka_unit_test_setup_teardown(not_downloaded, setup, teardown), cmocka_unit_test_setup_teardown(cache_places, setup, teardown),
       cmocka_unit_test_setup_teardown(snapshots, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,13 +21,12 @@ typedef struct {
 static void check_frequencies(const header *h, const float *got, const float *want) {
   for (int i = 0; i < h->head_dim / 2; i++) {
     if (memcmp(got + i, want + i, sizeof *got) == 0) continue;
-    fail_msg("theta %g, head size %d, factor %g: frequency %d is %.9g, expected %.9g", h->theta, h->head_dim, h->factor, i,
-             (double)got[i], (double)want[i]);
+    fail_msg("theta %g, head size %d, factor %g: frequency %d is %.9g, expected %.9g", h->theta, h->head_dim, h->factor, i, (double)got[i],
+             (double)want[i]);
   }
 }
 
-static void check_table(const header *h, const float *inv_freq, const int32_t *positions, const float *cosines,
-                        const float *sines) {
+static void check_table(const header *h, const float *inv_freq, const int32_t *positions, const float *cosines, const float *sines) {
   int half = h->head_dim / 2;
   float *table = malloc((size_t)h->head_dim * 2 * sizeof *table);
   assert_non_null(table);
@@ -36,11 +35,9 @@ static void check_table(const header *h, const float *inv_freq, const int32_t *p
     lct_rope_table(inv_freq, h->head_dim, first, 2, table);
     const float *row = table + (size_t)(positions[p] - first) * (size_t)h->head_dim;
     for (int i = 0; i < half; i++) {
-      double c = fabs((double)row[2 * i] - (double)cosines[p * half + i]),
-             s = fabs((double)row[2 * i + 1] - (double)sines[p * half + i]);
+      double c = fabs((double)row[2 * i] - (double)cosines[p * half + i]), s = fabs((double)row[2 * i + 1] - (double)sines[p * half + i]);
       if (c <= 0x1p-23 && s <= 0x1p-23) continue; /* two units in the last place of a number near 1 */
-      fail_msg("theta %g, head size %d, position %d, frequency %d: off by %g and %g", h->theta, h->head_dim, positions[p], i, c,
-               s);
+      fail_msg("theta %g, head size %d, position %d, frequency %d: off by %g and %g", h->theta, h->head_dim, positions[p], i, c, s);
     }
   }
   free(table);

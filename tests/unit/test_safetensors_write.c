@@ -90,7 +90,7 @@ static void bad_specs(void **state) {
   (void)state;
   const lct_st_spec type[] = {{"a", "F12", 1, {1}}}, dims[] = {{"a", "F32", 9, {1}}}, negative[] = {{"a", "F32", 1, {-1}}};
   const lct_st_spec huge[] = {{"a", "F32", 2, {INT64_MAX, 8}}},
-      twice[] = {{"a", "F32", 1, {1}}, {"b", "F32", 1, {1}}, {"a", "F32", 1, {1}}};
+                    twice[] = {{"a", "F32", 1, {1}}, {"b", "F32", 1, {1}}, {"a", "F32", 1, {1}}};
   const lct_st_spec meta[] = {{"__metadata__", "F32", 1, {1}}}, bytes[] = {{"\xff", "F32", 1, {1}}};
   const lct_st_spec sum[] = {{"a", "U8", 1, {INT64_MAX}}, {"b", "U8", 1, {1}}};
   check_refused(type, 1, LCT_E_USAGE, "tensor \"a\": no type \"F12\"");

@@ -59,8 +59,8 @@ static void check_draw(golden *g) {
   int32_t want = next_i32(g);
   assert_ok(lct_sample(&s, g->logits[vector], g->vocab[vector], place[0], place[1], &token, &err));
   if (token == want) return;
-  fail_msg("vector %d, temperature %g, top_k %d, top_p %g, seed %llu, stream %u, step %u: token %d, expected %d", vector,
-           s.temperature, top_k, s.top_p, (unsigned long long)s.seed, place[0], place[1], token, want);
+  fail_msg("vector %d, temperature %g, top_k %d, top_p %g, seed %llu, stream %u, step %u: token %d, expected %d", vector, s.temperature,
+           top_k, s.top_p, (unsigned long long)s.seed, place[0], place[1], token, want);
 }
 
 static void check_description(golden *g) {

@@ -35,8 +35,8 @@ static void check_weight(float max, float logit, double temperature) {
   uint64_t got = lct_token_weight(table, max, logit, lct_sampling_scale(temperature));
   if (want <= 0.5L && got == 0) return; /* 2^-41 of the largest, or less */
   long double error = fabsl((long double)got - want);
-  if (error > want * 0x1p-38L + 0.5L) fail_msg("weight of %.9g below %.9g at %g: %llu, %.3Lf", (double)logit, (double)max, temperature,
-                                               (unsigned long long)got, want);
+  if (error > want * 0x1p-38L + 0.5L)
+    fail_msg("weight of %.9g below %.9g at %g: %llu, %.3Lf", (double)logit, (double)max, temperature, (unsigned long long)got, want);
 }
 
 static void test_weight(void **state) {
@@ -158,7 +158,10 @@ static void check_draws(int vocab, int every) {
   for (int i = 0; i < N_KINDS * 150; i += every) {
     fill((kind)(i % N_KINDS), &state, logits, vocab);
     int j = i / N_KINDS;
-    lct_sampling s = {.do_sample = true, .temperature = temperatures[j % 5], .top_k = top_ks[j / 5 % 5], .top_p = top_ps[j / 25 % 6],
+    lct_sampling s = {.do_sample = true,
+                      .temperature = temperatures[j % 5],
+                      .top_k = top_ks[j / 5 % 5],
+                      .top_p = top_ps[j / 25 % 6],
                       .seed = (uint64_t)i << 40};
     for (uint32_t step = 0; step < 3; step++) {
       int32_t token = -1, want = plain(&s, logits, vocab, (uint32_t)i, step);

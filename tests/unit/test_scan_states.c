@@ -7,14 +7,15 @@
 #include "score/score.h"
 #include "store/npz.h"
 
-static const char SCENARIO[] = "name: talk\n"
-                               "model: {id: none}\n"
-                               "prompt:\n"
-                               "  - messages: [{role: user, content: \"What a lovely morning! I could sing all day.\"}]\n"
-                               "  - messages: [{role: user, content: \"Who is there?\"}]\n"
-                               "  - messages: [{role: system, content: \"Be kind.\"}, {role: user, content: \"Hello\"}]\n"
-                               "generation: {max_new_tokens: 4}\n"
-                               "capture: {qkv: true, mlp: true, store_dtype: float32}\n";
+static const char SCENARIO[] =
+    "name: talk\n"
+    "model: {id: none}\n"
+    "prompt:\n"
+    "  - messages: [{role: user, content: \"What a lovely morning! I could sing all day.\"}]\n"
+    "  - messages: [{role: user, content: \"Who is there?\"}]\n"
+    "  - messages: [{role: system, content: \"Be kind.\"}, {role: user, content: \"Hello\"}]\n"
+    "generation: {max_new_tokens: 4}\n"
+    "capture: {qkv: true, mlp: true, store_dtype: float32}\n";
 enum { N_PROMPTS = 3, N_SOURCES = 4, MAX_HIDDEN = 4096 };
 static const char *const SOURCES[N_SOURCES] = {"hidden_in", "hidden_out", "attn_out", "mlp_down_out"};
 
@@ -24,7 +25,10 @@ static lct_scan_result scan_with(const tiny *t, lct_keep keep) {
   lct_scan_result r;
   (void)snprintf(scenario, sizeof scenario, "%s/s.yaml", t->dir);
   assert_ok(lct_file_write_atomic(scenario, SCENARIO, strlen(SCENARIO), &err));
-  lct_scan_options o = {.model = {.id = t->path, .device = TEST_DEVICE, .threads = 1}, .scenario = scenario, .output = t->dir, .keep = keep};
+  lct_scan_options o = {.model = {.id = t->path, .device = TEST_DEVICE, .threads = 1},
+                        .scenario = scenario,
+                        .output = t->dir,
+                        .keep = keep};
   assert_ok(lct_scan(&o, &r, &err));
   return r;
 }

@@ -115,8 +115,7 @@ static void check_value(const lct_yaml_node *node, const json_t *c, const char *
   }
   const json_t *value = json_object_get(c, "value");
   if (node->type == LCT_YAML_BOOL) assert_int_equal(node->value.b, json_is_true(value));
-  if (node->type == LCT_YAML_INT && node->value.i != json_integer_value(value))
-    fail_msg("%s: %lld", text, (long long)node->value.i);
+  if (node->type == LCT_YAML_INT && node->value.i != json_integer_value(value)) fail_msg("%s: %lld", text, (long long)node->value.i);
   if (node->type != LCT_YAML_FLOAT) return;
   double want = json_is_string(value) ? strtod(json_string_value(value), NULL) : json_number_value(value);
   bool same = want == node->value.f || (want != want && node->value.f != node->value.f);

@@ -45,10 +45,8 @@ static void test_documents(void **state) {
       {"- a\n", "s.yaml:1:1: top level: expected a mapping, found a list"},
       {"text\n", "s.yaml:1:1: top level: expected a mapping, found \"text\""},
       {GOOD "---\nname: m\n", "s.yaml:4:1: expected one YAML document, found the start of a second"},
-      {"a: [1, 2\n",
-       "s.yaml:2:1: YAML: did not find expected ',' or ']', while parsing a flow sequence that began at line 1, column 4"},
-      {"a: \"x\n",
-       "s.yaml:2:1: YAML: found unexpected end of stream, while scanning a quoted scalar that began at line 1, column 4"},
+      {"a: [1, 2\n", "s.yaml:2:1: YAML: did not find expected ',' or ']', while parsing a flow sequence that began at line 1, column 4"},
+      {"a: \"x\n", "s.yaml:2:1: YAML: found unexpected end of stream, while scanning a quoted scalar that began at line 1, column 4"},
       {"a: b: c\n", "s.yaml:1:5: YAML: mapping values are not allowed in this context"},
       {"name: \xc3\xa9\x01\n", "s.yaml:1:8: YAML: control characters are not allowed (character 0x01)"},
       {"a: \"\\ud800\"\n",
@@ -93,11 +91,9 @@ static void test_keys(void **state) {
 static void test_messages(void **state) {
   (void)state;
   static const bad_case cases[] = {
-      {HEAD
-       "prompt:\n  messages:\n  - {role: user, content: a}\n  - {role: system, content: a}\n  - role: robot\n    content: b\n",
+      {HEAD "prompt:\n  messages:\n  - {role: user, content: a}\n  - {role: system, content: a}\n  - role: robot\n    content: b\n",
        "s.yaml:7:11: prompt[0].messages[2].role: expected \"system\" or \"user\" or \"assistant\", found \"robot\""},
-      {HEAD "prompt: {messages: []}\n",
-       "s.yaml:3:20: prompt[0].messages: expected a list of at least one message, found an empty list"},
+      {HEAD "prompt: {messages: []}\n", "s.yaml:3:20: prompt[0].messages: expected a list of at least one message, found an empty list"},
       {HEAD "prompt: []\n", "s.yaml:3:9: prompt: expected a list of at least one prompt, found an empty list"},
       {HEAD "prompt: hello\n", "s.yaml:3:9: prompt: expected a prompt or a list of prompts, found \"hello\""},
       {HEAD "prompt: [hello]\n", "s.yaml:3:10: prompt[0]: expected a mapping, found \"hello\""},
@@ -107,8 +103,7 @@ static void test_messages(void **state) {
        "s.yaml:3:43: prompt[0].messages[0].content: expected a string, found the number 5"},
       {HEAD "prompt: {messages: [{role: user, content: yes}]}\n",
        "s.yaml:3:43: prompt[0].messages[0].content: expected a string, found the boolean yes"},
-      {HEAD "prompt: {messages: [{role: user, content: }]}\n",
-       "s.yaml:3:43: prompt[0].messages[0].content: expected a string, found null"},
+      {HEAD "prompt: {messages: [{role: user, content: }]}\n", "s.yaml:3:43: prompt[0].messages[0].content: expected a string, found null"},
       {HEAD "prompt: {messages: [{role: user, content: 2026-11-23}]}\n",
        "s.yaml:3:43: prompt[0].messages[0].content: expected a string, found the date 2026-11-23"},
       {HEAD "prompt: {messages: [{role: user, content: [a]}]}\n",
@@ -127,12 +122,9 @@ static void test_messages(void **state) {
 static void test_names(void **state) {
   (void)state;
   static const bad_case cases[] = {
-      {"name: a/b\nmodel: {id: x}\n" PROMPT,
-       "s.yaml:1:7: name: expected non-empty text without whitespace or slashes, found \"a/b\""},
-      {"name: a b\nmodel: {id: x}\n" PROMPT,
-       "s.yaml:1:7: name: expected non-empty text without whitespace or slashes, found \"a b\""},
-      {"name: ''\nmodel: {id: x}\n" PROMPT,
-       "s.yaml:1:7: name: expected non-empty text without whitespace or slashes, found \"\""},
+      {"name: a/b\nmodel: {id: x}\n" PROMPT, "s.yaml:1:7: name: expected non-empty text without whitespace or slashes, found \"a/b\""},
+      {"name: a b\nmodel: {id: x}\n" PROMPT, "s.yaml:1:7: name: expected non-empty text without whitespace or slashes, found \"a b\""},
+      {"name: ''\nmodel: {id: x}\n" PROMPT, "s.yaml:1:7: name: expected non-empty text without whitespace or slashes, found \"\""},
       {"name: 7\nmodel: {id: x}\n" PROMPT, "s.yaml:1:7: name: expected a string, found the number 7"},
       {"name: \"a\\0b\"\nmodel: {id: x}\n" PROMPT, "s.yaml:1:7: name: expected text without NUL, found \"a\\x00b\""},
       {GOOD "reference_states:\n- {label: \"a\\tb\", messages: [{role: user, content: a}]}\n",
@@ -158,21 +150,17 @@ static void test_settings(void **state) {
        "s.yaml:2:24: model.device: expected \"auto\" or \"mps\" or \"cpu\", found \"cuda\""},
       {"name: n\nmodel: x\n" PROMPT, "s.yaml:2:8: model: expected a mapping, found \"x\""},
       {"name: n\nmodel: {id: 5}\n" PROMPT, "s.yaml:2:13: model.id: expected a string, found the number 5"},
-      {"name: n\nmodel: {id: x, gguf_file: no}\n" PROMPT,
-       "s.yaml:2:27: model.gguf_file: expected a string, found the boolean no"},
+      {"name: n\nmodel: {id: x, gguf_file: no}\n" PROMPT, "s.yaml:2:27: model.gguf_file: expected a string, found the boolean no"},
       {GOOD "generation:\n", "s.yaml:4:12: generation: expected a mapping, found null"},
-      {GOOD "generation: {max_new_tokens: 0}\n",
-       "s.yaml:4:30: generation.max_new_tokens: expected an integer >= 1, found the number 0"},
+      {GOOD "generation: {max_new_tokens: 0}\n", "s.yaml:4:30: generation.max_new_tokens: expected an integer >= 1, found the number 0"},
       {GOOD "generation: {max_new_tokens: 5.5}\n",
        "s.yaml:4:30: generation.max_new_tokens: expected an integer >= 1, found the number 5.5"},
-      {GOOD "generation: {max_new_tokens: 1e3}\n",
-       "s.yaml:4:30: generation.max_new_tokens: expected an integer >= 1, found \"1e3\""},
+      {GOOD "generation: {max_new_tokens: 1e3}\n", "s.yaml:4:30: generation.max_new_tokens: expected an integer >= 1, found \"1e3\""},
       {GOOD "generation: {max_new_tokens: 2147483648}\n",
        "s.yaml:4:30: generation.max_new_tokens: expected an integer <= 2147483647, found the number 2147483648"},
       {GOOD "generation: {seed: 9223372036854775808}\n",
        "s.yaml:4:20: expected an integer of at most 64 bits, found \"9223372036854775808\""},
-      {GOOD "generation: {temperature: .inf}\n",
-       "s.yaml:4:27: generation.temperature: expected a finite number, found the number .inf"},
+      {GOOD "generation: {temperature: .inf}\n", "s.yaml:4:27: generation.temperature: expected a finite number, found the number .inf"},
       {GOOD "generation: {temperature: hot}\n", "s.yaml:4:27: generation.temperature: expected a finite number, found \"hot\""},
       {GOOD "generation: {temperature: ~}\n", "s.yaml:4:27: generation.temperature: expected a finite number, found null"},
       {GOOD "generation: {do_sample: 2}\n", "s.yaml:4:25: generation.do_sample: expected true or false, found the number 2"},
@@ -180,10 +168,8 @@ static void test_settings(void **state) {
       {GOOD "generation: {top_p: []}\n", "s.yaml:4:21: generation.top_p: expected a finite number, found an empty list"},
       {GOOD "capture: {top_k_probs: -1}\n", "s.yaml:4:24: capture.top_k_probs: expected an integer >= 0, found the number -1"},
       {GOOD "capture: {layers: [0, -1]}\n", "s.yaml:4:23: capture.layers[1]: expected an integer >= 0, found the number -1"},
-      {GOOD "capture: {layers: 3}\n",
-       "s.yaml:4:19: capture.layers: expected \"all\" or a list of layer numbers, found the number 3"},
-      {GOOD "capture: {layers: ALL}\n",
-       "s.yaml:4:19: capture.layers: expected \"all\" or a list of layer numbers, found \"ALL\""},
+      {GOOD "capture: {layers: 3}\n", "s.yaml:4:19: capture.layers: expected \"all\" or a list of layer numbers, found the number 3"},
+      {GOOD "capture: {layers: ALL}\n", "s.yaml:4:19: capture.layers: expected \"all\" or a list of layer numbers, found \"ALL\""},
       {GOOD "capture: {layers: [all]}\n", "s.yaml:4:20: capture.layers[0]: expected an integer >= 0, found \"all\""},
       {GOOD "capture: {store_dtype: int8}\n",
        "s.yaml:4:24: capture.store_dtype: expected \"float16\" or \"bfloat16\" or \"float32\", found \"int8\""},
@@ -284,8 +270,7 @@ static void test_files(void **state) {
   (void)state;
   lct_error err = {0};
   lct_scenario *s = NULL;
-  assert_fails(lct_scenario_load("/nonexistent/s.yaml", &s, &err), LCT_E_IO,
-               "cannot open /nonexistent/s.yaml: No such file or directory");
+  assert_fails(lct_scenario_load("/nonexistent/s.yaml", &s, &err), LCT_E_IO, "cannot open /nonexistent/s.yaml: No such file or directory");
   assert_fails(lct_scenario_load("/", &s, &err), LCT_E_IO, "cannot read /: Is a directory");
   char path[] = "scenario_XXXXXX", want[128];
   int fd = mkstemp(path);
@@ -332,10 +317,9 @@ static void test_damaged(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_good),        cmocka_unit_test(test_documents), cmocka_unit_test(test_keys),
-      cmocka_unit_test(test_messages),    cmocka_unit_test(test_names),     cmocka_unit_test(test_settings),
-      cmocka_unit_test(test_aliases),     cmocka_unit_test(test_nesting),   cmocka_unit_test(test_bombs),
-      cmocka_unit_test(test_merge_chain), cmocka_unit_test(test_counts),    cmocka_unit_test(test_files),
+      cmocka_unit_test(test_good),    cmocka_unit_test(test_documents),   cmocka_unit_test(test_keys),    cmocka_unit_test(test_messages),
+      cmocka_unit_test(test_names),   cmocka_unit_test(test_settings),    cmocka_unit_test(test_aliases), cmocka_unit_test(test_nesting),
+      cmocka_unit_test(test_bombs),   cmocka_unit_test(test_merge_chain), cmocka_unit_test(test_counts),  cmocka_unit_test(test_files),
       cmocka_unit_test(test_damaged),
   };
   return cmocka_run_group_tests_name("scenario_errors", tests, NULL, NULL);

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "score/score.h"
 
-static const char *const CASES[] = {"dim1", "dim7", "dim16", "dim99", "dim199", "dim200", "near", "massive",
-                                    "ties", "zero", "huge", "minute", "nonfinite"};
+static const char *const CASES[] = {"dim1",    "dim7", "dim16", "dim99", "dim199", "dim200",   "near",
+                                    "massive", "ties", "zero",  "huge",  "minute", "nonfinite"};
 
 typedef struct {
   lct_buf file;

@@ -40,9 +40,16 @@ static lct_fingerprints *make_fingerprints(const golden *g) {
     (void)snprintf(text[i], sizeof text[i], "l%d", i);
     labels[i] = text[i];
   }
-  const lct_fingerprints names = {.n_layers = 2,       .hidden = g->dim,     .n_labels = g->n_labels, .n_poolings = 2,
-                                  .n_sources = 1,      .labels = labels,     .poolings = POOLINGS,    .sources = SOURCES,
-                                  .n_neutral = 10,     .n_pcs = g->n_pcs};
+  const lct_fingerprints names = {.n_layers = 2,
+                                  .hidden = g->dim,
+                                  .n_labels = g->n_labels,
+                                  .n_poolings = 2,
+                                  .n_sources = 1,
+                                  .labels = labels,
+                                  .poolings = POOLINGS,
+                                  .sources = SOURCES,
+                                  .n_neutral = 10,
+                                  .n_pcs = g->n_pcs};
   lct_fingerprints *f = NULL;
   assert_ok(lct_fingerprints_new(&names, g->n_whiten > 0, &f, &err));
   return f;
@@ -293,7 +300,7 @@ static void z_bins(void **state) {
   golden g = golden_open("one");
   const int metrics[] = {LCT_METRIC_Z};
   float *z = g.f->z + lct_fingerprints_place(g.f, 1, 0, 0) * BINS * 2, cosine = lct_cosine(g.rows, g.f->vectors + 2 * g.dim, g.dim),
-      out = 0;
+        out = 0;
   for (int bin = 0; bin < BINS; bin++) {
     z[2 * bin] = cosine - (float)(bin + 1);
     z[2 * bin + 1] = 1;
@@ -310,8 +317,19 @@ static void z_bins(void **state) {
 
 static void names(void **state) {
   (void)state;
-  static const char *const expected[] = {"cosine", "mae", "jaccard", "centered", "standardized", "whitened", "z", "projection",
-                                         "contrast:cosine", "contrast:centered", "contrast:standardized", "contrast:whitened", "contrast:z",
+  static const char *const expected[] = {"cosine",
+                                         "mae",
+                                         "jaccard",
+                                         "centered",
+                                         "standardized",
+                                         "whitened",
+                                         "z",
+                                         "projection",
+                                         "contrast:cosine",
+                                         "contrast:centered",
+                                         "contrast:standardized",
+                                         "contrast:whitened",
+                                         "contrast:z",
                                          "contrast:projection"};
   assert_int_equal(LCT_N_ALL_METRICS, 14);
   for (int i = 0; i < LCT_N_ALL_METRICS; i++) {
@@ -329,9 +347,8 @@ static void names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(against_numpy), cmocka_unit_test(legacy_bits), cmocka_unit_test(rows_alone),
-      cmocka_unit_test(errors),        cmocka_unit_test(z_bins),      cmocka_unit_test(contrast_of_one),
-      cmocka_unit_test(names),
+      cmocka_unit_test(against_numpy), cmocka_unit_test(legacy_bits),     cmocka_unit_test(rows_alone), cmocka_unit_test(errors),
+      cmocka_unit_test(z_bins),        cmocka_unit_test(contrast_of_one), cmocka_unit_test(names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,16 +14,16 @@
 
 #include "base/status.h"
 
-#define assert_ok(expr)                                                       \
-  do {                                                                        \
-    lct_status assert_ok_ = (expr);                                           \
-    if (assert_ok_ != LCT_OK) fail_msg("%s failed: %s", #expr, err.message);  \
+#define assert_ok(expr)                                                      \
+  do {                                                                       \
+    lct_status assert_ok_ = (expr);                                          \
+    if (assert_ok_ != LCT_OK) fail_msg("%s failed: %s", #expr, err.message); \
   } while (0)
 
-#define assert_fails(expr, status, text)         \
-  do {                                           \
-    assert_int_equal((expr), (status));          \
-    assert_string_equal(err.message, (text));    \
+#define assert_fails(expr, status, text)      \
+  do {                                        \
+    assert_int_equal((expr), (status));       \
+    assert_string_equal(err.message, (text)); \
   } while (0)
 
 #endif

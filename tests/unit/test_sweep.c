@@ -15,11 +15,13 @@
 
 /* JSON of messages, one conversation each. Two share a system message with the first and follow each other, one has another one. */
 static const char *const TALKS[] = {
-    "{\"role\": \"system\", \"content\": \"" KIND "\"}, {\"role\": \"user\", \"content\": \"What a lovely morning! I could sing.\"}, "
+    "{\"role\": \"system\", \"content\": \"" KIND
+    "\"}, {\"role\": \"user\", \"content\": \"What a lovely morning! I could sing.\"}, "
     "{\"role\": \"assistant\", \"content\": \"It is.\"}, {\"role\": \"user\", \"content\": \"And now it rains.\"}",
     "{\"role\": \"user\", \"content\": \"Who is there?\"}",
     "{\"role\": \"system\", \"content\": \"" KIND "\"}, {\"role\": \"user\", \"content\": \"My dog died.\"}",
-    "{\"role\": \"system\", \"content\": \"" KIND "\"}, {\"role\": \"user\", \"content\": \"Hello\"}, {\"role\": \"assistant\", \"content\": \"Hi\"}, "
+    "{\"role\": \"system\", \"content\": \"" KIND
+    "\"}, {\"role\": \"user\", \"content\": \"Hello\"}, {\"role\": \"assistant\", \"content\": \"Hi\"}, "
     "{\"role\": \"user\", \"content\": \"Tell me of the sea, of ships, of storms, of sailors who never came home and of those who did.\"}, "
     "{\"role\": \"assistant\", \"content\": \"There was a ship.\"}, {\"role\": \"user\", \"content\": \"Go on.\"}",
     "{\"role\": \"system\", \"content\": \"" KIND "\"}, {\"role\": \"user\", \"content\": \"Once more.\"}",
@@ -45,7 +47,9 @@ static void write_text(const char *path, const char *text) {
 }
 
 static float *wanted_at(int row, int source, int pooling, int layer) {
-  return wanted + ((((size_t)row * N_SOURCES + (size_t)source) * LCT_N_DEFAULT_POSITIONS + (size_t)pooling) * (size_t)n_layers + (size_t)layer) * (size_t)hidden;
+  return wanted +
+         ((((size_t)row * N_SOURCES + (size_t)source) * LCT_N_DEFAULT_POSITIONS + (size_t)pooling) * (size_t)n_layers + (size_t)layer) *
+             (size_t)hidden;
 }
 
 static int n_messages(const char *talk) {
@@ -61,12 +65,16 @@ static void scan_talk(int talk, int *row) {
   lct_buf b = {0};
   (void)snprintf(path, sizeof path, "%s/talk.yaml", model.dir);
   (void)snprintf(folder, sizeof folder, "%s/scans", model.dir);
-  assert_ok(lct_buf_printf(&b, &err, "{\"name\": \"t\", \"model\": {\"id\": \"none\"}, \"prompt\": [{\"messages\": [%s]}], "
-                           "\"generation\": {\"max_new_tokens\": 1}}", TALKS[talk]));
+  assert_ok(lct_buf_printf(&b, &err,
+                           "{\"name\": \"t\", \"model\": {\"id\": \"none\"}, \"prompt\": [{\"messages\": [%s]}], "
+                           "\"generation\": {\"max_new_tokens\": 1}}",
+                           TALKS[talk]));
   write_text(path, b.data);
   lct_buf_free(&b);
-  lct_scan_options o = {.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2, .chat_template = chat_template}, .scenario = path,
-                        .output = folder, .keep = LCT_KEEP_POOLED};
+  lct_scan_options o = {.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2, .chat_template = chat_template},
+                        .scenario = path,
+                        .output = folder,
+                        .keep = LCT_KEEP_POOLED};
   lct_scan_result r;
   assert_ok(lct_scan(&o, &r, &err));
   (void)snprintf(pooled, sizeof pooled, "%s/prompt_0/pooled.npz", r.run_dir);
@@ -78,7 +86,8 @@ static void scan_talk(int talk, int *row) {
     const lct_npz_entry *e = lct_npz_entry_at(z, at);
     n_layers = (int)e->dims[2];
     hidden = (int)e->dims[3];
-    if (wanted == NULL) wanted = calloc((size_t)MAX_ROWS * N_SOURCES * LCT_N_DEFAULT_POSITIONS * (size_t)n_layers * (size_t)hidden, sizeof *wanted);
+    if (wanted == NULL)
+      wanted = calloc((size_t)MAX_ROWS * N_SOURCES * LCT_N_DEFAULT_POSITIONS * (size_t)n_layers * (size_t)hidden, sizeof *wanted);
     float *all = malloc((size_t)lct_npz_n_elements(e) * sizeof *all);
     assert_ok(lct_npz_read_f32(z, at, all, &err));
     size_t row_values = LCT_N_DEFAULT_POSITIONS * (size_t)n_layers * (size_t)hidden;
@@ -124,8 +133,13 @@ static void remove_store(void) {
 static lct_sweep_options options(void) {
   static const char *inputs[1];
   inputs[0] = input;
-  return (lct_sweep_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2, .chat_template = chat_template}, .inputs = inputs, .n_inputs = 1,
-                             .output = store, .keep = LCT_KEEP_POOLED, .sources = "hidden_in,hidden_out,attn_out,mlp_down_out", .store_dtype = LCT_STORED_F32,
+  return (lct_sweep_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2, .chat_template = chat_template},
+                             .inputs = inputs,
+                             .n_inputs = 1,
+                             .output = store,
+                             .keep = LCT_KEEP_POOLED,
+                             .sources = "hidden_in,hidden_out,attn_out,mlp_down_out",
+                             .store_dtype = LCT_STORED_F32,
                              .sync = LCT_SYNC_OFF};
 }
 
@@ -157,7 +171,8 @@ static void *read_all(const char *name, lct_zarr_meta *meta) {
 static void assert_same_vector(const float *got, const float *want, int row, const char *source, int pooling, int layer) {
   for (int i = 0; i < hidden; i++) {
     if (isnan(want[i]) ? isnan(got[i]) : got[i] == want[i]) continue;
-    fail_msg("row %d, %s, pooling %d, layer %d, element %d: %.9g, expected %.9g", row, source, pooling, layer, i, (double)got[i], (double)want[i]);
+    fail_msg("row %d, %s, pooling %d, layer %d, element %d: %.9g, expected %.9g", row, source, pooling, layer, i, (double)got[i],
+             (double)want[i]);
   }
 }
 
@@ -266,7 +281,8 @@ static void residual_is_derived(void **state) {
       float *v = x + ((int64_t)row * 2 + p) * hidden;
       for (int l = 0; l < n_layers; l++) {
         assert_same_vector(v, wanted_at(row, 0, p, l), row, "hidden_in", p, l);
-        const float *a = attn + (((int64_t)row * 2 + p) * n_layers + l) * hidden, *b = mlp + (((int64_t)row * 2 + p) * n_layers + l) * hidden;
+        const float *a = attn + (((int64_t)row * 2 + p) * n_layers + l) * hidden,
+                    *b = mlp + (((int64_t)row * 2 + p) * n_layers + l) * hidden;
         for (int i = 0; i < hidden; i++) v[i] += a[i];
         for (int i = 0; i < hidden; i++) v[i] += b[i];
         assert_same_vector(v, wanted_at(row, 1, p, l), row, "hidden_out", p, l);
@@ -294,7 +310,9 @@ static json_t *message_lines(void) {
   return all;
 }
 
-static int64_t number(const json_t *line, const char *key, size_t i) { return json_integer_value(json_array_get(json_object_get(line, key), i)); }
+static int64_t number(const json_t *line, const char *key, size_t i) {
+  return json_integer_value(json_array_get(json_object_get(line, key), i));
+}
 
 /* The token rows of a conversation's last prompt: their mean over a message's text is its content_mean, and positions over several messages
  * or a range are means over the same rows. */
@@ -380,8 +398,9 @@ static void positions_are_means_over_sets(void **state) {
   remove_store();
 }
 
-static const char REFERENCES[] = "{\"id\": \"a\", \"messages\": [{\"role\": \"user\", \"content\": \"I could dance.\", \"label\": \"joy\"}]}\n"
-                                 "{\"id\": \"b\", \"messages\": [{\"role\": \"user\", \"content\": \"Who is at the door?\", \"label\": \"fear\"}]}\n";
+static const char REFERENCES[] =
+    "{\"id\": \"a\", \"messages\": [{\"role\": \"user\", \"content\": \"I could dance.\", \"label\": \"joy\"}]}\n"
+    "{\"id\": \"b\", \"messages\": [{\"role\": \"user\", \"content\": \"Who is at the door?\", \"label\": \"fear\"}]}\n";
 
 /* Every score is that of the scan's vector against the fingerprint, whatever is kept. */
 static void scores_are_those_of_the_vectors(void **state) {
@@ -392,7 +411,10 @@ static void scores_are_those_of_the_vectors(void **state) {
   (void)snprintf(file, sizeof file, "%s/f.safetensors", model.dir);
   write_text(references, REFERENCES);
   lct_fingerprint_result made;
-  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2}, .references = references, .output = file}, &made, &err));
+  assert_ok(lct_fingerprint(&(lct_fingerprint_options){.model = {.id = model.path, .device = TEST_DEVICE, .threads = 2},
+                                                       .references = references,
+                                                       .output = file},
+                            &made, &err));
   lct_sweep_options o = options();
   o.keep = LCT_KEEP_SCORES;
   o.sources = "attn_out,hidden_out"; /* the fingerprints have hidden_out alone */

@@ -11,11 +11,29 @@
 #include "sweep/rates.h"
 
 static lct_sweep_progress example(void) {
-  return (lct_sweep_progress){.phase = "sweep", .conversations = 1200, .rejected = 3, .rows = 9000, .tokens_computed = 500000, .tokens_naive = 2500000,
-                              .bytes_read = 250, .bytes_total = 1000, .raw_bytes = 12345678901, .stored_bytes = 10000000000, .slots_taken = 3,
-                              .n_slots = 8, .seconds = 61.5, .seconds_input = 2, .seconds_forward = 55.25, .seconds_gemm = 45, .seconds_capture = 1.125,
-                              .seconds_wait = 0.5, .seconds_store = 30, .tokens_per_second = 8130.4, .raw_bytes_per_second = 2e8,
-                              .stored_bytes_per_second = 1.72e8, .seconds_left = 184.5};
+  return (lct_sweep_progress){.phase = "sweep",
+                              .conversations = 1200,
+                              .rejected = 3,
+                              .rows = 9000,
+                              .tokens_computed = 500000,
+                              .tokens_naive = 2500000,
+                              .bytes_read = 250,
+                              .bytes_total = 1000,
+                              .raw_bytes = 12345678901,
+                              .stored_bytes = 10000000000,
+                              .slots_taken = 3,
+                              .n_slots = 8,
+                              .seconds = 61.5,
+                              .seconds_input = 2,
+                              .seconds_forward = 55.25,
+                              .seconds_gemm = 45,
+                              .seconds_capture = 1.125,
+                              .seconds_wait = 0.5,
+                              .seconds_store = 30,
+                              .tokens_per_second = 8130.4,
+                              .raw_bytes_per_second = 2e8,
+                              .stored_bytes_per_second = 1.72e8,
+                              .seconds_left = 184.5};
 }
 
 static const char metrics[] =

@@ -220,8 +220,7 @@ static void room_for_tokens(void **state) {
   lct_error err = {0};
   lct_model *m = NULL;
   make_dir(at(root, "tok"));
-  write_text(at(root, "tok/tokenizer.json"),
-             "{\"added_tokens\":[{\"id\":49152,\"content\":\"x\"}],\"model\":{\"vocab\":{\"a\":700}}}");
+  write_text(at(root, "tok/tokenizer.json"), "{\"added_tokens\":[{\"id\":49152,\"content\":\"x\"}],\"model\":{\"vocab\":{\"a\":700}}}");
   char tokenizer[600];
   (void)snprintf(tokenizer, sizeof tokenizer, "%s/tok", root);
   lct_synth_options o = {.like = "smollm2-135m", .tokenizer = tokenizer, .dir = at(root, "m")};

@@ -19,7 +19,7 @@
 #define LOOP_BODY "'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'"
 #define PROMPT "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 #define LOOP "{% for message in messages %}{{" LOOP_BODY "}}{% endfor %}" PROMPT
-#define LOOP_WITH_SYSTEM(text)                                                                                         \
+#define LOOP_WITH_SYSTEM(text)                                                                                        \
   "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n" text \
   "<|im_end|>\n' }}{% endif %}{{" LOOP_BODY "}}{% endfor %}" PROMPT
 
@@ -125,16 +125,18 @@ static void recognises_spellings(void **state) {
   (void)state;
   expect_kind(LOOP, LCT_TEMPLATE_CHATML, "");
   expect_kind(" " LOOP "\n\n", LCT_TEMPLATE_CHATML, "");
-  expect_kind("{%- for message in messages -%}\n  {{- \"<|im_start|>\" ~ message.role }}{{ '\n' }}\n"
-              "  {{- message[\"content\"] + '<|im_end|>\n' -}}\n{%- endfor %}\n{# the reply #}\n"
-              "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n",
-              LCT_TEMPLATE_CHATML, "");
-  expect_kind("  {% for message in messages %}\n<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-              "  {% endfor %}\n"
-              "{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}",
-              LCT_TEMPLATE_CHATML, "");
-  expect_kind("{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}" LOOP,
-              LCT_TEMPLATE_CHATML, "");
+  expect_kind(
+      "{%- for message in messages -%}\n  {{- \"<|im_start|>\" ~ message.role }}{{ '\n' }}\n"
+      "  {{- message[\"content\"] + '<|im_end|>\n' -}}\n{%- endfor %}\n{# the reply #}\n"
+      "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n",
+      LCT_TEMPLATE_CHATML, "");
+  expect_kind(
+      "  {% for message in messages %}\n<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+      "  {% endfor %}\n"
+      "{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}",
+      LCT_TEMPLATE_CHATML, "");
+  expect_kind("{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}" LOOP, LCT_TEMPLATE_CHATML,
+              "");
   expect_kind(LOOP_WITH_SYSTEM("You are a helpful assistant."), LCT_TEMPLATE_QWEN2, "You are a helpful assistant.");
   expect_kind(LOOP_WITH_SYSTEM("You are a helpful assistant"), LCT_TEMPLATE_QWEN2, "You are a helpful assistant");
   expect_kind(LOOP_WITH_SYSTEM("You are a helpful AI assistant named SmolLM, trained by Hugging Face"), LCT_TEMPLATE_SMOLLM2,
@@ -151,7 +153,8 @@ static void expect_unknown(const char *jinja) {
   lct_sha256_hex(jinja, strlen(jinja), hash);
   (void)snprintf(want, sizeof want,
                  "the model's chat template (%zu bytes, SHA-256 %.16s...) is none of those known here; choose one with "
-                 "--chat-template NAME, NAME one of: " NAMES, strlen(jinja), hash);
+                 "--chat-template NAME, NAME one of: " NAMES,
+                 strlen(jinja), hash);
   assert_string_equal(err.message, want);
 }
 
@@ -182,7 +185,8 @@ static void rejects_what_it_does_not_know(void **state) {
       "{% for message in messages %}\n\n{{" LOOP_BODY "}}{% endfor %}" PROMPT,
       "{% for message in messages %}{{" LOOP_BODY "}} {% endfor %}" PROMPT,
       "{% for message in messages %}{{" LOOP_BODY "}}{% endfor %}{{ '<|im_start|>assistant\\n' }}",
-      "{% for message in messages %}{{" LOOP_BODY "}}{% endfor %}"
+      "{% for message in messages %}{{" LOOP_BODY
+      "}}{% endfor %}"
       "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}",
       LOOP_WITH_SYSTEM("x' + today + '"),
       "{{ bos_token }}" LOOP,
@@ -203,8 +207,7 @@ static void rejects_what_it_does_not_know(void **state) {
 /* Every cut and every single changed byte of a template: an answer, and no read outside of it. */
 static void survives_damage(void **state) {
   (void)state;
-  static const char source[] =
-      "{#- c -#}{%- if a.b(1) == \"x\" %}\n " LOOP_WITH_SYSTEM("Be kind.") "{%- endif -%} {{- y['z']|f -}}\n";
+  static const char source[] = "{#- c -#}{%- if a.b(1) == \"x\" %}\n " LOOP_WITH_SYSTEM("Be kind.") "{%- endif -%} {{- y['z']|f -}}\n";
   static const char bytes[] = "{}%#-+'\"\\\n |[.n\x01\xff";
   char copy[sizeof source];
   lct_template t;
@@ -278,8 +281,7 @@ static void check_real(const char *variable, lct_template_kind kind, const char 
 
 static void recognises_real_qwen25(void **state) {
   (void)state;
-  check_real("LCT_TOKENIZER_QWEN25", LCT_TEMPLATE_QWEN25,
-             "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.");
+  check_real("LCT_TOKENIZER_QWEN25", LCT_TEMPLATE_QWEN25, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.");
 }
 
 static void recognises_real_qwen3(void **state) {

@@ -33,7 +33,8 @@ static lct_status count_items(void *ctx, int64_t from, int64_t to, int thread, l
   lct_status s = LCT_OK;
   for (int64_t i = from; i < to; i++) {
     j->seen[i]++;
-    if (j->fails_every > 0 && i >= j->fails_from && (i - j->fails_from) % j->fails_every == 0) s = lct_fail(e, LCT_E_NUMERIC, "item %d", (int)i);
+    if (j->fails_every > 0 && i >= j->fails_from && (i - j->fails_from) % j->fails_every == 0)
+      s = lct_fail(e, LCT_E_NUMERIC, "item %d", (int)i);
   }
   (void)__atomic_sub_fetch(&j->inside[thread], 1, __ATOMIC_RELAXED);
   if (wrong) __atomic_store_n(&j->wrong, 1, __ATOMIC_RELAXED);

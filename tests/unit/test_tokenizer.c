@@ -68,8 +68,7 @@ static void check_offsets(json_t *want, const lct_tokens *got, json_t *c) {
   for (size_t i = 0; i < got->len; i++) {
     begin += json_integer_value(json_array_get(want, 2 * i));
     int64_t end = begin + json_integer_value(json_array_get(want, 2 * i + 1));
-    bool ok =
-        covers ? got->data[i].begin <= begin && got->data[i].end >= end : got->data[i].begin == begin && got->data[i].end == end;
+    bool ok = covers ? got->data[i].begin <= begin && got->data[i].end >= end : got->data[i].begin == begin && got->data[i].end == end;
     if (!ok) {
       fail_msg("token %zu: offsets %u..%u, expected %lld..%lld on %s", i, got->data[i].begin, got->data[i].end, (long long)begin,
                (long long)end, json_dumps(c, 0));

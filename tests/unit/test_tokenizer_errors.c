@@ -9,12 +9,12 @@
 
 static lct_error err;
 
-#define VOCAB                   "{\"a\":0,\"b\":1,\"ab\":2}"
-#define MODEL                   "{\"type\":\"BPE\",\"vocab\":" VOCAB ",\"merges\":[\"a b\"]}"
-#define PRE                     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
-#define DECODER                 "{\"type\":\"ByteLevel\"}"
+#define VOCAB "{\"a\":0,\"b\":1,\"ab\":2}"
+#define MODEL "{\"type\":\"BPE\",\"vocab\":" VOCAB ",\"merges\":[\"a b\"]}"
+#define PRE "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
+#define DECODER "{\"type\":\"ByteLevel\"}"
 #define WHOLE(model, pre, rest) "{\"model\":" model ",\"pre_tokenizer\":" pre ",\"decoder\":" DECODER rest "}"
-#define ADDED(id, content)      "{\"id\":" #id ",\"content\":\"" content "\",\"special\":true}"
+#define ADDED(id, content) "{\"id\":" #id ",\"content\":\"" content "\",\"special\":true}"
 
 static lct_status parse(const char *json, size_t n) {
   char *copy = malloc(n > 0 ? n : 1); /* exactly as long, so that the sanitizers see one byte too many */
@@ -87,8 +87,7 @@ static void test_added_tokens(void **state) {
 
 static void test_unsupported_parts(void **state) {
   (void)state;
-  refused("{\"model\":{\"type\":\"Unigram\"}}", LCT_E_UNSUPPORTED,
-          "t.json: model.type is \"Unigram\", only \"BPE\" is supported");
+  refused("{\"model\":{\"type\":\"Unigram\"}}", LCT_E_UNSUPPORTED, "t.json: model.type is \"Unigram\", only \"BPE\" is supported");
   refused("{}", LCT_E_FORMAT, "t.json: \"model\" is missing or not an object");
   refused(WHOLE("{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{},\"merges\":[]}", PRE, ""), LCT_E_UNSUPPORTED,
           "t.json: model.dropout is not supported");
@@ -98,8 +97,7 @@ static void test_unsupported_parts(void **state) {
           "t.json: model.unk_token and model.byte_fallback are not supported where the vocabulary lacks bytes");
   refused(WHOLE(MODEL, PRE, ",\"normalizer\":{\"type\":\"Lowercase\"}"), LCT_E_UNSUPPORTED,
           "t.json: normalizer of type \"Lowercase\" is not supported");
-  refused(WHOLE(MODEL, "{\"type\":\"Metaspace\"}", ""), LCT_E_UNSUPPORTED,
-          "t.json: pre_tokenizer of type \"Metaspace\" is not supported");
+  refused(WHOLE(MODEL, "{\"type\":\"Metaspace\"}", ""), LCT_E_UNSUPPORTED, "t.json: pre_tokenizer of type \"Metaspace\" is not supported");
   refused(WHOLE(MODEL, "null", ""), LCT_E_UNSUPPORTED, "t.json: pre_tokenizer without ByteLevel is not supported");
   refused(WHOLE(MODEL, "{\"type\":\"Sequence\",\"pretokenizers\":[" PRE ",{\"type\":\"Digits\"}]}", ""), LCT_E_UNSUPPORTED,
           "t.json: pre_tokenizer: nothing may follow ByteLevel");
@@ -115,9 +113,8 @@ static void test_unsupported_parts(void **state) {
           "t.json: decoder of type \"Fuse\" is not supported");
   refused(WHOLE(MODEL, PRE, ",\"post_processor\":{\"type\":\"BertProcessing\"}"), LCT_E_UNSUPPORTED,
           "t.json: post_processor of type \"BertProcessing\" is not supported");
-  refused(
-      WHOLE(MODEL, PRE, ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}}]}"),
-      LCT_E_FORMAT, "t.json: post_processor: special token \"<s>\" has no ids");
+  refused(WHOLE(MODEL, PRE, ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}}]}"),
+          LCT_E_FORMAT, "t.json: post_processor: special token \"<s>\" has no ids");
   refused(WHOLE(MODEL, PRE,
                 ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"a\"}}],"
                 "\"special_tokens\":{\"a\":{\"ids\":[3]}}}"),
@@ -213,8 +210,8 @@ static void put_strings(lct_buf *b, const char *key, const char *const *values, 
   for (size_t i = 0; i < n; i++) put_text(b, values[i]);
 }
 
-static void refuse_gguf(const char *model, const char *pre, const char *const *tokens, size_t n, const char *merge,
-                        lct_status status, const char *message) {
+static void refuse_gguf(const char *model, const char *pre, const char *const *tokens, size_t n, const char *merge, lct_status status,
+                        const char *message) {
   lct_buf b = {0};
   put(&b, "GGUF", 4);
   put_u32(&b, 3);
@@ -240,24 +237,22 @@ static void test_gguf_refused(void **state) {
   static const char *const good[] = {"a", "b", "ab"}, *const twice[] = {"a", "b", "a"}, *const bytes[] = {"a", "\xff"};
   refuse_gguf("llama", "default", good, 3, "a b", LCT_E_UNSUPPORTED,
               "f.gguf: tokenizer.ggml.model is \"llama\", only \"gpt2\" (byte-level BPE) is supported");
-  refuse_gguf(
-      "gpt2", "tekken", good, 3, "a b", LCT_E_UNSUPPORTED,
-      "f.gguf: tokenizer.ggml.pre is \"tekken\"; supported are \"qwen2\", \"llama-bpe\", \"smollm\", \"gpt-2\" and \"default\"");
+  refuse_gguf("gpt2", "tekken", good, 3, "a b", LCT_E_UNSUPPORTED,
+              "f.gguf: tokenizer.ggml.pre is \"tekken\"; supported are \"qwen2\", \"llama-bpe\", \"smollm\", \"gpt-2\" and \"default\"");
   refuse_gguf("gpt2", "default", good, 0, "a b", LCT_E_FORMAT, "f.gguf: tokenizer.ggml.tokens is missing, empty or too long");
   refuse_gguf("gpt2", "default", twice, 3, "a b", LCT_E_FORMAT, "f.gguf: token \"a\" has two ids, 0 and 2");
   refuse_gguf("gpt2", "default", bytes, 2, "a b", LCT_E_FORMAT, "f.gguf: token 1 is not valid UTF-8");
   refuse_gguf("gpt2", "default", good, 3, "ab", LCT_E_FORMAT, "f.gguf: tokenizer.ggml.merges[0] is not a pair of tokens");
   refuse_gguf("gpt2", "default", good, 3, "b a", LCT_E_FORMAT,
               "f.gguf: merge 0 needs the token \"ba\", which the vocabulary does not have");
-  refuse_gguf("gpt2", "default", good, 3, "a b", LCT_E_FORMAT,
-              "f.gguf: tokenizer.ggml.bos_token_id is 9, the vocabulary has 0 to 2");
+  refuse_gguf("gpt2", "default", good, 3, "a b", LCT_E_FORMAT, "f.gguf: tokenizer.ggml.bos_token_id is 9, the vocabulary has 0 to 2");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_smallest),       cmocka_unit_test(test_not_json),          cmocka_unit_test(test_vocabulary),
-      cmocka_unit_test(test_added_tokens),   cmocka_unit_test(test_unsupported_parts), cmocka_unit_test(test_missing_file),
-      cmocka_unit_test(test_truncated_json), cmocka_unit_test(test_changed_gguf),      cmocka_unit_test(test_gguf_refused),
+      cmocka_unit_test(test_smallest),         cmocka_unit_test(test_not_json),          cmocka_unit_test(test_vocabulary),
+      cmocka_unit_test(test_added_tokens),     cmocka_unit_test(test_unsupported_parts), cmocka_unit_test(test_missing_file),
+      cmocka_unit_test(test_truncated_json),   cmocka_unit_test(test_changed_gguf),      cmocka_unit_test(test_gguf_refused),
       cmocka_unit_test(test_unlimited_length),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,8 +111,8 @@ static const struct {
 
 /* Random text over the characters on which the patterns turn. */
 static size_t random_text(uint64_t *seed, unsigned char *out) {
-  static const char *const parts[] = {"a",      "B",      "s",      "S",      "ll", "LL", "re", "'",      " ",      "  ",
-                                      "\n",     "\r",     "\t",     "1",      "23", "!",  ".",  "\u00e9", "\u4e00", "\u0301",
+  static const char *const parts[] = {"a",      "B",      "s",      "S",      "ll", "LL", "re", "'",       " ",      "  ",
+                                      "\n",     "\r",     "\t",     "1",      "23", "!",  ".",  "\u00e9",  "\u4e00", "\u0301",
                                       "\u00a0", "\u017f", "\u0663", "\u2028", "d",  "m",  "ve", "\xc2\x85"};
   size_t n = 0, k = (size_t)(*seed >> 60) + 1;
   for (size_t i = 0; i < k; i++) {
@@ -142,8 +142,7 @@ static void test_matchers_equal_pcre2(void **state) {
         size_t begin = 0, end = 0;
         assert_ok(lct_pretok_regex_next(&p.steps[0], match_data, s, n, at, &found, &begin, &end, &err));
         assert_true(found && begin == at);
-        if (lct_pretok_next(patterns[k].kind, &u, s, at, n) != end)
-          fail_msg("differ at byte %zu of \"%.*s\"", at, (int)n, (char *)s);
+        if (lct_pretok_next(patterns[k].kind, &u, s, at, n) != end) fail_msg("differ at byte %zu of \"%.*s\"", at, (int)n, (char *)s);
         at = end;
       }
     }

@@ -170,8 +170,12 @@ static void test_bomb(void **state) {
   assert_non_null(frame);
   assert_ok(lct_codec_new(&c, &err));
   for (int blosc = 0; blosc < 2; blosc++) {
-    lct_zarr_meta m = {.dtype = blosc ? LCT_ZARR_U16 : LCT_ZARR_F32, .codec = blosc ? LCT_ZARR_BLOSC : LCT_ZARR_ZSTD, .n_dims = 2,
-                       .shape = {4, 1024}, .shard = {4, 1024}, .chunk = {4, 1024}};
+    lct_zarr_meta m = {.dtype = blosc ? LCT_ZARR_U16 : LCT_ZARR_F32,
+                       .codec = blosc ? LCT_ZARR_BLOSC : LCT_ZARR_ZSTD,
+                       .n_dims = 2,
+                       .shape = {4, 1024},
+                       .shard = {4, 1024},
+                       .chunk = {4, 1024}};
     lct_pieces all = {zeros, 1, raw, raw};
     size_t n = 0;
     if (blosc) assert_ok(lct_blosc_encode(c, &all, frame, &n, &err));
@@ -189,8 +193,9 @@ static void test_bomb(void **state) {
     assert_ok(lct_zarr_open_memory(&m, "bomb", b.data, b.len, &z, &err));
     lct_status s = lct_zarr_read(z, (int64_t[]){0, 0}, (int64_t[]){4, 1024}, out, &err);
     assert_int_equal(s, LCT_E_FORMAT);
-    assert_string_equal(err.message, blosc ? "bomb: shard 0 (memory/bomb/c/0/0), chunk [0, 0], rows 0-3: Blosc frame: 67108864 raw bytes, expected 8192"
-                                           : "bomb: shard 0 (memory/bomb/c/0/0), chunk [0, 0], rows 0-3: zstd frame: Destination buffer is too small");
+    assert_string_equal(err.message,
+                        blosc ? "bomb: shard 0 (memory/bomb/c/0/0), chunk [0, 0], rows 0-3: Blosc frame: 67108864 raw bytes, expected 8192"
+                              : "bomb: shard 0 (memory/bomb/c/0/0), chunk [0, 0], rows 0-3: zstd frame: Destination buffer is too small");
     lct_zarr_free(z);
     lct_buf_free(&b);
   }
@@ -203,15 +208,20 @@ static void test_absurd_shapes(void **state) {
   (void)state;
   lct_error err;
   lct_zarr *z = NULL;
-  lct_zarr_meta m = {.dtype = LCT_ZARR_F32, .codec = LCT_ZARR_ZSTD, .n_dims = 2, .shape = {1, 1 << 27}, .shard = {1, 1 << 27},
-                     .chunk = {1, 1 << 27}};
+  lct_zarr_meta m =
+      {.dtype = LCT_ZARR_F32, .codec = LCT_ZARR_ZSTD, .n_dims = 2, .shape = {1, 1 << 27}, .shard = {1, 1 << 27}, .chunk = {1, 1 << 27}};
   assert_fails(lct_zarr_open("/none", "a", &m, &z, &err), LCT_E_LIMIT,
                "a: chunks of 536870912 bytes, 1 a shard: at most 268435456 bytes and 4194304 chunks can be read");
   m.chunk[1] = 1;
   assert_fails(lct_zarr_open("/none", "a", &m, &z, &err), LCT_E_LIMIT,
                "a: chunks of 4 bytes, 134217728 a shard: at most 268435456 bytes and 4194304 chunks can be read");
   /* rows without end, a file that could not hold the index: a clean no */
-  m = (lct_zarr_meta){.dtype = LCT_ZARR_I8, .codec = LCT_ZARR_ZSTD, .n_dims = 1, .shape = {INT64_C(1) << 60}, .shard = {1 << 22}, .chunk = {1}};
+  m = (lct_zarr_meta){.dtype = LCT_ZARR_I8,
+                      .codec = LCT_ZARR_ZSTD,
+                      .n_dims = 1,
+                      .shape = {INT64_C(1) << 60},
+                      .shard = {1 << 22},
+                      .chunk = {1}};
   char byte;
   assert_ok(lct_zarr_open_memory(&m, "a", "0123456789", 10, &z, &err));
   assert_fails(lct_zarr_read(z, (int64_t[]){0}, (int64_t[]){1}, &byte, &err), LCT_E_FORMAT,
@@ -286,8 +296,8 @@ static void test_parse(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_flipped_bit), cmocka_unit_test(test_index), cmocka_unit_test(test_truncated),
-      cmocka_unit_test(test_bomb), cmocka_unit_test(test_absurd_shapes), cmocka_unit_test(test_parse),
+      cmocka_unit_test(test_flipped_bit), cmocka_unit_test(test_index),         cmocka_unit_test(test_truncated),
+      cmocka_unit_test(test_bomb),        cmocka_unit_test(test_absurd_shapes), cmocka_unit_test(test_parse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

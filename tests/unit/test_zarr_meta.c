@@ -3,7 +3,8 @@
 
 #include "store/zarr.h"
 
-static const lct_zarr_meta POOLED = {LCT_ZARR_F16, LCT_ZARR_BLOSC, 4, {1000, 2, 3, 64}, {256, 2, 3, 64}, {64, 1, 1, 64}, {"row", "", "layer", "hidden"}};
+static const lct_zarr_meta POOLED = {
+    LCT_ZARR_F16, LCT_ZARR_BLOSC, 4, {1000, 2, 3, 64}, {256, 2, 3, 64}, {64, 1, 1, 64}, {"row", "", "layer", "hidden"}};
 
 static void test_sizes(void **state) {
   (void)state;
@@ -119,8 +120,9 @@ static void test_print(void **state) {
   const lct_zarr_meta bytes = {LCT_ZARR_I8, LCT_ZARR_ZSTD, 1, {5}, {4}, {2}, {""}};
   assert_ok(lct_zarr_meta_print(&bytes, NULL, &b, &err));
   assert_non_null(strstr(b.data, "\"fill_value\": 0,"));
-  assert_non_null(strstr(b.data, "\"codecs\": [\n      {\"name\": \"bytes\"},\n      {\"name\": \"zstd\", \"configuration\": {\"level\": 1, "
-                                 "\"checksum\": false}},\n      {\"name\": \"crc32c\"}\n"));
+  assert_non_null(strstr(b.data,
+                         "\"codecs\": [\n      {\"name\": \"bytes\"},\n      {\"name\": \"zstd\", \"configuration\": {\"level\": 1, "
+                         "\"checksum\": false}},\n      {\"name\": \"crc32c\"}\n"));
   assert_non_null(strstr(b.data, "\"attributes\": {},"));
   assert_null(strstr(b.data, "dimension_names"));
   assert_int_equal(lct_zarr_meta_print(&bytes, "{", &b, &err), LCT_E_FORMAT);

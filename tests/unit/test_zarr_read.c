@@ -150,7 +150,8 @@ static void test_outside(void **state) {
   lct_zarr *z = zarr_golden("holes");
   assert_fails(lct_zarr_read(z, (int64_t[]){70, 0}, (int64_t[]){1, 4}, out, &err), LCT_E_USAGE,
                "holes: axis 0 has 70 values, not 1 from 70 on");
-  assert_fails(lct_zarr_read(z, (int64_t[]){0, 2}, (int64_t[]){1, 3}, out, &err), LCT_E_USAGE, "holes: axis 1 has 4 values, not 3 from 2 on");
+  assert_fails(lct_zarr_read(z, (int64_t[]){0, 2}, (int64_t[]){1, 3}, out, &err), LCT_E_USAGE,
+               "holes: axis 1 has 4 values, not 3 from 2 on");
   assert_fails(lct_zarr_read(z, (int64_t[]){0, INT64_MAX}, (int64_t[]){1, INT64_MAX}, out, &err), LCT_E_USAGE,
                "holes: axis 1 has 4 values, not 9223372036854775807 from 9223372036854775807 on");
   assert_fails(lct_zarr_read(z, (int64_t[]){-1, 0}, (int64_t[]){1, 4}, out, &err), LCT_E_USAGE,
@@ -165,8 +166,8 @@ static void test_outside(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole),   cmocka_unit_test(test_boxes),      cmocka_unit_test(test_meta),    cmocka_unit_test(test_missing),
-      cmocka_unit_test(test_empty),   cmocka_unit_test(test_given_meta), cmocka_unit_test(test_outside),
+      cmocka_unit_test(test_whole), cmocka_unit_test(test_boxes),      cmocka_unit_test(test_meta),    cmocka_unit_test(test_missing),
+      cmocka_unit_test(test_empty), cmocka_unit_test(test_given_meta), cmocka_unit_test(test_outside),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -398,8 +398,8 @@ static void test_no_room(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_content), cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_told),      cmocka_unit_test(test_resume),
-      cmocka_unit_test(test_empty),   cmocka_unit_test(test_stats),      cmocka_unit_test(test_misuse),    cmocka_unit_test(test_failures),
+      cmocka_unit_test(test_content),   cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_told),   cmocka_unit_test(test_resume),
+      cmocka_unit_test(test_empty),     cmocka_unit_test(test_stats),      cmocka_unit_test(test_misuse), cmocka_unit_test(test_failures),
       cmocka_unit_test(test_disk_full), cmocka_unit_test(test_no_room),
   };
   return cmocka_run_group_tests(tests, store_make_dir, store_remove_dir);

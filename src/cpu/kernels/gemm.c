@@ -22,8 +22,8 @@ INLINE void gemm_block(const float *const rows[R], int k, const float *panel, vf
 }
 
 /* One block of rows and K_BLOCK of k: sums so far are in y (or zero), n_rows <= R and n_cols <= 64 of them exist. */
-static void gemm_rows(const float *x, int64_t ldx, int n_rows, int k, const float *panel, const float *bias, bool first,
-                      bool last, int n_cols, float *y, int64_t ldy) {
+static void gemm_rows(const float *x, int64_t ldx, int n_rows, int k, const float *panel, const float *bias, bool first, bool last,
+                      int n_cols, float *y, int64_t ldy) {
   const float *rows[R];
   _Alignas(64) float t[R][PANEL] = {{0}};
   for (int r = 0; r < R; r++) rows[r] = x + (r < n_rows ? r : 0) * ldx; /* missing rows: computed and thrown away */
@@ -45,13 +45,13 @@ static void gemm_rows(const float *x, int64_t ldx, int n_rows, int k, const floa
   for (int r = 0; r < n_rows; r++) memcpy(y + r * ldy, t[r], (size_t)n_cols * sizeof(float));
 }
 
-void LCT_K(lct_gemm_panel)(const float *x, int64_t ldx, int n_rows, int k, const float *panel, const float *bias, int n_cols,
-                           float *y, int64_t ldy) {
+void LCT_K(lct_gemm_panel)(const float *x, int64_t ldx, int n_rows, int k, const float *panel, const float *bias, int n_cols, float *y,
+                           int64_t ldy) {
   for (int k0 = 0; k0 < k; k0 += K_BLOCK) {
     int kn = k - k0 < K_BLOCK ? k - k0 : K_BLOCK;
     for (int r = 0; r < n_rows; r += R) {
-      gemm_rows(x + r * ldx + k0, ldx, n_rows - r < R ? n_rows - r : R, kn, panel + (int64_t)k0 * PANEL, bias, k0 == 0,
-                k0 + kn == k, n_cols, y + r * ldy, ldy);
+      gemm_rows(x + r * ldx + k0, ldx, n_rows - r < R ? n_rows - r : R, kn, panel + (int64_t)k0 * PANEL, bias, k0 == 0, k0 + kn == k,
+                n_cols, y + r * ldy, ldy);
     }
   }
 }
@@ -131,18 +131,10 @@ INLINE void gemv(const float *x, int64_t ldx, int n_x, const uint16_t *w, int64_
     int n = n_w - j < 4 ? n_w - j : 4;
     for (int i = 0; i < 4; i++) rows[i] = w + (j + (i < n ? i : n - 1)) * k;
     switch (n_x) {
-    case 1:
-      gemv4(x, ldx, 1, rows, k, f16, sum);
-      break;
-    case 2:
-      gemv4(x, ldx, 2, rows, k, f16, sum);
-      break;
-    case 3:
-      gemv4(x, ldx, 3, rows, k, f16, sum);
-      break;
-    default:
-      gemv4(x, ldx, 4, rows, k, f16, sum);
-      break;
+    case 1: gemv4(x, ldx, 1, rows, k, f16, sum); break;
+    case 2: gemv4(x, ldx, 2, rows, k, f16, sum); break;
+    case 3: gemv4(x, ldx, 3, rows, k, f16, sum); break;
+    default: gemv4(x, ldx, 4, rows, k, f16, sum); break;
     }
     for (int r = 0; r < n_x; r++) memcpy(y + r * ldy + j, sum[r], (size_t)n * sizeof(float));
   }

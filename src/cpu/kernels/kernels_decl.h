@@ -15,8 +15,8 @@ void LCT_K(lct_attn_tile)(const lct_attn_rows *a, int row0, const float *kt, con
 void LCT_K(lct_attn_finish)(const lct_attn_rows *a, int row, void *out, bool bf16);
 void LCT_K(lct_attn_scores)(const lct_attn_rows *a, int row0, const float *kt, float *out);
 void LCT_K(lct_softmax)(float *x, int n);
-void LCT_K(lct_gemm_panel)(const float *x, int64_t ldx, int n_rows, int k, const float *panel, const float *bias, int n_cols,
-                           float *y, int64_t ldy);
+void LCT_K(lct_gemm_panel)(const float *x, int64_t ldx, int n_rows, int k, const float *panel, const float *bias, int n_cols, float *y,
+                           int64_t ldy);
 void LCT_K(lct_pack_f32)(const float *src, int64_t ld, int n, int k, int kp, int nb, float *dst);
 void LCT_K(lct_pack_bf16)(const float *src, int64_t ld, int n, int k, int kp, int nb, uint16_t *dst);
 void LCT_K(lct_gemv_bf16)(const float *x, int64_t ldx, int n_x, const uint16_t *w, int64_t k, int n_w, float *y, int64_t ldy);
