@@ -4,12 +4,12 @@
 #include "gpu.h"
 
 #define MAX_OPS 65536
-#define FAMILIES(X)                                                                                                           \
-  X(EMBED, "embed")                                                                                                           \
-  X(QKV, "linear qkv")                                                                                                        \
-  X(O, "linear o") X(GATE_UP, "linear gate_up") X(DOWN, "linear down") X(HEAD, "linear head") X(NORM, "norm") X(ROPE, "rope") \
-      X(ATTENTION, "attention") X(SILU, "silu_mul") X(CHECK, "finite_check") X(CHOOSE, "choose") X(READ, "read_rows")         \
-          X(GATHER, "gather_rows") X(POOL, "pool_rows") X(BEGIN, "begin_batch")
+// clang-format off
+#define FAMILIES(X)                                                                                                            \
+  X(EMBED, "embed") X(QKV, "linear qkv") X(O, "linear o") X(GATE_UP, "linear gate_up") X(DOWN, "linear down") X(HEAD, "linear head") \
+  X(NORM, "norm") X(ROPE, "rope") X(ATTENTION, "attention") X(SILU, "silu_mul") X(CHECK, "finite_check") X(CHOOSE, "choose")    \
+  X(READ, "read_rows") X(GATHER, "gather_rows") X(POOL, "pool_rows") X(BEGIN, "begin_batch")
+// clang-format on
 typedef enum {
 #define FAMILY_ENUM(id, name) F_##id,
   FAMILIES(FAMILY_ENUM)
