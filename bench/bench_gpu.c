@@ -123,7 +123,7 @@ static void pool_batch(pooling *p, const lct_plan *plan, int batch, int n_prompt
   int n = 0;
   for (int seq = 0; seq < n_prompts; seq++) {
     if (lct_plan_seq_batch(plan, seq) != batch) continue;
-    const lct_positions content = {0, lct_plan_seq_len(plan, seq)};
+    const lct_token_range content = {0, lct_plan_seq_len(plan, seq)};
     const lct_role user = LCT_ROLE_USER;
     const lct_prompt_shape shape = {.n_tokens = content.to, .content = &content, .roles = &user};
     const lct_cut_batch whole = {.prefix = 0};

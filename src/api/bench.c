@@ -28,14 +28,14 @@ static int32_t token(const lct_config *c, int p, int k) {
 static lct_status add_prompt(const bench *b, lct_unit *u, int number, int n_tokens, int max_tokens, lct_error *err) {
   static const lct_role role = LCT_ROLE_USER;
   int32_t *ids = lct_arena_alloc(&u->arena, (size_t)n_tokens * sizeof *ids);
-  lct_positions *content = lct_arena_alloc(&u->arena, sizeof *content);
+  lct_token_range *content = lct_arena_alloc(&u->arena, sizeof *content);
   lct_generation *g = &u->generations[number];
   *g = (lct_generation){.item = number, .reply = -1, .max_tokens = max_tokens, .runs_on = true};
   g->choices = lct_arena_alloc(&u->arena, (size_t)max_tokens * sizeof *g->choices);
   if (ids == NULL || content == NULL || g->choices == NULL)
     return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt of %d tokens", n_tokens);
   for (int k = 0; k < n_tokens; k++) ids[k] = token(&b->subject->cfg, number, k);
-  *content = (lct_positions){0, n_tokens};
+  *content = (lct_token_range){0, n_tokens};
   const lct_item x = {.n_tokens = n_tokens, .tail = ids, .content = content, .roles = &role, .seq = -1};
   LCT_TRY(lct_unit_begin_part(u, err));
   return lct_unit_add(u, &x, NULL, 0, err);

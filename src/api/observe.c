@@ -79,13 +79,13 @@ static lct_status text_item(const observing *w, lct_unit *u, lct_item *out, lct_
   size_t n = o->tokens.len, from = 0, to = n;
   if (n == 0) return lct_fail(err, LCT_E_USAGE, "a text of %zu bytes has no tokens", w->len);
   int32_t *ids = lct_arena_alloc(&u->arena, n * sizeof *ids);
-  lct_positions *content = lct_arena_alloc(&u->arena, sizeof *content);
+  lct_token_range *content = lct_arena_alloc(&u->arena, sizeof *content);
   lct_role *role = lct_arena_alloc(&u->arena, sizeof *role);
   if (ids == NULL || content == NULL || role == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %zu tokens", n);
   for (size_t i = 0; i < n; i++) ids[i] = o->tokens.data[i].id;
   while (from < n && o->tokens.data[from].end == o->tokens.data[from].begin) from++;
   while (to > from && o->tokens.data[to - 1].end == o->tokens.data[to - 1].begin) to--;
-  *content = (lct_positions){(int32_t)from, (int32_t)to};
+  *content = (lct_token_range){(int32_t)from, (int32_t)to};
   *role = LCT_ROLE_USER;
   *out = (lct_item){.tail = ids, .n_tokens = (int32_t)n, .content = content, .roles = role, .seq = -1};
   return check_length(o, out, err);
@@ -122,7 +122,7 @@ static lct_status next_unit(void *ctx, lct_unit **out, lct_error *err) {
 }
 
 lct_score_row observer_score_row(const lct_item *x) {
-  const lct_positions *own = &x->content[x->message];
+  const lct_token_range *own = &x->content[x->message];
   return (lct_score_row){.role = (int)x->roles[x->message], .n_tokens = own->to - own->from};
 }
 

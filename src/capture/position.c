@@ -56,18 +56,18 @@ lct_status lct_positions_parse(const char *option, const char *list, lct_arena *
   return LCT_OK;
 }
 
-static lct_positions slice(const lct_position *p, int32_t n) {
+static lct_token_range slice(const lct_position *p, int32_t n) {
   int64_t from = p->from, to = p->to;
   lct_list_slice(n, &from, &to);
-  return (lct_positions){(int32_t)from, (int32_t)to};
+  return (lct_token_range){(int32_t)from, (int32_t)to};
 }
 
-int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_positions *out) {
-  const lct_positions *own = &x->content[x->message];
+int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_token_range *out) {
+  const lct_token_range *own = &x->content[x->message];
   int n = 0;
   switch (p->at) {
-  case LCT_AT_LAST: out[0] = (lct_positions){x->n_tokens - 1, x->n_tokens}; return 1;
-  case LCT_AT_CONTENT_LAST: out[0] = (lct_positions){own->to - 1, own->to}; return own->from < own->to;
+  case LCT_AT_LAST: out[0] = (lct_token_range){x->n_tokens - 1, x->n_tokens}; return 1;
+  case LCT_AT_CONTENT_LAST: out[0] = (lct_token_range){own->to - 1, own->to}; return own->from < own->to;
   case LCT_AT_CONTENT_MEAN: out[0] = *own; return own->from < own->to;
   case LCT_AT_RANGE: out[0] = slice(p, x->n_tokens); return out[0].from < out[0].to;
   case LCT_AT_ROLE:
@@ -79,7 +79,7 @@ int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_po
   return 0;
 }
 
-int32_t lct_positions_first(const lct_position *p, int n, const lct_prompt_shape *x, lct_positions *scratch) {
+int32_t lct_positions_first(const lct_position *p, int n, const lct_prompt_shape *x, lct_token_range *scratch) {
   int32_t first = x->n_tokens - 1;
   for (int i = 0; i < n; i++) {
     if (lct_position_tokens(&p[i], x, scratch) > 0 && scratch[0].from < first) first = scratch[0].from;
@@ -100,7 +100,7 @@ static bool is_mean(lct_at at) { return at != LCT_AT_LAST && at != LCT_AT_CONTEN
 
 lct_status lct_positions_place(const lct_position *p, int n, const lct_prompt_shape *x, const lct_kv_range *path, int32_t n_path,
                                lct_arena *arena, lct_place *out, lct_error *err) {
-  lct_positions *tokens = lct_arena_alloc(arena, ((size_t)x->message + 1) * sizeof *tokens);
+  lct_token_range *tokens = lct_arena_alloc(arena, ((size_t)x->message + 1) * sizeof *tokens);
   if (tokens == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for the rows of a message");
   for (int i = 0; i < n; i++) {
     int n_tokens = lct_position_tokens(&p[i], x, tokens);

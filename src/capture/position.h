@@ -32,16 +32,16 @@ lct_status lct_positions_parse(const char *option, const char *list, lct_arena *
 /* A prompt whose positions are asked for: n_tokens, and the messages it renders. */
 typedef struct {
   int32_t n_tokens;
-  const lct_positions *content; /* (message + 1) where each message's own text lies */
-  const lct_role *roles;        /* (message + 1) */
-  int32_t message;              /* the last */
+  const lct_token_range *content; /* (message + 1) where each message's own text lies */
+  const lct_role *roles;          /* (message + 1) */
+  int32_t message;                /* the last */
 } lct_prompt_shape;
 
 /* Tokens of the prompt that a position is about: ranges in ascending order, in out (message + 1 of them at most); returns their number, 0: the
  * position has none here. Of LCT_AT_LAST and LCT_AT_CONTENT_LAST it is one token. */
-int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_positions *out);
+int lct_position_tokens(const lct_position *p, const lct_prompt_shape *x, lct_token_range *out);
 /* The first token that any of the positions is about; scratch (message + 1). */
-int32_t lct_positions_first(const lct_position *p, int n, const lct_prompt_shape *x, lct_positions *scratch);
+int32_t lct_positions_first(const lct_position *p, int n, const lct_prompt_shape *x, lct_token_range *scratch);
 
 /* Where a vector comes from: KV slots of a plan. */
 typedef struct {

@@ -57,7 +57,7 @@ static lct_status find_label(maker *m, const char *name, int *out, lct_error *er
 /* Whether the prompt has what every position is about; why says what it lacks. */
 static lct_status check(const maker *m, const lct_item *x, lct_arena *arena, reason *why, lct_error *err) {
   const lct_prompt_shape shape = {.n_tokens = x->n_tokens, .content = x->content, .roles = x->roles, .message = x->message};
-  lct_positions *scratch = lct_arena_alloc(arena, ((size_t)x->message + 1) * sizeof *scratch);
+  lct_token_range *scratch = lct_arena_alloc(arena, ((size_t)x->message + 1) * sizeof *scratch);
   if (scratch == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
   if (x->n_tokens > m->subject->cfg.max_positions) {
     (void)snprintf(why->text, sizeof why->text, "%d tokens long, longer than the model's context of %d", x->n_tokens,

@@ -2,7 +2,7 @@
 
 lct_status lct_item_make(const lct_subject *s, lct_encoder *e, const lct_message *messages, size_t n, lct_tokens *scratch, lct_arena *arena,
                          lct_item *out, lct_error *err) {
-  lct_positions *content = lct_arena_alloc(arena, n * sizeof *content);
+  lct_token_range *content = lct_arena_alloc(arena, n * sizeof *content);
   lct_role *roles = lct_arena_alloc(arena, n * sizeof *roles);
   if (content == NULL || roles == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
   LCT_TRY(lct_prompt_tokenise(&s->template, e, messages, n, scratch, content, err));

@@ -110,7 +110,7 @@ static lct_status run_over_keys(run_batch *b, const reply *replies, int32_t n, i
 
 /* first_needed of an item that the client made: as lct_unit_add works it out. */
 static lct_status finish_item(run_job *j, lct_item *x, lct_error *err) {
-  lct_positions *scratch = lct_arena_alloc(&j->w->arena, ((size_t)x->message + 1) * sizeof *scratch);
+  lct_token_range *scratch = lct_arena_alloc(&j->w->arena, ((size_t)x->message + 1) * sizeof *scratch);
   if (scratch == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a reply");
   const lct_prompt_shape shape = {.n_tokens = x->n_tokens, .content = x->content, .roles = x->roles, .message = x->message};
   x->first_needed = lct_positions_first(j->w->o.positions, j->w->o.n_positions, &shape, scratch);

@@ -37,7 +37,7 @@ lct_status lct_unit_add(lct_unit *u, const lct_item *item, const lct_position *p
   x->places = NULL;
   x->done = false;
   if (x->n_tokens > 0) {
-    lct_positions *scratch = lct_arena_alloc(&u->arena, ((size_t)x->message + 1) * sizeof *scratch);
+    lct_token_range *scratch = lct_arena_alloc(&u->arena, ((size_t)x->message + 1) * sizeof *scratch);
     if (scratch == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a prompt");
     const lct_prompt_shape shape = shape_of(x);
     x->first_needed = lct_positions_first(positions, n_positions, &shape, scratch);

@@ -10,14 +10,14 @@
 typedef struct {
   int32_t n_tokens; /* 0: it is not known yet (a reply), or will not be run */
   int32_t shared;   /* its first tokens that are those of the item before it in the unit, as far as is known; 0: a conversation's first */
-  const int32_t *tail;          /* (n_tokens - shared) the ids behind them */
-  const lct_positions *content; /* (message + 1) */
-  const lct_role *roles;        /* (message + 1) */
-  int32_t message;              /* the last one's index */
-  int32_t first_needed;         /* the first position whose row is looked at */
-  int32_t seq;                  /* in the unit's plan; -1: not in it */
-  lct_place *places;            /* (n_positions) in slots of that plan */
-  bool done;                    /* its vectors are complete */
+  const int32_t *tail;            /* (n_tokens - shared) the ids behind them */
+  const lct_token_range *content; /* (message + 1) */
+  const lct_role *roles;          /* (message + 1) */
+  int32_t message;                /* the last one's index */
+  int32_t first_needed;           /* the first position whose row is looked at */
+  int32_t seq;                    /* in the unit's plan; -1: not in it */
+  lct_place *places;              /* (n_positions) in slots of that plan */
+  bool done;                      /* its vectors are complete */
 } lct_item;
 
 /* What is generated behind an item's prompt. */

@@ -13,7 +13,7 @@ lct_status scan_score_fingerprints(scan *s, lct_error *err) {
   for (int32_t i = 0; i < u->n_items; i++) {
     const lct_item *x = &u->items[i];
     if (x->n_tokens == 0) continue;
-    const lct_positions *own = &x->content[x->message];
+    const lct_token_range *own = &x->content[x->message];
     rows[i] = (lct_score_row){.role = (int)x->roles[x->message], .n_tokens = own->to - own->from};
   }
   lct_status status = lct_axes_score(s->axes, lct_worker_pool(s->worker), u->n_items, rows, s->subject->threads, s->prints.scores, err);

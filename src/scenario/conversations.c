@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scenario/stream.h"
+#include "scenario/bytes.h"
 
 struct lct_conversations {
-  lct_stream *stream;
+  lct_bytes *bytes;
   bool ended, broken;
   size_t n_lines;
   char *bad_id;
@@ -20,19 +20,19 @@ lct_status lct_conversations_open(const char *path, lct_conversations **out, lct
   lct_conversations *r = NULL;
   *out = NULL;
   LCT_TRY(lct_calloc(&r, 1, sizeof *r, "a reader of conversations", err));
-  lct_status s = lct_stream_open(path, &r->stream, err);
+  lct_status s = lct_bytes_open(path, &r->bytes, err);
   if (s == LCT_OK) *out = r;
   else lct_conversations_free(r);
   return s;
 }
 
-void lct_conversations_stop_when(lct_conversations *r, const int *stop) { lct_stream_stop_when(r->stream, stop); }
+void lct_conversations_stop_when(lct_conversations *r, const int *stop) { lct_bytes_stop_when(r->bytes, stop); }
 
 /* Reads more when all is taken; sets ended at the end of the input. */
 static lct_status refill(lct_conversations *r, lct_error *err) {
   if (r->begin < r->end || r->ended) return LCT_OK;
   r->begin = r->end = 0;
-  lct_status s = lct_stream_read(r->stream, r->chunk, sizeof r->chunk, &r->end, err);
+  lct_status s = lct_bytes_read(r->bytes, r->chunk, sizeof r->chunk, &r->end, err);
   r->broken = s != LCT_OK;
   r->ended = r->broken || r->end == 0;
   return s;
@@ -74,7 +74,7 @@ static bool is_blank(const char *s, size_t n) {
 }
 
 static lct_status parse_line(lct_conversations *r, const char *text, size_t n, lct_conversation **out, lct_error *err) {
-  lct_status s = lct_conversation_parse_id(text, n, lct_stream_name(r->stream), r->n_lines, out, &r->bad_id, err);
+  lct_status s = lct_conversation_parse_id(text, n, lct_bytes_name(r->bytes), r->n_lines, out, &r->bad_id, err);
   r->broken = s != LCT_OK && s != LCT_E_FORMAT && s != LCT_E_LIMIT;
   return s;
 }
@@ -90,7 +90,7 @@ lct_status lct_conversations_next(lct_conversations *r, lct_conversation **out, 
     if (!found) return LCT_OK;
     r->n_lines++;
     if (n > LCT_CONVERSATION_MAX_BYTES) {
-      return lct_fail(err, LCT_E_LIMIT, "%s:%zu: expected a line of at most %zu bytes, found %zu", lct_stream_name(r->stream), r->n_lines,
+      return lct_fail(err, LCT_E_LIMIT, "%s:%zu: expected a line of at most %zu bytes, found %zu", lct_bytes_name(r->bytes), r->n_lines,
                       LCT_CONVERSATION_MAX_BYTES, n);
     }
     const char *text = r->line.data;
@@ -109,13 +109,13 @@ bool lct_conversations_broken(const lct_conversations *r) { return r->broken; }
 const char *lct_conversations_bad_id(const lct_conversations *r) { return r->bad_id; }
 
 void lct_conversations_progress(const lct_conversations *r, int64_t *done, int64_t *total) {
-  lct_stream_progress(r->stream, done, total);
-  if (!lct_stream_compressed(r->stream)) *done -= (int64_t)(r->end - r->begin);
+  lct_bytes_progress(r->bytes, done, total);
+  if (!lct_bytes_compressed(r->bytes)) *done -= (int64_t)(r->end - r->begin);
 }
 
 void lct_conversations_free(lct_conversations *r) {
   if (r == NULL) return;
-  lct_stream_free(r->stream);
+  lct_bytes_free(r->bytes);
   lct_buf_free(&r->line);
   free(r->bad_id);
   free(r);

@@ -5,7 +5,7 @@
  *
  * id is a string or an integer; without one the conversation is called "line-N". label, labels and meta are optional, other
  * keys are ignored. Roles are system, user, assistant; in the ShareGPT form also human (user) and gpt, chatgpt (assistant).
- * Files compressed with zstd are read as what they hold (stream.h). Lines of white space are skipped. Invalid UTF-8 and lone surrogates in escapes become U+FFFD and are counted. */
+ * Files compressed with zstd are read as what they hold (bytes.h). Lines of white space are skipped. Invalid UTF-8 and lone surrogates in escapes become U+FFFD and are counted. */
 #ifndef LCT_SCENARIO_CONVERSATIONS_H
 #define LCT_SCENARIO_CONVERSATIONS_H
 
@@ -40,7 +40,7 @@ typedef struct lct_conversations lct_conversations;
 
 /* "-" is standard input. */
 lct_status lct_conversations_open(const char *path, lct_conversations **out, lct_error *err) LCT_CHECKED;
-/* As lct_stream_stop_when. */
+/* As lct_bytes_stop_when. */
 void lct_conversations_stop_when(lct_conversations *r, const int *stop);
 /* The next conversation, which the caller frees; *out is NULL at the end.
  * A bad line is LCT_E_FORMAT with "FILE:LINE: messages[2].role: expected …, found …" (JSON syntax: "FILE:LINE:COLUMN: …", where
@@ -53,7 +53,7 @@ size_t lct_conversations_line(const lct_conversations *r);
 bool lct_conversations_broken(const lct_conversations *r);
 /* The id of the bad line that the last call was about; NULL where it could not be read. */
 const char *lct_conversations_bad_id(const lct_conversations *r);
-/* Bytes of the lines so far (of a compressed file: about) of the bytes there are, as lct_stream_progress. */
+/* Bytes of the lines so far (of a compressed file: about) of the bytes there are, as lct_bytes_progress. */
 void lct_conversations_progress(const lct_conversations *r, int64_t *done, int64_t *total);
 void lct_conversations_free(lct_conversations *r);
 

@@ -72,7 +72,7 @@ lct_status sweep_move(sweep_snapshots *s, lct_arena *arena, lct_error *err) {
     size_t n_tail = (size_t)(out[i].n_tokens - out[i].shared), n_content = (size_t)out[i].message + 1;
     bool again = i + 1 < n && s->items[i].content == s->items[i + 1].content;
     int32_t *tail = lct_arena_alloc(arena, n_tail * sizeof *tail);
-    lct_positions *content = again ? NULL : lct_arena_alloc(arena, n_content * sizeof *content);
+    lct_token_range *content = again ? NULL : lct_arena_alloc(arena, n_content * sizeof *content);
     if (tail == NULL || (content == NULL && !again)) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
     memcpy(tail, out[i].tail, n_tail * sizeof *tail);
     if (!again) memcpy(content, out[i].content, n_content * sizeof *content);
@@ -88,7 +88,7 @@ lct_status sweep_move(sweep_snapshots *s, lct_arena *arena, lct_error *err) {
 static lct_status put_line(sweep_batch *b, const lct_conversation *c, const lct_item *x, uint64_t hash, int64_t row,
                            const sweep_tokens *tokens, lct_error *err) {
   const lct_labels *labels = &c->labels[x->message];
-  lct_positions content = x->content[x->message];
+  lct_token_range content = x->content[x->message];
   lct_message_line line = {.row = row,
                            .id = c->id,
                            .message = x->message,
@@ -112,7 +112,7 @@ static lct_status put_line(sweep_batch *b, const lct_conversation *c, const lct_
 static lct_status choose_tokens(const sweep_plan_options *o, sweep_tokeniser *t, lct_unit *u, const lct_item *x, sweep_tokens *out,
                                 lct_error *err) {
   unsigned char *chosen = lct_arena_alloc(&u->arena, (size_t)x->n_tokens + 1);
-  lct_positions *scratch = lct_arena_alloc(&u->arena, ((size_t)x->message + 1) * sizeof *scratch);
+  lct_token_range *scratch = lct_arena_alloc(&u->arena, ((size_t)x->message + 1) * sizeof *scratch);
   if (!chosen || !scratch) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
   const lct_prompt_shape shape = {.n_tokens = x->n_tokens, .content = x->content, .roles = x->roles, .message = x->message};
   bool all = true;
@@ -129,7 +129,7 @@ static lct_status choose_tokens(const sweep_plan_options *o, sweep_tokeniser *t,
   if (ranges > 0 && out->ranges == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for a conversation");
   for (int32_t i = 0; i < x->n_tokens; i++) {
     if (!chosen[i]) continue;
-    if (i == 0 || !chosen[i - 1]) out->ranges[out->n_ranges++] = (lct_positions){i, i};
+    if (i == 0 || !chosen[i - 1]) out->ranges[out->n_ranges++] = (lct_token_range){i, i};
     out->ranges[out->n_ranges - 1].to = i + 1;
     out->n++;
   }

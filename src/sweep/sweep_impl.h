@@ -21,7 +21,7 @@ enum { SWEEP_INT8_GROUP = 128, SWEEP_PIECE = 16 };
 /* Tokens of one conversation that are stored. */
 typedef struct {
   int32_t item; /* of the unit, whose prompt they are of */
-  lct_positions *ranges;
+  lct_token_range *ranges;
   int n_ranges;
   int64_t first; /* row of tokens/… */
   int32_t n;

@@ -13,21 +13,21 @@ static size_t first_at(const lct_tokens *t, size_t i, size_t byte) {
 }
 
 /* Positions of messages [first, n_spans); content[first - 1] is known. */
-static void place_messages(const lct_rendered *r, const lct_tokens *tokens, size_t first, lct_positions *content) {
+static void place_messages(const lct_rendered *r, const lct_tokens *tokens, size_t first, lct_token_range *content) {
   size_t at = first > 0 ? (size_t)content[first - 1].to : 0;
   for (size_t i = first; i < r->n_spans; i++) {
     /* a message of which nothing is rendered may have its span anywhere */
     if (i > 0 && r->spans[i].begin < r->spans[i - 1].end) at = 0;
     size_t from = first_at(tokens, at, r->spans[i].begin);
     at = first_at(tokens, from, r->spans[i].end);
-    content[i] = (lct_positions){(int32_t)from, (int32_t)at};
+    content[i] = (lct_token_range){(int32_t)from, (int32_t)at};
   }
 }
 
 static lct_status no_tokens(lct_error *err) { return lct_fail(err, LCT_E_FORMAT, "a prompt renders to no tokens"); }
 
 lct_status lct_prompt_tokenise(const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_tokens *tokens,
-                               lct_positions *content, lct_error *err) {
+                               lct_token_range *content, lct_error *err) {
   lct_rendered r = {0};
   lct_status s = lct_template_render(t, messages, n, true, &r, err);
   tokens->len = 0;
@@ -64,7 +64,7 @@ static lct_status place_again(lct_prompts *p, size_t same, size_t kept, lct_aren
   while (holds < p->n_content && p->placed[holds].from == p->content[holds].from && p->placed[holds].to == p->content[holds].to) holds++;
   if (holds < p->n_content || n > p->cap_content) {
     size_t cap = 2 * n + 8;
-    lct_positions *list = lct_arena_alloc(arena, cap * sizeof *list);
+    lct_token_range *list = lct_arena_alloc(arena, cap * sizeof *list);
     if (list == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for messages' positions");
     if (holds > 0) memcpy(list, p->content, holds * sizeof *list);
     p->content = list;

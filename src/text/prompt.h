@@ -5,10 +5,10 @@
 #include "text/template.h"
 #include "text/tokenizer.h"
 
-/* Positions of a message's own text: [from, to); equal: it has none. */
+/* Tokens [from, to) of a prompt, e.g. those of a message's own text; equal: it has none. */
 typedef struct {
   int32_t from, to;
-} lct_positions;
+} lct_token_range;
 
 /* Roles as numbers: of axes, moments and the neutral bank's bins. Every role that is not the first two counts as the third. */
 typedef enum { LCT_ROLE_SYSTEM, LCT_ROLE_USER, LCT_ROLE_ASSISTANT, LCT_N_ROLES } lct_role;
@@ -17,13 +17,13 @@ lct_role lct_role_of(const char *name);
 /* Renders messages with the generation prompt and tokenises the whole text, once. tokens is emptied first. content[i] (n of them, may be
  * NULL): where message i's own text lies; a token belongs to the message if it begins inside the message's span. */
 lct_status lct_prompt_tokenise(const lct_template *t, lct_encoder *e, const lct_message *messages, size_t n, lct_tokens *tokens,
-                               lct_positions *content, lct_error *err) LCT_CHECKED;
+                               lct_token_range *content, lct_error *err) LCT_CHECKED;
 
 /* One of a row of prompts. Its first `shared` tokens are those of the prompt before it, and no more are. */
 typedef struct {
   int32_t n_tokens, shared;
-  const int32_t *tail;          /* (n_tokens - shared) */
-  const lct_positions *content; /* (messages): as lct_prompt_tokenise has it */
+  const int32_t *tail;            /* (n_tokens - shared) */
+  const lct_token_range *content; /* (messages): as lct_prompt_tokenise has it */
 } lct_tokenised;
 
 /* What is known of the prompt that was made last. Zero-initialise; reusable. */
@@ -33,9 +33,9 @@ typedef struct {
   lct_seams seams;
   int32_t *ids; /* (tokens.len) */
   size_t cap_ids;
-  lct_positions *content; /* (n_content), the arena's, room for cap_content */
+  lct_token_range *content; /* (n_content), the arena's, room for cap_content */
   size_t n_content, cap_content;
-  lct_positions *placed; /* scratch */
+  lct_token_range *placed; /* scratch */
   size_t cap_placed;
 } lct_prompts;
 /* The next prompt has nothing to do with the one before. */

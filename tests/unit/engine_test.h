@@ -193,7 +193,7 @@ static inline lct_row_range *seq_rows(const lct_plan *p, int seq, int32_t *n) {
 }
 
 /* Entries of the default positions of a prompt that is one message with its text at `content`, lying in path. */
-static inline void message_entries(const lct_kv_range *path, int32_t n_path, lct_positions content, lct_arena *arena,
+static inline void message_entries(const lct_kv_range *path, int32_t n_path, lct_token_range content, lct_arena *arena,
                                    lct_pool_entry entries[LCT_N_DEFAULT_POSITIONS]) {
   static const lct_role user = LCT_ROLE_USER;
   lct_error err;

@@ -13,7 +13,7 @@ enum { PROMPT_ONCE_MOST = 128 }; /* messages */
 /* What one prefix is, made whole. */
 typedef struct {
   int32_t *ids;
-  lct_positions content[PROMPT_ONCE_MOST];
+  lct_token_range content[PROMPT_ONCE_MOST];
 } prompt_whole;
 
 typedef struct {
@@ -55,7 +55,7 @@ static inline bool prompt_once_ids(prompt_once *x, size_t k) {
 
 static inline bool prompt_once_content(prompt_once *x, size_t k) {
   for (size_t i = 0; i <= k; i++) {
-    lct_positions a = x->made[k].content[i], b = x->whole[k].content[i];
+    lct_token_range a = x->made[k].content[i], b = x->whole[k].content[i];
     if (a.from != b.from) return prompt_once_differs(x, k, "a message's first position", a.from, b.from);
     if (a.to != b.to) return prompt_once_differs(x, k, "a message's end", a.to, b.to);
   }

@@ -68,7 +68,7 @@ static void check_pool(int step) {
   static const lct_source sources[] = {LCT_SOURCE_HIDDEN_OUT, LCT_SOURCE_ATTN_OUT};
   /* prompts of 29, 1 and 2 tokens; their messages' own rows: [3, 9) and 20 and [33, 47); none; 7 */
   static const lct_kv_range paths[][4] = {{{1, 8}, {20, 1}, {33, 14}, {48, 2}}, {{0, 1}}, {{7, 2}}};
-  static const lct_positions content[] = {{2, 23}, {1, 1}, {0, 1}};
+  static const lct_token_range content[] = {{2, 23}, {1, 1}, {0, 1}};
   static const int32_t n_paths[] = {4, 1, 1};
   lct_pool_entry entries[3][LCT_N_DEFAULT_POSITIONS];
   lct_arena arena = {0};

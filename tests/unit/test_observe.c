@@ -167,7 +167,7 @@ static bool hear(void *ctx, const lct_reply_token *t) {
 static void run_ids(const lct_observer *o, const int32_t *ids, int32_t n, float *out) {
   lct_error err;
   lct_unit *u = NULL;
-  const lct_positions content = {0, n};
+  const lct_token_range content = {0, n};
   const lct_role role = LCT_ROLE_USER;
   const lct_axes *a = o->axes;
   assert_ok(lct_unit_new(&u, &err));

@@ -15,7 +15,7 @@ static lct_stream stream;
 static lct_arena arena;
 static size_t unit_floats; /* of a unit's vectors */
 
-static const lct_positions CONTENT[] = {{2, 5}, {6, 9}};
+static const lct_token_range CONTENT[] = {{2, 5}, {6, 9}};
 static const lct_role SYSTEM_FIRST[] = {LCT_ROLE_SYSTEM, LCT_ROLE_USER};
 
 static int set_up(void **unused) {

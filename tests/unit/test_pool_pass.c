@@ -78,7 +78,7 @@ static void make_plan(void) {
     int32_t n = 0;
     const lct_kv_range *path = lct_plan_seq_ranges(u.plan, i, &n);
     lct_pool_entry *entries = lct_arena_alloc(&u.arena, LCT_N_DEFAULT_POSITIONS * sizeof *entries);
-    lct_positions content = i == 1 ? (lct_positions){1, 1} : (lct_positions){5, lengths[i] - 2}; /* the second has no text */
+    lct_token_range content = i == 1 ? (lct_token_range){1, 1} : (lct_token_range){5, lengths[i] - 2}; /* the second has no text */
     message_entries(path, n, content, &u.arena, entries);
     u.rows[i] = (lct_pool_rows){.item = N_SEQS - i, .entries = entries}; /* item 0 is in no batch */
   }

@@ -4,7 +4,7 @@
 #include "capture/position.h"
 
 /* system, user, assistant, user; the third message renders no text */
-static const lct_positions CONTENT[] = {{3, 6}, {10, 14}, {17, 17}, {20, 26}};
+static const lct_token_range CONTENT[] = {{3, 6}, {10, 14}, {17, 17}, {20, 26}};
 static const lct_role ROLES[] = {LCT_ROLE_SYSTEM, LCT_ROLE_USER, LCT_ROLE_ASSISTANT, LCT_ROLE_USER};
 static const lct_prompt_shape SHAPE = {.n_tokens = 30, .content = CONTENT, .roles = ROLES, .message = 3};
 
@@ -57,7 +57,7 @@ static void test_slices(void **unused) {
     (void)snprintf(name, sizeof name, "range:%s", text);
     lct_position p = one(name);
     lct_prompt_shape x = SHAPE;
-    lct_positions out[4] = {{0, 0}};
+    lct_token_range out[4] = {{0, 0}};
     x.n_tokens = n;
     int found = lct_position_tokens(&p, &x, out);
     assert_int_equal(found, from < to);
@@ -70,9 +70,9 @@ static void test_slices(void **unused) {
   assert_true(count > 50);
 }
 
-static void expect_tokens(const char *name, int n, const lct_positions *want) {
+static void expect_tokens(const char *name, int n, const lct_token_range *want) {
   lct_position p = one(name);
-  lct_positions got[4];
+  lct_token_range got[4];
   assert_int_equal(lct_position_tokens(&p, &SHAPE, got), n);
   for (int i = 0; i < n; i++) {
     assert_int_equal(got[i].from, want[i].from);
@@ -82,13 +82,13 @@ static void expect_tokens(const char *name, int n, const lct_positions *want) {
 
 static void test_tokens(void **unused) {
   (void)unused;
-  expect_tokens("last", 1, (lct_positions[]){{29, 30}});
-  expect_tokens("content_last", 1, (lct_positions[]){{25, 26}});
-  expect_tokens("content_mean", 1, (lct_positions[]){{20, 26}});
-  expect_tokens("message:user", 2, (lct_positions[]){{10, 14}, {20, 26}});
+  expect_tokens("last", 1, (lct_token_range[]){{29, 30}});
+  expect_tokens("content_last", 1, (lct_token_range[]){{25, 26}});
+  expect_tokens("content_mean", 1, (lct_token_range[]){{20, 26}});
+  expect_tokens("message:user", 2, (lct_token_range[]){{10, 14}, {20, 26}});
   expect_tokens("message:assistant", 0, NULL);
   lct_prompt_shape silent = SHAPE;
-  lct_positions got[4];
+  lct_token_range got[4];
   silent.message = 2; /* without text of its own */
   lct_position last = one("content_last"), mean = one("content_mean");
   assert_int_equal(lct_position_tokens(&last, &silent, got), 0);

@@ -1,4 +1,4 @@
-#include "scenario/stream.h"
+#include "scenario/bytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 enum { MAGIC_BYTES = 4, WAIT_MS = 100 };
 
-struct lct_stream {
+struct lct_bytes {
   char *name; /* for messages */
   int fd;
   const int *stop; /* NULL: nobody interrupts */
@@ -34,10 +34,10 @@ static int64_t bytes_left(int fd) {
   return at > 0 && at <= st.st_size ? st.st_size - at : st.st_size;
 }
 
-lct_status lct_stream_open(const char *path, lct_stream **out, lct_error *err) {
+lct_status lct_bytes_open(const char *path, lct_bytes **out, lct_error *err) {
   bool standard_input = strcmp(path, "-") == 0;
   size_t n = strlen(path);
-  lct_stream *s = NULL;
+  lct_bytes *s = NULL;
   *out = NULL;
   LCT_TRY(lct_calloc(&s, 1, sizeof *s, "a file's bytes", err));
   s->name = strdup(standard_input ? "standard input" : path);
@@ -55,14 +55,14 @@ lct_status lct_stream_open(const char *path, lct_stream **out, lct_error *err) {
     s->total = bytes_left(s->fd);
     *out = s;
   } else {
-    lct_stream_free(s);
+    lct_bytes_free(s);
   }
   return status;
 }
 
-void lct_stream_stop_when(lct_stream *s, const int *stop) { s->stop = stop; }
+void lct_bytes_stop_when(lct_bytes *s, const int *stop) { s->stop = stop; }
 
-static lct_status wait_for_input(const lct_stream *s, lct_error *err) {
+static lct_status wait_for_input(const lct_bytes *s, lct_error *err) {
   struct pollfd p = {.fd = s->fd, .events = POLLIN};
   while (s->stop != NULL) {
     if (__atomic_load_n(s->stop, __ATOMIC_RELAXED) != 0) return lct_fail(err, LCT_E_CANCELLED, "interrupted while reading %s", s->name);
@@ -72,7 +72,7 @@ static lct_status wait_for_input(const lct_stream *s, lct_error *err) {
 }
 
 /* Reads once into buf; sets ended where there is nothing more. */
-static lct_status read_some(lct_stream *s, void *buf, size_t n, size_t *got, lct_error *err) {
+static lct_status read_some(lct_bytes *s, void *buf, size_t n, size_t *got, lct_error *err) {
   ssize_t r = 0;
   *got = 0;
   if (s->ended) return LCT_OK;
@@ -95,7 +95,7 @@ static bool is_zstd(const char *raw, size_t n) {
 }
 
 /* Reads as much as shows what the bytes are. */
-static lct_status start(lct_stream *s, lct_error *err) {
+static lct_status start(lct_bytes *s, lct_error *err) {
   s->started = true;
   while (s->end < MAGIC_BYTES && !s->ended) {
     size_t got = 0;
@@ -109,9 +109,9 @@ static lct_status start(lct_stream *s, lct_error *err) {
   return LCT_OK;
 }
 
-static int64_t taken(const lct_stream *s) { return s->n_read - (int64_t)(s->end - s->begin); }
+static int64_t taken(const lct_bytes *s) { return s->n_read - (int64_t)(s->end - s->begin); }
 
-static lct_status damaged(const lct_stream *s, size_t code, lct_error *err) {
+static lct_status damaged(const lct_bytes *s, size_t code, lct_error *err) {
   long long at = (long long)taken(s);
   if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation) {
     return lct_fail(err, LCT_E_NOMEM, "out of memory for the decompression of %s", s->name);
@@ -119,7 +119,7 @@ static lct_status damaged(const lct_stream *s, size_t code, lct_error *err) {
   return lct_fail(err, LCT_E_FORMAT, "%s: zstd: damaged at about byte %lld: %s", s->name, at, ZSTD_getErrorName(code));
 }
 
-static lct_status decompress(lct_stream *s, void *buf, size_t n, size_t *got, lct_error *err) {
+static lct_status decompress(lct_bytes *s, void *buf, size_t n, size_t *got, lct_error *err) {
   ZSTD_outBuffer out = {buf, n, 0};
   while (out.pos == 0) {
     if (s->begin == s->end && !s->pending) {
@@ -142,7 +142,7 @@ static lct_status decompress(lct_stream *s, void *buf, size_t n, size_t *got, lc
   return LCT_OK;
 }
 
-lct_status lct_stream_read(lct_stream *s, void *buf, size_t n, size_t *got, lct_error *err) {
+lct_status lct_bytes_read(lct_bytes *s, void *buf, size_t n, size_t *got, lct_error *err) {
   *got = 0;
   if (!s->started) LCT_TRY(start(s, err));
   if (s->zstd != NULL) return decompress(s, buf, n, got, err);
@@ -153,16 +153,16 @@ lct_status lct_stream_read(lct_stream *s, void *buf, size_t n, size_t *got, lct_
   return LCT_OK;
 }
 
-void lct_stream_progress(const lct_stream *s, int64_t *done, int64_t *total) {
+void lct_bytes_progress(const lct_bytes *s, int64_t *done, int64_t *total) {
   *done = taken(s);
   *total = s->total;
 }
 
-bool lct_stream_compressed(const lct_stream *s) { return s->zstd != NULL; }
+bool lct_bytes_compressed(const lct_bytes *s) { return s->zstd != NULL; }
 
-const char *lct_stream_name(const lct_stream *s) { return s->name; }
+const char *lct_bytes_name(const lct_bytes *s) { return s->name; }
 
-void lct_stream_free(lct_stream *s) {
+void lct_bytes_free(lct_bytes *s) {
   if (s == NULL) return;
   if (s->owns_fd && s->fd >= 0) (void)close(s->fd);
   (void)ZSTD_freeDStream(s->zstd);
