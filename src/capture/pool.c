@@ -103,11 +103,6 @@ void lct_pool_begin(lct_pool *p, const lct_pool_rows *rows, int n, int32_t batch
   pool_device_begin(&p->device);
 }
 
-float *pool_slot(const lct_pool *p, const pool_stream *t, int pooling, int plane) {
-  size_t i = (size_t)pooling * (size_t)t->s.n_planes + (size_t)plane;
-  return t->vectors + i * (size_t)p->n_items * (size_t)t->s.width;
-}
-
 float *lct_pool_vectors(const lct_pool *p, int stream, int pooling, int plane) { return pool_slot(p, &p->streams[stream], pooling, plane); }
 
 /* sum += the rows of x, row after row. Each element is a sum of its own, so every instruction set gives the same bits. */

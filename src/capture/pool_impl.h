@@ -52,7 +52,11 @@ struct lct_pool {
 };
 
 /* Where the vectors of all items lie. */
-float *pool_slot(const lct_pool *p, const pool_stream *t, int pooling, int plane);
+static inline float *pool_slot(const lct_pool *p, const pool_stream *t, int pooling, int plane) {
+  size_t i = (size_t)pooling * (size_t)t->s.n_planes + (size_t)plane;
+  return t->vectors + i * (size_t)p->n_items * (size_t)t->s.width;
+}
+
 void pool_device_init(pool_device *d, const lct_engine *e);
 /* A new batch: what the last one left in the buffer is forgotten. */
 void pool_device_begin(pool_device *d);

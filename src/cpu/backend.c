@@ -1,8 +1,7 @@
-/* Opening and closing, memory, the choice of instruction set, and the table itself. */
+/* Opening and closing, the choice of instruction set, and the table itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cpu/amx.h"
 #include "cpu/internal.h"
@@ -47,32 +46,6 @@ lct_status lct_cpu_describe(lct_buf *out, lct_error *err) {
   LCT_TRY(choose_kernels(&k, &amx, err));
   const dnnl_version_t *v = dnnl_version();
   return lct_buf_printf(out, err, "%s kernels%s, oneDNN %d.%d.%d", k->isa, amx ? ", AMX for bf16" : "", v->major, v->minor, v->patch);
-}
-
-lct_status lct_cpu_reserve(lct_scratch *s, size_t bytes, const char *what, lct_error *err) {
-  if (s->bytes >= bytes) return LCT_OK;
-  void *p = NULL;
-  LCT_TRY(lct_cpu_alloc(&p, bytes, what, err));
-  free(s->p);
-  *s = (lct_scratch){p, bytes};
-  return LCT_OK;
-}
-
-lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_error *err) {
-  const size_t huge = (size_t)2 << 20;
-  if (bytes < 2 * huge || bytes > SIZE_MAX - huge) return lct_alloc_aligned(p_to_ptr, bytes, 1, what, err);
-  size_t rounded = (bytes + huge - 1) / huge * huge;
-  void *p = aligned_alloc(huge, rounded);
-  if (p == NULL) return lct_fail(err, LCT_E_NOMEM, "out of memory for %s: %zu bytes", what, bytes);
-  (void)madvise(p, rounded, MADV_HUGEPAGE); /* a hint: fewer page faults now, fewer TLB misses later */
-  memcpy(p_to_ptr, &p, sizeof p);
-  return LCT_OK;
-}
-
-lct_status lct_cpu_rows(lct_backend *be, int64_t n, int64_t width, lct_threads_body body, void *ctx, lct_error *err) {
-  int64_t pieces = 4 * (int64_t)lct_threads_count(be->threads), most = n * width / (LCT_PARALLEL_MIN / 2);
-  if (most < pieces) pieces = most;
-  return lct_threads_for(be->threads, n, pieces > 1 ? (n - 1) / pieces + 1 : n, body, ctx, err);
 }
 
 /* 60 % of what the system says is available; SIZE_MAX when it does not say. */

@@ -37,12 +37,6 @@ lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_sh
   return LCT_OK;
 }
 
-void lct_cpu_copy_rows(void *dst, int64_t ldd, const void *src, int64_t lds, int n, int64_t width, size_t size) {
-  for (int i = 0; i < n; i++) {
-    memcpy((char *)dst + (size_t)(i * ldd) * size, (const char *)src + (size_t)(i * lds) * size, (size_t)width * size);
-  }
-}
-
 /* y = x panels^T + bias, a block of rows by a panel of columns each: block * n_panels + panel. */
 typedef struct {
   const lct_backend *be;

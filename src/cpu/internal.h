@@ -71,12 +71,15 @@ struct lct_backend {
   lct_scratch items;          /* attention: work list */
 };
 
-/* 64-byte aligned memory, on huge pages when it is large. Free with free(). */
+/* memory.c
+   64-byte aligned memory, on huge pages when it is large. Free with free(). */
 lct_status lct_cpu_alloc(void *p_to_ptr, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 /* Makes *s (64-byte aligned) hold at least `bytes`; the content is lost when it grows. */
 lct_status lct_cpu_reserve(lct_scratch *s, size_t bytes, const char *what, lct_error *err) LCT_CHECKED;
 /* Runs body over n rows of `width` elements, on several threads where there is enough to do. */
 lct_status lct_cpu_rows(lct_backend *be, int64_t n, int64_t width, lct_threads_body body, void *ctx, lct_error *err) LCT_CHECKED;
+/* n rows of `width` elements of `size` bytes; rows lie lds and ldd elements apart. */
+void lct_cpu_copy_rows(void *dst, int64_t ldd, const void *src, int64_t lds, int n, int64_t width, size_t size);
 
 /* gemm.c: oneDNN, or our own kernels. */
 lct_status lct_cpu_gemm_open(lct_backend *be, lct_error *err) LCT_CHECKED;
@@ -85,8 +88,6 @@ lct_status lct_gemm_shape_get(lct_backend *be, int64_t k, int64_t n, lct_gemm_sh
 /* y (n, out) = x (n, in) W^T + b over packed weights. */
 lct_status lct_cpu_gemm_run(lct_backend *be, const lct_weight *w, const void *packed, const void *x, int64_t ldx, int n, float *y,
                             int64_t ldy, lct_error *err) LCT_CHECKED;
-
-void lct_cpu_copy_rows(void *dst, int64_t ldd, const void *src, int64_t lds, int n, int64_t width, size_t size);
 
 /* onednn.c */
 lct_status lct_cpu_dnnl_open(lct_backend *be, lct_error *err) LCT_CHECKED; /* be->use_dnnl: whether its products can be relied on */

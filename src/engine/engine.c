@@ -5,8 +5,6 @@
 #include "engine/engine_impl.h"
 #include "engine/rope.h"
 
-size_t engine_dtype_bytes(lct_dtype t) { return lct_dtype_row_bytes(t, 1); }
-
 static lct_status upload_vector(lct_engine *e, const lct_tensor *t, float **out, lct_error *err) {
   *out = NULL;
   if (t->data == NULL) return LCT_OK;

@@ -58,7 +58,7 @@ struct lct_engine {
   double seconds_linear;
 };
 
-size_t engine_dtype_bytes(lct_dtype t);
+static inline size_t engine_dtype_bytes(lct_dtype t) { return lct_dtype_row_bytes(t, 1); }
 /* Makes room for batches of n_rows rows and positions below n_positions. */
 lct_status engine_reserve(lct_engine *e, int32_t n_rows, int n_positions, lct_error *err) LCT_CHECKED;
 void engine_workspace_free(lct_engine *e);

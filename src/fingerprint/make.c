@@ -10,12 +10,6 @@
 
 enum { DEFAULT_PCS = 8 };
 
-void fp_report(const maker *m, const char *phase, int64_t done, int64_t total) {
-  if (m->o->progress == NULL) return;
-  lct_progress p = {phase, done, total, 0};
-  m->o->progress(m->o->progress_ctx, &p);
-}
-
 static lct_status read_axes(maker *m, lct_error *err) {
   const lct_fingerprint_options *o = m->o;
   fp_axes *a = &m->axes;

@@ -80,6 +80,7 @@ bool fp_is_scenario(const char *path);
 lct_status fp_reader_new(maker *m, lct_error *err) LCT_CHECKED;
 lct_status fp_next_unit(void *ctx, lct_unit **out, lct_error *err) LCT_CHECKED; /* a feed; ctx is the maker */
 void fp_reader_free(fp_reader *r);
+void fp_report(const maker *m, const char *phase, int64_t done, int64_t total);
 /* label_sums.c: adds the vectors of a unit's prompts, which the pool has. */
 lct_status fp_take_unit(void *ctx, lct_unit *u, lct_worker *w, lct_error *err) LCT_CHECKED; /* a sink */
 /* Means and split halves. */
@@ -87,7 +88,5 @@ lct_status fp_finish_labels(const maker *m, lct_fingerprints *f, lct_error *err)
 /* bank.c */
 lct_status fp_finish_bank(const maker *m, lct_fingerprints *f, lct_error *err) LCT_CHECKED;
 void fp_free_sums(maker *m);
-
-void fp_report(const maker *m, const char *phase, int64_t done, int64_t total);
 
 #endif

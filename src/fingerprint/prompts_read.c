@@ -21,6 +21,12 @@ struct fp_reader {
   bool neutral, ended; /* the neutral file is being read; there is no more */
 };
 
+void fp_report(const maker *m, const char *phase, int64_t done, int64_t total) {
+  if (m->o->progress == NULL) return;
+  lct_progress p = {phase, done, total, 0};
+  m->o->progress(m->o->progress_ctx, &p);
+}
+
 bool fp_is_scenario(const char *path) {
   const char *dot = strrchr(path, '.');
   return dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);

@@ -11,7 +11,7 @@ import sys
 
 from source_rules import strong_components
 
-MAX_CIRCLED = 21
+MAX_CIRCLED = 8
 
 root, build, order = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3].split()
 rank = {name: i for i, name in enumerate(order)}
