@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Two builds of llmct-gpu on the same work, in turns: whether they leave the same bytes, and how long each takes.
+"""Two builds of llmct-gpu on the same work, in turns: whether they leave the same bytes, and how long each takes: the wall's seconds, and
+the processors', which say more where others use the machine.
 
 The work: a sweep of the first N conversations of a JSONL file (with fingerprints made of the scenario's references, pooled vectors of three
 sources), and a scan of the scenario. Compared byte for byte: of the sweep data.zarr (every file), messages.jsonl and errors.jsonl; of the scan
@@ -12,6 +13,7 @@ import filecmp
 import itertools
 import os
 import pathlib
+import resource
 import shutil
 import statistics
 import subprocess
@@ -37,12 +39,18 @@ def differing(a, b):
     return [n for n in names if not filecmp.cmp(a / n, b / n, shallow=False)], size
 
 
+def processor():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def run(program, *args):
-    t0 = time.perf_counter()
+    """(wall, processor) seconds"""
+    t0, p0 = time.perf_counter(), processor()
     done = subprocess.run([program, *map(str, args)], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
         raise SystemExit(f"{program} {' '.join(map(str, args))}: {done.stderr}")
-    return time.perf_counter() - t0
+    return time.perf_counter() - t0, processor() - p0
 
 
 def main():
@@ -86,11 +94,11 @@ def main():
             bad, size = differing(*[next((top / s / "scans").iterdir()) for s in programs])
         result.append(f"{name}: {size / 1e6:.1f} MB compared, " + ("the same bytes" if not bad else f"DIFFERENT: {', '.join(map(str, bad))}"))
     result += ["", "| work | before, s | after, s | after / before, each turn |", "|---|---|---|---|"]
-    for name in ("sweep", "scan"):
-        x, y = seconds["before", name], seconds["after", name]
+    for name, (i, clock) in itertools.product(("sweep", "scan"), enumerate(("wall", "processor"))):
+        x, y = ([t[i] for t in seconds[side, name]] for side in programs)
         each = " ".join(f"{q / p:.3f}" for p, q in zip(x, y))
         show = [f"{statistics.median(v):.2f} ({min(v):.2f}-{max(v):.2f})" for v in (x, y)]
-        result.append(f"| {name} | {show[0]} | {show[1]} | {each}; of medians {statistics.median(y) / statistics.median(x):.3f} |")
+        result.append(f"| {name}, {clock} | {show[0]} | {show[1]} | {each}; of medians {statistics.median(y) / statistics.median(x):.3f} |")
     text = "\n".join(result) + "\n"
     print(text)
     if a.out:
